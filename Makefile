@@ -1,0 +1,52 @@
+# make demo   build and start Shipwake with a simulated shop
+# make test   everything that a change is judged by
+# make bench  the figures of docs/benchmarks.md (takes about a quarter of an hour)
+# make ui     rebuild dashboards/dist from dashboards/ui
+
+SHELL := /bin/bash
+BIN := target/release/shipwake
+# Not root: ask for the right to install. Root: no sudo needed (and often not there).
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: demo test test-rust test-ui lint bench ui build needs-build needs-test
+
+demo: build
+	exec $(BIN) demo $(DEMO_ARGS)
+
+build: needs-build
+	cargo build --release --locked --bin shipwake
+
+# A C compiler for zstd and mimalloc, and nothing else.
+needs-build:
+	@command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends gcc libc6-dev; }
+
+# A browser for the page tests, and libfiu to make fsync fail.
+needs-test: needs-build
+	@command -v node >/dev/null || { echo "Node 20 is missing: see https://nodejs.org"; exit 1; }
+	@{ command -v chromium >/dev/null && command -v fiu-run >/dev/null; } || \
+		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium fiu-utils libfiu0; }
+
+test: needs-test
+	$(MAKE) test-rust
+	$(MAKE) test-ui
+	$(MAKE) lint
+
+test-rust:
+	cargo build --release --locked --bin shipwake
+	cargo test --release --locked --workspace
+
+test-ui: build
+	cd dashboards/ui && npm ci --ignore-scripts && npm run check && npm test && npm run dist-check && npm run size && npm run e2e
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+ui:
+	cd dashboards/ui && npm ci --ignore-scripts && npm run build
+
+bench: build
+	cargo bench -p shipwake-otlp
+	cargo bench -p shipwake-aggregate
+	cargo bench -p shipwake-journal

@@ -1,0 +1,331 @@
+//! Where a journal record is folded into the state of its shard: rows, windows, releases, watermark.
+//!
+//! Pure: the same records in the same order give the same counts, whatever the time of day. A request is checked as a
+//! whole before any of it is used, so that a damaged one leaves nothing behind.
+
+use std::sync::Arc;
+
+use shipwake_journal::Stored;
+use shipwake_model::window::NS_PER_S;
+use shipwake_model::{Signal, Source};
+use shipwake_otlp::{
+    LogRecord, LogSink, Metric, MetricSink, Point, Resource, ScanError, Scope, Span, SpanSink, scan_logs, scan_metrics,
+    scan_spans,
+};
+
+use crate::health::{self, Family, duration_metric};
+use crate::metrics_fold::MetricFold;
+use crate::resources::KnownResource;
+use crate::routes::{Routes, write_route};
+use crate::series::{HealthKey, HealthMeta};
+use crate::spans::duration_ns;
+use crate::state::State;
+use crate::watermark::{EventTime, place};
+
+/// Events older than this are not folded into windows of one second, which are kept for a quarter of an hour.
+const SECONDS_OLDEST_NS: i64 = 900 * NS_PER_S;
+
+/// What became of the records of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Stored as rows.
+    pub stored: u64,
+    /// Part of a request that was seen before.
+    pub deduplicated: u64,
+    /// Could not be used.
+    pub rejected: u64,
+}
+
+/// Oldest and newest event time of a request, where windows took it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeSpan {
+    oldest_ns: i64,
+    newest_ns: i64,
+}
+
+/// The resource whose records are being folded.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) known: Arc<KnownResource>,
+    /// Its number in the open chunk.
+    pub(crate) row_ref: u32,
+}
+
+impl State {
+    /// Folds a record of the journal. Records must come in the order of their offsets.
+    pub fn fold(&mut self, stored: &Stored) -> Folded {
+        let header = &stored.header;
+        self.next_offset = stored.offset + 1;
+        self.received_ns = self.received_ns.max(header.received_ns);
+        let is_new = header.request_hash.is_none_or(|hash| self.dedup.is_new(hash, header.received_ns));
+        if !is_new {
+            let deduplicated = u64::from(header.records);
+            self.counters.deduplicated += deduplicated;
+            return Folded { deduplicated, ..Folded::default() };
+        }
+        let folded = match header.signal {
+            Signal::Logs => self.fold_logs(&stored.value, header.received_ns),
+            Signal::Traces => self.fold_spans(&stored.value, header.received_ns),
+            Signal::Metrics => self.fold_metrics(&stored.value, header.received_ns),
+        };
+        let folded = folded.unwrap_or_else(|error| {
+            let rejected = u64::from(header.records);
+            self.reject(header.signal, "malformed", rejected, || format!("offset {}: {error}", stored.offset));
+            Folded { rejected, ..Folded::default() }
+        });
+        self.counters.stored[header.signal as usize - 1] += folded.stored;
+        self.rows.seal_large();
+        folded
+    }
+
+    fn fold_logs(&mut self, request: &[u8], received_ns: i64) -> Result<Folded, ScanError> {
+        scan_logs(request, &mut Check::default())?;
+        let mut sink = LogFold { base: Base::new(self, received_ns), scope: b"" };
+        scan_logs(request, &mut sink)?;
+        Ok(sink.base.finish())
+    }
+
+    fn fold_spans(&mut self, request: &[u8], received_ns: i64) -> Result<Folded, ScanError> {
+        scan_spans(request, &mut Check::default())?;
+        let mut sink = SpanFold { base: Base::new(self, received_ns) };
+        scan_spans(request, &mut sink)?;
+        Ok(sink.base.finish())
+    }
+
+    fn fold_metrics(&mut self, request: &[u8], received_ns: i64) -> Result<Folded, ScanError> {
+        let mut check = Check::default();
+        scan_metrics(request, &mut check)?;
+        let mut sink = MetricFold::new(Base::new(self, received_ns), check.new_names);
+        scan_metrics(request, &mut sink)?;
+        Ok(sink.finish())
+    }
+
+    /// The series of requests of a release; counts an overflow.
+    pub(crate) fn health_series(&mut self, known: &KnownResource, source: Source, route: u32) -> u32 {
+        let key = HealthKey { release: known.release, route, slot: known.slot, source };
+        let State { series, releases, routes, counters, .. } = self;
+        let (number, overflow) = series.health(key, |key| HealthMeta {
+            release: releases.get(key.release).id.clone(),
+            source: key.source,
+            route: routes.text(key.route).clone(),
+            slot: key.slot,
+        });
+        counters.overflow += u64::from(overflow);
+        number
+    }
+
+    /// Folds one request into the windows of ten seconds and, without its route, of one second.
+    #[inline]
+    pub(crate) fn request(
+        &mut self,
+        known: &KnownResource,
+        source: Source,
+        route: u32,
+        time_ns: i64,
+        duration_us: Option<u64>,
+        error: bool,
+    ) {
+        let by_route = self.health_series(known, source, route);
+        let whole = if route == Routes::NONE { by_route } else { self.health_series(known, source, Routes::NONE) };
+        let fold_seconds = self.folds_seconds(time_ns);
+        match duration_us {
+            Some(duration_us) => {
+                self.ten.observe(by_route, time_ns, duration_us, error);
+                if fold_seconds {
+                    self.one.observe(whole, time_ns, duration_us, error);
+                }
+            }
+            None => {
+                self.ten.count(by_route, time_ns, 1, error.into());
+                if fold_seconds {
+                    self.one.count(whole, time_ns, 1, error.into());
+                }
+            }
+        }
+        known.requested(&mut self.releases, source, 1);
+    }
+
+    /// Whether windows of one second take an event.
+    pub(crate) fn folds_seconds(&self, time_ns: i64) -> bool {
+        time_ns > self.received_ns.saturating_sub(SECONDS_OLDEST_NS)
+    }
+
+    fn route_number(&mut self, known: &KnownResource, route: &[u8]) -> u32 {
+        let number = self.routes.number(known.service, route);
+        self.counters.overflow += u64::from(number == Routes::OTHER);
+        number
+    }
+}
+
+/// What the folds of all signals share.
+pub(crate) struct Base<'s> {
+    pub(crate) state: &'s mut State,
+    pub(crate) received_ns: i64,
+    pub(crate) context: Option<Context>,
+    times: Option<TimeSpan>,
+    pub(crate) folded: Folded,
+}
+
+impl<'s> Base<'s> {
+    fn new(state: &'s mut State, received_ns: i64) -> Self {
+        Base { state, received_ns, context: None, times: None, folded: Folded::default() }
+    }
+
+    pub(crate) fn resource(&mut self, resource: &Resource<'_>) -> Arc<KnownResource> {
+        let State { resources, releases, counters, .. } = &mut *self.state;
+        let overflowed = releases.overflowed();
+        let known = resources.find(resource, releases, self.received_ns);
+        counters.overflow += releases.overflowed() - overflowed;
+        known
+    }
+
+    /// Places a record in time and takes note of it.
+    #[inline]
+    pub(crate) fn place(&mut self, time: u64, observed: u64, release: u32) -> EventTime {
+        let placed = place(time, observed, self.received_ns);
+        self.folded.stored += 1;
+        let state = &mut *self.state;
+        state.releases.get_mut(release).saw(placed.time_ns);
+        state.counters.future += u64::from(placed.original.is_some());
+        if !placed.folds || state.watermark.is_late(placed.time_ns) {
+            state.counters.late += 1;
+        }
+        placed
+    }
+
+    /// Lets an event that windows take move the watermark, once the request is done.
+    #[inline]
+    pub(crate) fn note_event(&mut self, time_ns: i64) {
+        self.times = Some(match self.times {
+            None => TimeSpan { oldest_ns: time_ns, newest_ns: time_ns },
+            Some(times) => TimeSpan {
+                oldest_ns: times.oldest_ns.min(time_ns),
+                newest_ns: times.newest_ns.max(time_ns),
+            },
+        });
+    }
+
+    pub(crate) fn finish(self) -> Folded {
+        if let Some(times) = self.times {
+            self.state.watermark.advance(times.oldest_ns, times.newest_ns, self.received_ns);
+        }
+        self.folded
+    }
+}
+
+struct LogFold<'s, 'a> {
+    base: Base<'s>,
+    scope: &'a [u8],
+}
+
+impl<'a> LogSink<'a> for LogFold<'_, 'a> {
+    fn resource(&mut self, resource: &Resource<'a>) {
+        let known = self.base.resource(resource);
+        let row_ref = self.base.state.rows.logs.resource(&known);
+        self.base.context = Some(Context { known, row_ref });
+    }
+
+    fn scope(&mut self, scope: &Scope<'a>) {
+        self.scope = scope.name;
+    }
+
+    #[inline]
+    fn log(&mut self, record: &LogRecord<'a>) {
+        let Some(context) = self.base.context.take() else { return };
+        let (time, observed) = (record.time_unix_nano, record.observed_time_unix_nano);
+        let placed = self.base.place(time, observed, context.known.release);
+        let state = &mut *self.base.state;
+        let parts = state.rows.logs.append(context.row_ref, self.scope, record, placed);
+        if placed.folds {
+            if parts.access_log {
+                let mut route = std::mem::take(&mut state.scratch);
+                write_route(&parts.route, &mut route);
+                let number = state.route_number(&context.known, &route);
+                state.scratch = route;
+                let duration_us = parts.duration_s.map(|seconds| (seconds * 1e6).round() as u64);
+                let failed = parts.http_status >= 500;
+                state.request(&context.known, Source::AccessLog, number, placed.time_ns, duration_us, failed);
+            } else {
+                let failed = record.severity_number >= health::SEVERITY_ERROR;
+                state.request(&context.known, Source::Logs, Routes::NONE, placed.time_ns, None, failed);
+            }
+            self.base.note_event(placed.time_ns);
+        }
+        self.base.context = Some(context);
+    }
+}
+
+struct SpanFold<'s> {
+    base: Base<'s>,
+}
+
+impl<'a> SpanSink<'a> for SpanFold<'_> {
+    fn resource(&mut self, resource: &Resource<'a>) {
+        let known = self.base.resource(resource);
+        let row_ref = self.base.state.rows.spans.resource(&known);
+        self.base.context = Some(Context { known, row_ref });
+    }
+
+    fn scope(&mut self, _: &Scope<'a>) {}
+
+    #[inline]
+    fn span(&mut self, span: &Span<'a>) {
+        let Some(context) = self.base.context.take() else { return };
+        let placed = self.base.place(span.start_time_unix_nano, span.end_time_unix_nano, context.known.release);
+        let state = &mut *self.base.state;
+        let parts = state.rows.spans.append(context.row_ref, span, placed);
+        // A request counts when its outcome is known, as in every metric that clients make of it: at its end.
+        let duration_ns = duration_ns(span);
+        let end_ns = match placed.original {
+            Some(_) => placed.time_ns,
+            None => placed.time_ns.saturating_add(duration_ns).min(self.base.received_ns.max(placed.time_ns)),
+        };
+        if placed.folds {
+            if span.kind == health::SERVER {
+                let route = state.routes.number(context.known.service, state.rows.spans.last_route());
+                state.counters.overflow += u64::from(route == Routes::OTHER);
+                let duration_us = (duration_ns / 1_000) as u64;
+                let failed = parts.span_failed(span.status_code);
+                state.request(&context.known, Source::Spans, route, end_ns, Some(duration_us), failed);
+            }
+            self.base.note_event(end_ns);
+        }
+        self.base.context = Some(context);
+    }
+}
+
+/// Looks at a whole request before any of it is used. For metrics it also finds the resources that send a duration metric
+/// under its new name: their old one measures the same requests again.
+#[derive(Default)]
+struct Check {
+    new_names: Vec<[bool; 2]>,
+}
+
+impl<'a> LogSink<'a> for Check {
+    fn resource(&mut self, _: &Resource<'a>) {}
+    fn scope(&mut self, _: &Scope<'a>) {}
+    fn log(&mut self, _: &LogRecord<'a>) {}
+}
+
+impl<'a> SpanSink<'a> for Check {
+    fn resource(&mut self, _: &Resource<'a>) {}
+    fn scope(&mut self, _: &Scope<'a>) {}
+    fn span(&mut self, _: &Span<'a>) {}
+}
+
+impl<'a> MetricSink<'a> for Check {
+    fn resource(&mut self, _: &Resource<'a>) {
+        self.new_names.push([false; 2]);
+    }
+
+    fn scope(&mut self, _: &Scope<'a>) {}
+
+    fn metric(&mut self, metric: &Metric<'a>) {
+        let found = duration_metric(metric.name, metric.unit).filter(|found| found.new_name);
+        if let (Some(found), Some(names)) = (found, self.new_names.last_mut()) {
+            names[usize::from(found.family == Family::Rpc)] = true;
+        }
+    }
+
+    fn point(&mut self, _: &Metric<'a>, _: &Point<'a>) {}
+}

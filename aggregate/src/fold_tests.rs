@@ -1,0 +1,314 @@
+//! Folding requests: what a reader finds in rows and windows afterwards.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
+use shipwake_model::window::NS_PER_S;
+use shipwake_model::{HdrCells, Resolution, Signal, Sketch};
+use shipwake_store::Table;
+
+use crate::config::{AggregateConfig, Limits};
+use crate::requests::*;
+use crate::state::State;
+use crate::text::ORIGINAL_TIME;
+use crate::window_rows::window_rows;
+
+const DELTA: i32 = 1;
+const CUMULATIVE: i32 = 2;
+
+/// A state that folds requests one after the other.
+struct Folder {
+    state: State,
+    offset: u64,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        Folder { state: State::new(&AggregateConfig { limits, ..AggregateConfig::default() }), offset: 0 }
+    }
+
+    fn fold(&mut self, signal: Signal, received_ns: i64, value: Vec<u8>) -> crate::Folded {
+        let folded = self.state.fold(&stored(self.offset, record(signal, received_ns, 1, value, None)));
+        self.offset += 1;
+        folded
+    }
+
+    fn rows(&mut self, table: Table) -> Vec<RecordBatch> {
+        self.state.rows.of(table).iter().map(|rows| rows.to_batch(None)).collect()
+    }
+
+    /// Count, sum and histogram of the windows of a resolution: key is "version signal metric route source start".
+    fn windows(&self, resolution: Resolution) -> BTreeMap<String, (i64, Option<f64>, Option<Vec<u8>>)> {
+        let table = if resolution == Resolution::S1 { Table::Windows1s } else { Table::Windows };
+        let mut out = BTreeMap::new();
+        for (_, rows) in window_rows(&self.state.deltas()).into_iter().filter(|(of, _)| *of == table) {
+            for batch in rows.iter().map(|rows| rows.to_batch(None)) {
+                let text = |name: &str, row: usize| column(&batch, name).as_string::<i32>().value(row).to_owned();
+                for row in 0..batch.num_rows() {
+                    if column(&batch, "resolution_s").as_primitive::<Int32Type>().value(row) != resolution.seconds() {
+                        continue;
+                    }
+                    let start = column(&batch, "window_start").as_primitive::<TimestampNanosecondType>().value(row);
+                    let key = ["version", "signal", "metric", "route", "source"].map(|name| text(name, row)).join(" ");
+                    let sum = column(&batch, "sum").as_primitive::<Float64Type>();
+                    let histogram = column(&batch, "histogram").as_binary::<i32>();
+                    let content = (
+                        column(&batch, "count").as_primitive::<Int64Type>().value(row),
+                        sum.is_valid(row).then(|| sum.value(row)),
+                        histogram.is_valid(row).then(|| histogram.value(row).to_vec()),
+                    );
+                    out.insert(format!("{key} {}", (start - NOW) / NS_PER_S), content);
+                }
+            }
+        }
+        out
+    }
+
+    fn count(&self, resolution: Resolution, key: &str) -> i64 {
+        self.windows(resolution).get(key).map_or(0, |content| content.0)
+    }
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a arrow::array::ArrayRef {
+    batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"))
+}
+
+#[test]
+fn server_spans_become_requests_errors_and_durations_by_version_and_route() {
+    let mut folder = Folder::new();
+    let all = vec![
+        span("/pay", NOW + 1, 20, 200),
+        span("/pay", NOW + 2, 30, 503),
+        span("/cart", NOW + 3, 40, 200),
+        opentelemetry_proto::tonic::trace::v1::Span { kind: 3, ..span("/client", NOW, 5, 500) },
+    ];
+    folder.fold(Signal::Traces, NOW + NS_PER_S, spans("shop", "1.0", all));
+    for resolution in [Resolution::S10, Resolution::S60, Resolution::H1] {
+        assert_eq!(folder.count(resolution, "1.0 requests  GET /pay spans 0"), 2);
+        assert_eq!(folder.count(resolution, "1.0 errors  GET /pay spans 0"), 1);
+        assert_eq!(folder.count(resolution, "1.0 requests  GET /cart spans 0"), 1);
+    }
+    assert_eq!(folder.count(Resolution::S1, "1.0 requests   spans 0"), 3);
+    let (count, sum, histogram) = folder.windows(Resolution::S10)["1.0 duration  GET /pay spans 0"].clone();
+    assert_eq!((count, sum), (2, Some(50_000.0)));
+    assert_eq!(HdrCells::decode_v2(&histogram.unwrap()).unwrap().count(), 2);
+
+    let rows = folder.rows(Table::Spans);
+    assert_eq!(rows[0].num_rows(), 4);
+    assert_eq!(column(&rows[0], "route").as_string::<i32>().value(0), "GET /pay");
+    assert_eq!(column(&rows[0], "version").as_string::<i32>().value(3), "1.0");
+    assert_eq!(column(&rows[0], "trace_id").as_string::<i32>().value(0), "07".repeat(16));
+    assert_eq!(column(&rows[0], "duration_ns").as_primitive::<Int64Type>().value(1), 30_000_000);
+}
+
+#[test]
+fn log_records_stand_in_and_access_log_lines_are_requests() {
+    let mut folder = Folder::new();
+    let mut line = log(NOW as u64, 9, "GET /pay 502");
+    line.attributes = vec![
+        text("shipwake.access_log", "true"),
+        text("url.path", "/items/17"),
+        text("http.request.method", "GET"),
+        int("http.response.status_code", 502),
+        attribute(
+            "http.server.request.duration",
+            opentelemetry_proto::tonic::common::v1::any_value::Value::DoubleValue(0.25),
+        ),
+    ];
+    let records = vec![log(NOW as u64, 9, "fine"), log(NOW as u64, 17, "broken"), line];
+    folder.fold(Signal::Logs, NOW, logs("shop", "1.0", records));
+    assert_eq!(folder.count(Resolution::S10, "1.0 requests   logs 0"), 2);
+    assert_eq!(folder.count(Resolution::S10, "1.0 errors   logs 0"), 1);
+    assert_eq!(folder.count(Resolution::S10, "1.0 errors  GET /items/{id} access_log 0"), 1);
+    assert_eq!(folder.windows(Resolution::S10)["1.0 duration  GET /items/{id} access_log 0"].1, Some(250_000.0));
+    assert!(!folder.windows(Resolution::S10).keys().any(|key| key.contains("duration   logs")));
+    assert_eq!(folder.rows(Table::Logs)[0].num_rows(), 3);
+}
+
+#[test]
+fn late_record_revises_a_closed_window() {
+    let mut folder = Folder::new();
+    let fold = |folder: &mut Folder, at: i64| {
+        folder.fold(Signal::Traces, NOW + 300 * NS_PER_S, spans("shop", "1.0", vec![span("/pay", at, 5, 200)]));
+    };
+    fold(&mut folder, NOW + 1);
+    fold(&mut folder, NOW + 300 * NS_PER_S);
+    let before = folder.state.take_deltas();
+    assert_eq!(folder.state.counters.late, 0);
+    fold(&mut folder, NOW + 2);
+    assert_eq!(folder.state.counters.late, 1);
+    let late = window_rows(&folder.state.deltas());
+    let batch = late[0].1[0].to_batch(None);
+    let start = column(&batch, "window_start").as_primitive::<TimestampNanosecondType>().value(0);
+    assert_eq!(start, NOW, "the late record is a partial row of its own window");
+    assert!(column(&batch, "is_final").as_boolean().value(0));
+    assert_eq!(before.ten.rolled_up(Resolution::S10)[&NOW].len(), 1);
+    assert_eq!(folder.count(Resolution::S10, "1.0 requests  GET /pay spans 0"), 1);
+}
+
+#[test]
+fn wrong_clocks_are_kept_in_the_row_and_out_of_the_windows() {
+    let mut folder = Folder::new();
+    let next_year = (NOW + 365 * 86_400 * NS_PER_S) as u64;
+    let records =
+        vec![log(0, 9, "no time"), log(1, 9, "1970"), log(next_year, 9, "next year"), log(u64::MAX, 9, "2554")];
+    folder.fold(Signal::Logs, NOW + NS_PER_S, logs("shop", "1.0", records));
+    let rows = folder.rows(Table::Logs);
+    let times = column(&rows[0], "time").as_primitive::<TimestampNanosecondType>();
+    let received = NOW + NS_PER_S;
+    assert_eq!(times.values(), &[received, 1, received, received]);
+    let attributes = column(&rows[0], "attributes").as_map();
+    assert_eq!(attributes.value(0).len(), 0);
+    assert_eq!(attributes.value(2).column(0).as_string::<i32>().value(0), ORIGINAL_TIME);
+    assert_eq!(attributes.value(2).column(1).as_string::<i32>().value(0), next_year.to_string());
+    assert_eq!(folder.count(Resolution::S10, "1.0 requests   logs 0"), 3);
+    assert_eq!((folder.state.counters.future, folder.state.counters.late), (2, 1));
+    assert_eq!(folder.state.watermark.newest_ns(), received);
+}
+
+#[test]
+fn bad_points_are_rejected_one_by_one() {
+    let mut folder = Folder::new();
+    let point = |value| number(NOW, 0, value, vec![]);
+    let mut short = buckets(NOW, NOW, [1, 1, 1], 1.0, 200);
+    short.bucket_counts.pop();
+    let mut wrong = buckets(NOW, NOW, [1, 1, 1], 1.0, 200);
+    wrong.count = 7;
+    let request = metrics(
+        "shop",
+        "1.0",
+        vec![
+            gauge("queue", vec![point(f64::NAN), point(3.0), point(f64::INFINITY)]),
+            histogram("h", "s", DELTA, vec![short, buckets(NOW, NOW, [1, 1, 1], 1.0, 200), wrong]),
+        ],
+    );
+    let folded = folder.fold(Signal::Metrics, NOW, request);
+    assert_eq!((folded.stored, folded.rejected), (2, 4));
+    let mut rejected: Vec<_> =
+        folder.state.counters.rejected.iter().map(|rejected| (&*rejected.reason, rejected.count)).collect();
+    rejected.sort();
+    assert_eq!(rejected, [("inconsistent_buckets", 2), ("not_a_number", 2)]);
+    assert_eq!(folder.windows(Resolution::S10)["1.0 metric queue  metrics 0"].1, Some(3.0));
+    assert_eq!(folder.count(Resolution::S10, "1.0 metric h  metrics 0"), 3);
+}
+
+#[test]
+fn cumulative_sums_and_histograms_become_increases() {
+    let mut folder = Folder::new();
+    let start = NOW - 60 * NS_PER_S;
+    let send = |folder: &mut Folder, at_s: i64, total: f64, counts: [u64; 3]| {
+        let at = NOW + at_s * NS_PER_S;
+        let request = metrics(
+            "shop",
+            "1.0",
+            vec![
+                sum("orders", CUMULATIVE, vec![number(at, start, total, vec![])]),
+                histogram("http.server.request.duration", "s", CUMULATIVE, vec![buckets(at, start, counts, total, 503)]),
+            ],
+        );
+        folder.fold(Signal::Metrics, at, request);
+    };
+    send(&mut folder, 0, 5.0, [1, 1, 0]);
+    send(&mut folder, 60, 9.0, [4, 1, 1]);
+    send(&mut folder, 60, 9.0, [4, 1, 1]);
+    send(&mut folder, 30, 7.0, [2, 1, 0]);
+    let windows = folder.windows(Resolution::S10);
+    assert_eq!(windows["1.0 metric orders  metrics 0"].1, Some(5.0));
+    assert_eq!(windows["1.0 metric orders  metrics 60"].1, Some(4.0));
+    assert_eq!(folder.count(Resolution::H1, "1.0 metric orders  metrics 0"), 2);
+    assert_eq!(folder.count(Resolution::H1, "1.0 requests  GET /pay metrics 0"), 6);
+    assert_eq!(folder.count(Resolution::H1, "1.0 errors  GET /pay metrics 0"), 6);
+    let (count, sum, histogram) = windows["1.0 duration  GET /pay metrics 60"].clone();
+    assert_eq!((count, sum), (4, Some(4e6)));
+    let cells = HdrCells::decode_v2(&histogram.unwrap()).unwrap();
+    assert_eq!(cells.count_between(0, 101_000), 3);
+    let (count, _, kept) = windows["1.0 metric http.server.request.duration  metrics 60"].clone();
+    let Sketch::Explicit(kept) = Sketch::decode(&kept.unwrap()).unwrap() else { panic!("the form is kept") };
+    assert_eq!((count, kept.counts), (4, vec![3, 0, 1]));
+    assert_eq!(folder.rows(Table::Points)[0].num_rows(), 8);
+}
+
+#[test]
+fn old_and_new_metric_names_count_once() {
+    let mut folder = Folder::new();
+    let both = || {
+        vec![
+            histogram("http.server.duration", "ms", DELTA, vec![buckets(NOW, NOW, [2, 0, 0], 1.0, 200)]),
+            histogram("http.server.request.duration", "s", DELTA, vec![buckets(NOW, NOW, [2, 0, 0], 1.0, 200)]),
+        ]
+    };
+    folder.fold(Signal::Metrics, NOW, metrics("dup", "1.0", both()));
+    assert_eq!(folder.count(Resolution::S10, "1.0 requests  GET /pay metrics 0"), 2);
+    folder.fold(Signal::Metrics, NOW, metrics("old", "2.0", both().split_off(1)));
+    folder.fold(Signal::Metrics, NOW, metrics("old", "3.0", both().drain(..1).collect()));
+    assert_eq!(folder.count(Resolution::S10, "2.0 requests  GET /pay metrics 0"), 2);
+    assert_eq!(folder.count(Resolution::S10, "3.0 requests  GET /pay metrics 0"), 2);
+}
+
+#[test]
+fn a_version_per_request_costs_one_overflow_release_and_leaves_others_exact() {
+    let mut folder = Folder::with(Limits { releases_per_service: 20, ..Limits::default() });
+    for n in 0..500 {
+        folder.fold(Signal::Traces, NOW, spans("shop", &format!("build-{n}"), vec![span("/pay", NOW, 5, 200)]));
+        folder.fold(Signal::Traces, NOW, spans("cart", "1.0", vec![span("/add", NOW, 5, 200)]));
+    }
+    assert_eq!(folder.count(Resolution::S10, "1.0 requests  GET /add spans 0"), 500);
+    assert_eq!(folder.count(Resolution::S10, "__overflow__ requests  GET /pay spans 0"), 480);
+    assert_eq!(folder.count(Resolution::S10, "build-3 requests  GET /pay spans 0"), 1);
+    assert!(folder.state.series.len() < 100, "{}", folder.state.series.len());
+    let versions: std::collections::BTreeSet<String> = folder
+        .rows(Table::Spans)
+        .iter()
+        .flat_map(|batch| column(batch, "version").as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(versions.len(), 501, "rows keep the version they were sent with");
+}
+
+#[test]
+fn a_retried_request_counts_once_and_a_damaged_one_leaves_nothing() {
+    let mut folder = Folder::new();
+    let request = spans("shop", "1.0", vec![span("/pay", NOW, 5, 200)]);
+    for offset in 0..3 {
+        folder.state.fold(&stored(offset, record(Signal::Traces, NOW, 1, request.clone(), Some(42))));
+    }
+    assert_eq!(folder.state.counters.deduplicated, 2);
+    assert_eq!(folder.count(Resolution::S10, "1.0 requests  GET /pay spans 0"), 1);
+    let mut damaged = spans("shop", "9.9", vec![span("/pay", NOW, 5, 200); 3]);
+    damaged.truncate(damaged.len() - 4);
+    let folded = folder.state.fold(&stored(3, record(Signal::Traces, NOW, 3, damaged, None)));
+    assert_eq!((folded.stored, folded.rejected), (0, 3));
+    assert!(!folder.windows(Resolution::S10).keys().any(|key| key.starts_with("9.9")));
+    assert_eq!(folder.state.counters.rejected[0].reason.as_ref(), "malformed");
+    assert!(folder.state.counters.rejected[0].detail.contains("offset 3"));
+}
+
+#[test]
+fn text_that_is_not_utf8_costs_nobody_else_anything() {
+    let mut folder = Folder::new();
+    let mut request = logs("shop", "1.0", vec![log(NOW as u64, 9, "XXXX first"), log(NOW as u64, 9, "second")]);
+    let at = request.windows(4).position(|bytes| bytes == b"XXXX").unwrap();
+    request[at..at + 4].copy_from_slice(&[0xff, 0xfe, b'a', b'b']);
+    folder.fold(Signal::Logs, NOW, request);
+    let rows = folder.rows(Table::Logs);
+    let body = column(&rows[0], "body").as_string::<i32>();
+    assert_eq!((body.value(0), body.value(1)), ("\u{fffd}\u{fffd}ab first", "second"));
+}
+
+#[test]
+fn command_lines_are_never_kept() {
+    let mut folder = Folder::new();
+    let mut sender = resource("shop", "1.0", "i-1").unwrap();
+    sender.attributes.push(text("process.command_line", "app --password=x"));
+    sender.attributes.push(text("service.version", "2.0"));
+    folder.fold(Signal::Traces, NOW, spans_of(Some(sender), vec![span("/pay", NOW, 5, 200)]));
+    let rows = folder.rows(Table::Spans);
+    let keys = column(&rows[0], "resource").as_map().value(0).column(0).as_string::<i32>().clone();
+    let keys: Vec<&str> = keys.iter().flatten().collect();
+    assert_eq!(keys, ["service.name", "service.version", "deployment.environment.name", "service.instance.id"]);
+    assert_eq!(column(&rows[0], "version").as_string::<i32>().value(0), "1.0");
+}

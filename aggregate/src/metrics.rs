@@ -1,0 +1,141 @@
+//! The aggregator's own metrics. Counters count since the start of the process; what was counted since the data directory was
+//! made is in the shards' status.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use shipwake_model::Signal;
+use shipwake_model::window::NS_PER_S;
+use std::sync::atomic::AtomicU64;
+
+use crate::fold::Folded;
+
+/// From a millisecond to a minute; the promises are one second and ten.
+const LAG_BUCKETS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignalLabels {
+    tenant: String,
+    signal: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShardLabels {
+    shard: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartLabels {
+    shard: u32,
+    part: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+/// Metrics of all shards. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    stored: Family<SignalLabels, Counter>,
+    deduplicated: Family<SignalLabels, Counter>,
+    unusable: Family<SignalLabels, Counter>,
+    visible_lag: Histogram,
+    event_lag: Histogram,
+    watermark: Family<ShardLabels, Gauge<f64, AtomicU64>>,
+    series: Family<ShardLabels, Gauge>,
+    memory: Family<PartLabels, Gauge>,
+    commits: Family<ResultLabels, Counter>,
+    forgotten: Family<ShardLabels, Gauge>,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Metrics {
+            stored: Family::default(),
+            deduplicated: Family::default(),
+            unusable: Family::default(),
+            visible_lag: Histogram::new(LAG_BUCKETS),
+            event_lag: Histogram::new(LAG_BUCKETS),
+            watermark: Family::default(),
+            series: Family::default(),
+            memory: Family::default(),
+            commits: Family::default(),
+            forgotten: Family::default(),
+        };
+        let Metrics { stored, deduplicated, unusable, visible_lag, event_lag, .. } = metrics.clone();
+        let Metrics { watermark, series, memory, commits, forgotten, .. } = metrics.clone();
+        registry.register("shipwake_records_stored", "Records that queries see", stored);
+        registry.register("shipwake_records_deduplicated", "Records of requests that were sent again", deduplicated);
+        registry.register(
+            "shipwake_fold_unusable_records",
+            "Records in the journal that could not be folded; those refused at the door are among them",
+            unusable,
+        );
+        registry.register("shipwake_visible_lag_seconds", "From receiving a request to its being visible", visible_lag);
+        registry.register("shipwake_event_lag_seconds", "From the newest event of a request to its being visible", event_lag);
+        registry.register("shipwake_watermark_seconds", "Event time up to which windows are complete", watermark);
+        registry.register("shipwake_series", "Series in memory", series);
+        registry.register("shipwake_memory_bytes", "Memory of the aggregator by part", memory);
+        registry.register("shipwake_aggregate_commits", "Attempts to commit, by result", commits);
+        registry.register(
+            "shipwake_request_hashes_forgotten",
+            "Requests that could not be remembered for ten minutes: a retry of one counts twice",
+            forgotten,
+        );
+        metrics
+    }
+
+    /// Takes note of a folded request.
+    pub fn folded(&self, tenant: &str, signal: Signal, folded: Folded) {
+        let labels = SignalLabels { tenant: tenant.to_owned(), signal: signal.as_str() };
+        for (family, count) in
+            [(&self.stored, folded.stored), (&self.deduplicated, folded.deduplicated), (&self.unusable, folded.rejected)]
+        {
+            if count > 0 {
+                family.get_or_create(&labels).inc_by(count);
+            }
+        }
+    }
+
+    /// Takes note of when a request that is visible now was received, and of its newest event.
+    pub fn visible(&self, now_ns: i64, received_ns: i64, newest_event_ns: i64) {
+        self.visible_lag.observe(seconds(now_ns.saturating_sub(received_ns)).max(0.0));
+        self.event_lag.observe(seconds(now_ns.saturating_sub(newest_event_ns)).max(0.0));
+    }
+
+    /// Sets the gauges of a shard.
+    pub fn gauges(
+        &self,
+        shard: u32,
+        watermark_ns: i64,
+        series: usize,
+        hashes_forgotten: u64,
+        memory: &[(&'static str, u64)],
+    ) {
+        let labels = ShardLabels { shard };
+        self.forgotten.get_or_create(&labels).set(hashes_forgotten as i64);
+        if watermark_ns != i64::MIN {
+            self.watermark.get_or_create(&labels).set(seconds(watermark_ns));
+        }
+        self.series.get_or_create(&labels).set(series as i64);
+        for (part, bytes) in memory {
+            self.memory.get_or_create(&PartLabels { shard, part }).set(*bytes as i64);
+        }
+    }
+
+    /// Takes note of an attempt to commit.
+    pub fn commit(&self, succeeded: bool) {
+        self.commits.get_or_create(&ResultLabels { result: if succeeded { "ok" } else { "error" } }).inc();
+    }
+}
+
+fn seconds(ns: i64) -> f64 {
+    ns as f64 / NS_PER_S as f64
+}

@@ -1,0 +1,305 @@
+//! The last minutes and the last hour of requests, errors and durations, merged, for the pages.
+//!
+//! Cells are added from every commit's deltas (and, after a restart, from stored windows); the newest deltas lie beside
+//! them and are added when somebody asks. Bounded in bytes: detail by route goes first, oldest first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use shipwake_model::window::NS_PER_S;
+use shipwake_model::{ReleaseId, Resolution, Source};
+use shipwake_store::{HealthCell, HealthQuery, HealthSeries};
+
+use crate::cells::FullCell;
+use crate::series::HealthMeta;
+use crate::windows::{Deltas, HealthWindows};
+
+/// How long cells of one second are kept, by event time.
+pub const SECONDS_KEPT_NS: i64 = 300 * NS_PER_S;
+/// How long cells of ten seconds are kept, by event time.
+pub const TENS_KEPT_NS: i64 = 3600 * NS_PER_S;
+const NS_PER_MS: i64 = 1_000_000;
+
+type Key = (Arc<ReleaseId>, Source, Arc<str>);
+type Level = BTreeMap<i64, HashMap<Key, Slotted, ahash::RandomState>>;
+
+/// A cell and the replicate slots that added to it.
+#[derive(Clone, Debug, Default)]
+struct Slotted {
+    cell: FullCell,
+    slots: u8,
+}
+
+/// Recent cells.
+#[derive(Debug)]
+pub struct Recent {
+    seconds: Level,
+    tens: Level,
+    /// Ten seconds, by route.
+    routes: Level,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// One addition to a cell.
+#[derive(Clone, Copy, Debug)]
+pub struct Addition<'a> {
+    /// Start of the window, ns.
+    pub start_ns: i64,
+    /// One or ten seconds.
+    pub resolution: Resolution,
+    /// The release.
+    pub release: &'a Arc<ReleaseId>,
+    /// The source.
+    pub source: Source,
+    /// The route, or empty.
+    pub route: &'a Arc<str>,
+    /// The replicate slot.
+    pub slot: u8,
+    /// What is added.
+    pub cell: &'a FullCell,
+}
+
+impl Recent {
+    /// No cells yet.
+    pub fn new(bytes_max: usize) -> Self {
+        Recent { seconds: Level::new(), tens: Level::new(), routes: Level::new(), bytes: 0, bytes_max }
+    }
+
+    /// Adds to the cells of a window.
+    pub fn add(&mut self, addition: &Addition<'_>) {
+        let no_route: Arc<str> = "".into();
+        if addition.resolution == Resolution::S1 {
+            add_to(&mut self.seconds, addition, &no_route);
+            return;
+        }
+        add_to(&mut self.tens, addition, &no_route);
+        add_to(&mut self.routes, addition, addition.route);
+    }
+
+    /// Adds everything that a commit takes out of the windows.
+    pub fn add_deltas(&mut self, deltas: &Deltas) {
+        for windows in [&deltas.one, &deltas.ten] {
+            for (start_ns, series, cell) in windows.iter() {
+                let meta = &deltas.health_metas[series as usize];
+                self.add(&addition(start_ns, windows.resolution(), meta, &cell));
+            }
+        }
+    }
+
+    /// Drops what is too old at `newest_ns`, or beyond the bound in bytes.
+    pub fn prune(&mut self, newest_ns: i64) {
+        self.seconds = self.seconds.split_off(&newest_ns.saturating_sub(SECONDS_KEPT_NS));
+        for level in [&mut self.tens, &mut self.routes] {
+            *level = level.split_off(&newest_ns.saturating_sub(TENS_KEPT_NS));
+        }
+        self.bytes = [&self.seconds, &self.tens, &self.routes].into_iter().flat_map(BTreeMap::values).map(bytes_of).sum();
+        for level in [&mut self.routes, &mut self.tens, &mut self.seconds] {
+            while self.bytes > self.bytes_max {
+                let Some((_, window)) = level.pop_first() else { break };
+                self.bytes -= bytes_of(&window);
+            }
+        }
+    }
+
+    /// Bytes of the cells at the last [`Recent::prune`].
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What a page asks for, from the kept cells and `fresh`, which is not among them yet.
+    pub fn health(&self, query: &HealthQuery, fresh: &HealthWindows, metas: &[Arc<HealthMeta>]) -> Vec<HealthSeries> {
+        let (wanted, step_s) = resolution_of(query);
+        let mut answer = Answer::new(query, step_s);
+        let level = match (wanted, query.by_route) {
+            (Resolution::S1, _) => &self.seconds,
+            (_, true) => &self.routes,
+            (_, false) => &self.tens,
+        };
+        let range = query.from_ms.saturating_mul(NS_PER_MS)..query.to_ms.max(query.from_ms).saturating_mul(NS_PER_MS);
+        for (start_ns, window) in level.range(range) {
+            for ((release, source, route), slotted) in window {
+                answer.add(*start_ns, release, *source, route, &slotted.cell, slotted.slots);
+            }
+        }
+        let no_route: Arc<str> = "".into();
+        for (start_ns, series, cell) in fresh.iter() {
+            let meta = &metas[series as usize];
+            let route = if query.by_route { &meta.route } else { &no_route };
+            answer.add(start_ns, &meta.release, meta.source, route, &cell, 1 << meta.slot);
+        }
+        answer.finish()
+    }
+}
+
+/// The cells a query is answered from, and the step in seconds. Steps below ten seconds are answered from cells of one
+/// second, which have no routes; by route the step is at least ten seconds.
+pub fn resolution_of(query: &HealthQuery) -> (Resolution, u32) {
+    let step_s = if query.by_route { query.step_s.max(10) } else { query.step_s.max(1) };
+    (if step_s >= 10 { Resolution::S10 } else { Resolution::S1 }, step_s)
+}
+
+/// A cell of the windows as an addition.
+pub fn addition<'a>(
+    start_ns: i64,
+    resolution: Resolution,
+    meta: &'a HealthMeta,
+    cell: &'a FullCell,
+) -> Addition<'a> {
+    Addition {
+        start_ns,
+        resolution,
+        release: &meta.release,
+        source: meta.source,
+        route: &meta.route,
+        slot: meta.slot,
+        cell,
+    }
+}
+
+fn add_to(level: &mut Level, addition: &Addition<'_>, route: &Arc<str>) {
+    let window = level.entry(addition.start_ns).or_default();
+    let key = (addition.release.clone(), addition.source, route.clone());
+    let slotted = window.entry(key).or_default();
+    slotted.cell.merge(addition.cell);
+    slotted.slots |= 1 << addition.slot;
+}
+
+fn bytes_of(window: &HashMap<Key, Slotted, ahash::RandomState>) -> usize {
+    let cells: usize = window.values().map(|slotted| slotted.cell.duration.heap_bytes()).sum();
+    window.capacity() * (size_of::<(Key, Slotted)>() + 1) + cells
+}
+
+/// The answer to a query while it is put together.
+struct Answer<'a> {
+    query: &'a HealthQuery,
+    step_ms: i64,
+    series: HashMap<Key, BTreeMap<i64, HealthCell>, ahash::RandomState>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(query: &'a HealthQuery, step_s: u32) -> Self {
+        Answer { query, step_ms: i64::from(step_s) * 1000, series: HashMap::default() }
+    }
+
+    fn add(
+        &mut self,
+        start_ns: i64,
+        release: &Arc<ReleaseId>,
+        source: Source,
+        route: &Arc<str>,
+        cell: &FullCell,
+        slots: u8,
+    ) {
+        let start_ms = start_ns.div_euclid(NS_PER_MS);
+        let asks = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let in_time = (self.query.from_ms..self.query.to_ms).contains(&start_ms);
+        if !in_time
+            || !asks(&self.query.service, &release.service)
+            || !asks(&self.query.environment, &release.environment)
+        {
+            return;
+        }
+        let t_ms = start_ms.div_euclid(self.step_ms) * self.step_ms;
+        let cells = self.series.entry((release.clone(), source, route.clone())).or_default();
+        let place = cells.entry(t_ms).or_insert_with(|| HealthCell {
+            t_ms,
+            requests: 0,
+            errors: 0,
+            duration: Default::default(),
+            slots: 0,
+        });
+        place.requests = place.requests.saturating_add(cell.requests);
+        place.errors = place.errors.saturating_add(cell.errors);
+        place.duration.merge(&cell.duration);
+        place.slots |= slots;
+    }
+
+    fn finish(self) -> Vec<HealthSeries> {
+        let series = self.series.into_iter().map(|((release, source, route), cells)| HealthSeries {
+            release,
+            source,
+            route,
+            cells: cells.into_values().collect(),
+        });
+        series.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(version: &str) -> Arc<ReleaseId> {
+        Arc::new(ReleaseId {
+            service: "shop".into(),
+            namespace: "".into(),
+            environment: "prod".into(),
+            version: version.into(),
+        })
+    }
+
+    fn cell(requests: u64, duration: u64) -> FullCell {
+        let mut cell = FullCell { requests, errors: 1, ..FullCell::default() };
+        cell.duration.record_n(duration, requests);
+        cell
+    }
+
+    fn query(from_s: i64, to_s: i64, step_s: u32, by_route: bool) -> HealthQuery {
+        let (from_ms, to_ms) = (from_s * 1000, to_s * 1000);
+        HealthQuery { service: Some("shop".to_owned()), environment: None, from_ms, to_ms, step_s, by_route }
+    }
+
+    fn filled(windows: i64) -> Recent {
+        let mut recent = Recent::new(1 << 20);
+        let (one, two) = (release("1"), release("2"));
+        for at in 0..windows {
+            for (release, route, slot) in [(&one, "/a", 0), (&one, "/b", 3), (&two, "/a", 1)] {
+                let route: Arc<str> = route.into();
+                let content = cell(2, 1000);
+                let mut addition = Addition {
+                    start_ns: at * 10 * NS_PER_S,
+                    resolution: Resolution::S10,
+                    release,
+                    source: Source::Spans,
+                    route: &route,
+                    slot,
+                    cell: &content,
+                };
+                recent.add(&addition);
+                addition.resolution = Resolution::S1;
+                recent.add(&addition);
+            }
+        }
+        recent
+    }
+
+    #[test]
+    fn cells_are_added_up_by_release_step_and_route() {
+        let recent = filled(6);
+        let mut whole = recent.health(&query(0, 60, 30, false), &HealthWindows::new(Resolution::S10), &[]);
+        whole.sort_by(|a, b| a.release.cmp(&b.release));
+        assert_eq!(whole.len(), 2);
+        let requests: Vec<_> = whole[0].cells.iter().map(|cell| (cell.t_ms, cell.requests, cell.slots)).collect();
+        assert_eq!(requests, [(0, 12, 0b1001), (30_000, 12, 0b1001)]);
+        assert_eq!(recent.health(&query(0, 60, 10, true), &HealthWindows::new(Resolution::S10), &[]).len(), 3);
+        assert_eq!(recent.health(&query(10, 11, 1, false), &HealthWindows::new(Resolution::S10), &[])[0].cells.len(), 1);
+    }
+
+    #[test]
+    fn old_cells_go_and_detail_by_route_goes_first() {
+        let mut recent = filled(720);
+        recent.prune(7200 * NS_PER_S);
+        let cells = |recent: &Recent, by_route| {
+            recent.health(&query(0, 7200, 10, by_route), &HealthWindows::new(Resolution::S10), &[])[0].cells.len()
+        };
+        assert_eq!((cells(&recent, false), cells(&recent, true)), (360, 360));
+        assert!(recent.health(&query(0, 6000, 1, false), &HealthWindows::new(Resolution::S10), &[]).is_empty());
+        recent.bytes_max = recent.bytes() * 3 / 4;
+        recent.prune(7200 * NS_PER_S);
+        assert!(recent.bytes() <= recent.bytes_max);
+        assert_eq!(cells(&recent, false), 360);
+        assert!(cells(&recent, true) < 360);
+    }
+}

@@ -1,0 +1,181 @@
+//! Going on from the last commit: state and position from the newest manifest, recent cells from stored windows.
+//!
+//! The state is there before the first record is folded; recent cells come after, newest segments first, because the pages
+//! can do without them for a moment and the journal cannot. Both orders give the same sums.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType};
+use hashbrown::HashMap;
+use shipwake_model::{HdrCells, ReleaseId, Resolution, Source};
+use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError, Table};
+
+use crate::cells::FullCell;
+use crate::config::AggregateConfig;
+use crate::error::AggregateError;
+use crate::recent::{Addition, SECONDS_KEPT_NS, TENS_KEPT_NS};
+use crate::state::State;
+use crate::state_bytes::decode;
+use crate::view::Shared;
+
+const COLUMNS: [&str; 15] = [
+    "service",
+    "namespace",
+    "environment",
+    "version",
+    "window_start",
+    "resolution_s",
+    "signal",
+    "source",
+    "route",
+    "slot",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "histogram",
+];
+
+/// Becomes the writer of the shard and takes back its state.
+pub fn recover(
+    store: &Store,
+    shard: u32,
+    config: &AggregateConfig,
+) -> Result<(ShardCommitter, State, Arc<[SegmentFile]>), AggregateError> {
+    let opened = store.open_shard(shard).map_err(|source| AggregateError::Store { shard, source })?;
+    let (committer, Some(recovered)) = opened else {
+        let (committer, _) = opened;
+        let files = committer.files();
+        return Ok((committer, State::new(config), files));
+    };
+    let state =
+        decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
+    if state.next_offset != recovered.next_offset {
+        let reason = format!("it ends at offset {}, its manifest at {}", state.next_offset, recovered.next_offset);
+        return Err(AggregateError::State { shard, reason });
+    }
+    Ok((committer, state, recovered.files))
+}
+
+/// Adds the stored cells of the last minutes and the last hour to the recent ones. Blocks on the disk. Stops early when the
+/// shard was reloaded in between.
+pub fn reload_recent(store: &Store, shared: &Shared) -> Result<(), StoreError> {
+    let (files, newest_ns, epoch) = {
+        let inner = shared.lock();
+        (inner.files.clone(), inner.state.watermark.newest_ns(), inner.epoch)
+    };
+    for (table, kept_ns) in [(Table::Windows1s, SECONDS_KEPT_NS), (Table::Windows, TENS_KEPT_NS)] {
+        let from_ns = newest_ns.saturating_sub(kept_ns);
+        let wanted = |file: &&SegmentFile| file.table == table && file.overlaps(from_ns, i64::MAX);
+        let mut newest_first: Vec<&SegmentFile> = files.iter().filter(wanted).collect();
+        newest_first.sort_by_key(|file| std::cmp::Reverse(file.id.seq));
+        for file in newest_first {
+            let batches = store.read_segment(file, Some(&COLUMNS), from_ns..i64::MAX)?;
+            let mut inner = shared.lock();
+            if inner.epoch != epoch {
+                return Ok(());
+            }
+            for batch in &batches {
+                add_rows(&mut inner.state, batch);
+            }
+            let newest_ns = inner.state.watermark.newest_ns();
+            inner.state.recent.prune(newest_ns);
+            drop(inner);
+            shared.give_way();
+        }
+    }
+    Ok(())
+}
+
+fn add_rows(state: &mut State, batch: &RecordBatch) {
+    let Some(rows) = Rows::of(batch) else { return };
+    let mut releases: HashMap<ReleaseId, Arc<ReleaseId>> = HashMap::new();
+    for row in 0..batch.num_rows() {
+        let (Some(resolution), Some(source)) = (rows.resolution(row), Source::from_word(rows.source.value(row))) else {
+            continue;
+        };
+        let cell = match rows.cell(row) {
+            Ok(Some(cell)) => cell,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "stored histogram cannot be read; the page shows this window without it");
+                continue;
+            }
+        };
+        let id = rows.release(row);
+        let release = releases.entry(id.clone()).or_insert_with(|| Arc::new(id));
+        state.recent.add(&Addition {
+            start_ns: rows.window_start.value(row),
+            resolution,
+            release,
+            source,
+            route: &rows.route.value(row).into(),
+            slot: (rows.slot.value(row) & 7) as u8,
+            cell: &cell,
+        });
+    }
+}
+
+/// The columns of a batch of stored windows.
+struct Rows<'a> {
+    identity: [&'a arrow::array::StringArray; 4],
+    window_start: &'a arrow::array::PrimitiveArray<TimestampNanosecondType>,
+    resolution_s: &'a arrow::array::PrimitiveArray<Int32Type>,
+    signal: &'a arrow::array::StringArray,
+    source: &'a arrow::array::StringArray,
+    route: &'a arrow::array::StringArray,
+    slot: &'a arrow::array::PrimitiveArray<Int8Type>,
+    count: &'a arrow::array::PrimitiveArray<Int64Type>,
+    summary: [&'a arrow::array::PrimitiveArray<Float64Type>; 3],
+    histogram: &'a arrow::array::BinaryArray,
+}
+
+impl<'a> Rows<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let column = |name: &str| batch.column_by_name(name);
+        let text = |name: &str| column(name)?.as_string_opt::<i32>();
+        let number = |name: &str| column(name)?.as_primitive_opt::<Float64Type>();
+        Some(Rows {
+            identity: [text("service")?, text("namespace")?, text("environment")?, text("version")?],
+            window_start: column("window_start")?.as_primitive_opt()?,
+            resolution_s: column("resolution_s")?.as_primitive_opt()?,
+            signal: text("signal")?,
+            source: text("source")?,
+            route: text("route")?,
+            slot: column("slot")?.as_primitive_opt()?,
+            count: column("count")?.as_primitive_opt()?,
+            summary: [number("sum")?, number("min")?, number("max")?],
+            histogram: column("histogram")?.as_binary_opt::<i32>()?,
+        })
+    }
+
+    fn resolution(&self, row: usize) -> Option<Resolution> {
+        match self.resolution_s.value(row) {
+            1 => Some(Resolution::S1),
+            10 => Some(Resolution::S10),
+            _ => None,
+        }
+    }
+
+    fn release(&self, row: usize) -> ReleaseId {
+        let [service, namespace, environment, version] = self.identity.map(|column| column.value(row).into());
+        ReleaseId { service, namespace, environment, version }
+    }
+
+    /// What the row adds to requests, errors or durations; `None` for other signals.
+    fn cell(&self, row: usize) -> Result<Option<FullCell>, shipwake_model::sketch::SketchError> {
+        let count = self.count.value(row).max(0) as u64;
+        let cell = match self.signal.value(row) {
+            "requests" => FullCell { requests: count, ..FullCell::default() },
+            "errors" => FullCell { errors: count, ..FullCell::default() },
+            "duration" if self.histogram.is_valid(row) => {
+                let [sum, min, max] = self.summary.map(|column| column.value(row).max(0.0) as u64);
+                let duration = HdrCells::decode_v2(self.histogram.value(row))?.with_summary(sum, min, max);
+                FullCell { duration, ..FullCell::default() }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(cell))
+    }
+}

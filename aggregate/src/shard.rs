@@ -1,0 +1,361 @@
+//! The loop of a shard: one OS thread, one closed set of events. It reads the journal, folds, and starts commits.
+//!
+//! The thread folds; a commit is written by a second thread meanwhile, one at a time. What cannot be committed stays hot
+//! and readable and is tried again; when that fills the shard's memory, the shard stops reading, and the journal keeps the
+//! rest. The position in the journal moves only together with the state (`commit.rs`), so a record counts once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipwake_journal::{Journal, JournalError, Stored};
+use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError};
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::Cut;
+use crate::config::AggregateConfig;
+use crate::error::AggregateError;
+use crate::metrics::Metrics;
+use crate::recover::{recover, reload_recent};
+use crate::view::Shared;
+
+/// How often idle shards, gauges and the commit interval are looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Between attempts to commit, doubling.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+/// After the journal could not be read for a reason that may pass.
+const READ_PAUSE: Duration = Duration::from_millis(500);
+/// Attempts of the last commit before a stop. What stays uncommitted is in the journal and is folded again at the next start.
+const LAST_COMMIT_ATTEMPTS: u32 = 3;
+
+/// What a shard is made from.
+pub struct Shard {
+    /// Its number; also that of its journal partition.
+    pub shard: u32,
+    /// Configuration.
+    pub config: AggregateConfig,
+    /// Where records come from.
+    pub journal: Arc<dyn Journal>,
+    /// Where they go.
+    pub store: Arc<Store>,
+    /// Metrics of all shards.
+    pub metrics: Metrics,
+}
+
+/// Everything that can happen to a shard.
+enum Event {
+    Read(Result<Vec<Arc<Stored>>, JournalError>),
+    Committed(Box<Committed>),
+    Tick,
+    Stop,
+}
+
+struct Committed {
+    committer: ShardCommitter,
+    cut: Arc<Cut>,
+    result: Result<Arc<[SegmentFile]>, StoreError>,
+}
+
+/// A shard that runs.
+struct Running {
+    shard: Shard,
+    shared: Arc<Shared>,
+    /// Here unless a commit is being written.
+    committer: Option<ShardCommitter>,
+    commit: Option<JoinHandle<Committed>>,
+    reload: Option<JoinHandle<()>>,
+    committed_offset: u64,
+    committed_ns: i64,
+    retry: Option<(Duration, i64)>,
+    failures: u32,
+    /// Offset that the journal held when the shard started.
+    caught_up_at: u64,
+    /// As of the last tick or read.
+    hot_bytes: usize,
+    received_ns: i64,
+    stopping: bool,
+    /// The journal gives nothing more.
+    drained: bool,
+}
+
+impl Shard {
+    /// Runs until `shutdown`, then folds what the journal holds and commits. Call it on a thread of its own.
+    pub fn run(self, shutdown: &CancellationToken) -> Result<(), AggregateError> {
+        let shard = self.shard;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| AggregateError::Thread { shard, source })?;
+        let result = runtime.block_on(async { Running::start(self)?.run(shutdown).await });
+        if let Err(error) = &result {
+            tracing::error!(shard, error = error as &dyn std::error::Error, "shard stopped");
+        }
+        result
+    }
+}
+
+impl Running {
+    fn start(shard: Shard) -> Result<Self, AggregateError> {
+        let (committer, state, files) = recover(&shard.store, shard.shard, &shard.config)?;
+        let clock = shard.config.clock.clone();
+        let committed_offset = state.next_offset;
+        tracing::info!(shard = shard.shard, offset = committed_offset, files = files.len(), "shard recovered");
+        let shared = Arc::new(Shared::new(shard.shard, shard.journal.clone(), clock, state, files));
+        shard.store.register(shard.shard, shared.clone());
+        let now_ns = shard.config.clock.now_ns();
+        let mut running = Running {
+            caught_up_at: shard.journal.end(shard.shard),
+            committer: Some(committer),
+            commit: None,
+            reload: None,
+            committed_offset,
+            committed_ns: now_ns,
+            retry: None,
+            failures: 0,
+            hot_bytes: 0,
+            received_ns: now_ns,
+            stopping: false,
+            drained: false,
+            shard,
+            shared,
+        };
+        running.reload_recent();
+        running.note_ready();
+        Ok(running)
+    }
+
+    async fn run(mut self, shutdown: &CancellationToken) -> Result<(), AggregateError> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            match self.next(&mut ticks, shutdown).await {
+                Event::Read(Ok(records)) => self.fold(&records),
+                Event::Read(Err(error)) => self.read_failed(error).await?,
+                Event::Committed(committed) => self.committed(*committed).await?,
+                Event::Tick => self.tick(),
+                Event::Stop => self.stopping = true,
+            }
+            if self.stopping && self.is_drained() && self.finish() {
+                return Ok(());
+            }
+            self.start_commit_if_due();
+        }
+    }
+
+    async fn next(&mut self, ticks: &mut Interval, shutdown: &CancellationToken) -> Event {
+        let may_read = self.hot_bytes < self.shard.config.hot_bytes_max && !(self.stopping && self.is_drained());
+        let from = self.shared.lock().state.next_offset;
+        let commit = async {
+            match self.commit.as_mut() {
+                Some(commit) => commit.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled(), if !self.stopping => Event::Stop,
+            done = commit => {
+                self.commit = None;
+                let done = done.expect("a commit does not panic, and blocking work is not aborted");
+                Event::Committed(Box::new(done))
+            }
+            _ = ticks.tick() => Event::Tick,
+            read = self.shard.journal.read(self.shard.shard, from, self.shard.config.read_bytes), if may_read => {
+                Event::Read(read)
+            }
+        }
+    }
+
+    fn fold(&mut self, records: &[Arc<Stored>]) {
+        for record in records {
+            let folded = self.shared.lock().state.fold(record);
+            let header = &record.header;
+            self.shard.metrics.folded(&header.tenant, header.signal, folded);
+            self.shared.give_way();
+        }
+        let now_ns = self.shard.config.clock.now_ns();
+        for record in records {
+            let header = &record.header;
+            self.shard.metrics.visible(now_ns, header.received_ns, header.time_max_ns.min(header.received_ns));
+        }
+        self.received_ns = now_ns;
+        self.hot_bytes = self.shared.lock().uncommitted_bytes();
+        self.note_ready();
+    }
+
+    fn tick(&mut self) {
+        let now_ns = self.shard.config.clock.now_ns();
+        let mut inner = self.shared.lock();
+        inner.state.watermark.tick(now_ns, now_ns.saturating_sub(self.received_ns));
+        self.hot_bytes = inner.uncommitted_bytes();
+        let (watermark_ns, series) = (inner.state.watermark.watermark_ns(), inner.state.series.len());
+        let (memory, forgotten) = (inner.memory_bytes(), inner.state.dedup.forgotten_early());
+        drop(inner);
+        self.shard.metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
+    }
+
+    async fn read_failed(&mut self, error: JournalError) -> Result<(), AggregateError> {
+        let shard = self.shard.shard;
+        match error {
+            JournalError::Closed => {
+                self.stopping = true;
+                self.drained = true;
+                Ok(())
+            }
+            error if error.retryable() && !error.must_stop() => {
+                tracing::warn!(shard, error = &error as &dyn std::error::Error, "journal cannot be read, trying again");
+                tokio::time::sleep(READ_PAUSE).await;
+                Ok(())
+            }
+            source => {
+                let offset = self.shared.lock().state.next_offset;
+                Err(AggregateError::Journal { shard, offset, source })
+            }
+        }
+    }
+
+    fn start_commit_if_due(&mut self) {
+        let now_ns = self.shard.config.clock.now_ns();
+        if self.committer.is_none() || !self.is_commit_due(now_ns) {
+            return;
+        }
+        let cut = {
+            let mut inner = self.shared.lock();
+            match &inner.pending {
+                Some(cut) => cut.clone(),
+                None => {
+                    let cut = Arc::new(Cut::take(&mut inner.state));
+                    inner.pending = Some(cut.clone());
+                    cut
+                }
+            }
+        };
+        let Some(mut committer) = self.committer.take() else { return };
+        self.commit = Some(tokio::task::spawn_blocking(move || {
+            let result = cut.commit(&mut committer, now_ns);
+            Committed { committer, cut, result }
+        }));
+    }
+
+    fn is_commit_due(&self, now_ns: i64) -> bool {
+        if let Some((_, not_before_ns)) = self.retry {
+            return now_ns >= not_before_ns || self.stopping;
+        }
+        let inner = self.shared.lock();
+        if !inner.state.has_changes(self.committed_offset) {
+            return false;
+        }
+        let interval_ns = i64::try_from(self.shard.config.commit_interval.as_nanos()).unwrap_or(i64::MAX);
+        self.stopping && self.is_drained_at(inner.state.next_offset)
+            || self.hot_bytes >= self.shard.config.commit_bytes
+            || now_ns.saturating_sub(self.committed_ns) >= interval_ns
+    }
+
+    async fn committed(&mut self, done: Committed) -> Result<(), AggregateError> {
+        let shard = self.shard.shard;
+        self.shard.metrics.commit(done.result.is_ok());
+        match done.result {
+            Ok(files) => {
+                self.committer = Some(done.committer);
+                self.committed_offset = done.cut.next_offset;
+                self.committed_ns = self.shard.config.clock.now_ns();
+                (self.retry, self.failures) = (None, 0);
+                self.hot_bytes = self.shared.publish(files);
+                self.truncate_journal().await;
+                Ok(())
+            }
+            Err(StoreError::Fenced { seq, .. }) => {
+                tracing::warn!(shard, seq, "another writer has committed; taking up its state");
+                drop(done.committer);
+                self.reload_state()
+            }
+            Err(error) if error.retryable() || matches!(error, StoreError::Io { .. }) => {
+                self.committer = Some(done.committer);
+                self.retry_commit(&error);
+                Ok(())
+            }
+            Err(source) => Err(AggregateError::Store { shard, source }),
+        }
+    }
+
+    fn retry_commit(&mut self, error: &StoreError) {
+        let wait = self.retry.map_or(RETRY_FIRST, |(wait, _)| (wait * 2).min(RETRY_LAST));
+        let wait_ns = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
+        self.retry = Some((wait, self.shard.config.clock.now_ns().saturating_add(wait_ns)));
+        self.failures += 1;
+        tracing::warn!(
+            shard = self.shard.shard,
+            error = error as &dyn std::error::Error,
+            attempts = self.failures,
+            next_attempt_ms = wait.as_millis() as u64,
+            "commit failed; its records stay in memory and in the journal"
+        );
+    }
+
+    /// Drops everything and goes on from what the other writer has committed.
+    fn reload_state(&mut self) -> Result<(), AggregateError> {
+        let (committer, state, files) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
+        self.committer = Some(committer);
+        self.committed_offset = state.next_offset;
+        (self.retry, self.failures) = (None, 0);
+        let mut inner = self.shared.lock();
+        (inner.state, inner.files, inner.pending) = (state, files, None);
+        inner.epoch += 1;
+        self.hot_bytes = 0;
+        drop(inner);
+        self.reload_recent();
+        Ok(())
+    }
+
+    fn reload_recent(&mut self) {
+        let (store, shared, shard) = (self.shard.store.clone(), self.shared.clone(), self.shard.shard);
+        self.reload = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = reload_recent(&store, &shared) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(shard, error, "recent windows cannot be read; pages show them incompletely");
+            }
+        }));
+    }
+
+    async fn truncate_journal(&self) {
+        let shard = self.shard.shard;
+        if let Err(error) = self.shard.journal.truncate_before(shard, self.committed_offset).await {
+            tracing::warn!(shard, error = &error as &dyn std::error::Error, "journal cannot be shortened");
+        }
+    }
+
+    /// Whether nothing is left to do before the end.
+    fn finish(&mut self) -> bool {
+        if self.commit.is_some() {
+            return false;
+        }
+        let changed = self.shared.lock().state.has_changes(self.committed_offset);
+        if changed && self.failures < LAST_COMMIT_ATTEMPTS {
+            return false;
+        }
+        let (shard, offset) = (self.shard.shard, self.committed_offset);
+        if changed {
+            tracing::warn!(shard, offset, "stopping without the last commit; the journal holds what follows this offset");
+        } else {
+            tracing::info!(shard, offset, "shard stopped");
+        }
+        true
+    }
+
+    fn is_drained(&self) -> bool {
+        let next_offset = self.shared.lock().state.next_offset;
+        self.is_drained_at(next_offset)
+    }
+
+    fn is_drained_at(&self, next_offset: u64) -> bool {
+        self.drained || next_offset >= self.shard.journal.end(self.shard.shard)
+    }
+
+    fn note_ready(&self) {
+        let mut inner = self.shared.lock();
+        if !inner.ready && inner.state.next_offset >= self.caught_up_at {
+            inner.ready = true;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The aggregator as a stage of the program: one thread per journal partition, ended together.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use shipwake_journal::Journal;
+use shipwake_store::Store;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::AggregateConfig;
+use crate::error::AggregateError;
+use crate::metrics::Metrics;
+use crate::shard::Shard;
+
+/// Folds every partition of a journal into a store.
+pub struct Aggregate {
+    config: AggregateConfig,
+    journal: Arc<dyn Journal>,
+    store: Arc<Store>,
+    metrics: Metrics,
+}
+
+impl Aggregate {
+    /// Prepares a shard for every partition; nothing runs yet.
+    pub fn new(
+        config: AggregateConfig,
+        journal: Arc<dyn Journal>,
+        store: Arc<Store>,
+        registry: &mut Registry,
+    ) -> Self {
+        let metrics = Metrics::new(registry);
+        Aggregate { config, journal, store, metrics }
+    }
+
+    /// Runs all shards until `shutdown`: then each folds what the journal holds and commits. When one shard fails the
+    /// others stop in the same orderly way, and the first error is the answer.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), AggregateError> {
+        let stop = shutdown.child_token();
+        let mut ends = Vec::new();
+        for shard in 0..self.journal.partitions() {
+            ends.push((shard, self.spawn(shard, stop.clone())?));
+        }
+        let mut first_error = Ok(());
+        for (shard, end) in ends {
+            // A shard that panicked has dropped its sender.
+            let result = end.await.unwrap_or(Err(AggregateError::Panicked { shard }));
+            if result.is_err() {
+                stop.cancel();
+            }
+            if first_error.is_ok() {
+                first_error = result;
+            }
+        }
+        first_error
+    }
+
+    fn spawn(
+        &self,
+        shard: u32,
+        stop: CancellationToken,
+    ) -> Result<oneshot::Receiver<Result<(), AggregateError>>, AggregateError> {
+        let (ended, end) = oneshot::channel();
+        let work = Shard {
+            shard,
+            config: self.config.clone(),
+            journal: self.journal.clone(),
+            store: self.store.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let run = move || {
+            // Cancels the other shards as soon as this one fails or panics, whatever order they are waited for.
+            let guard = stop.clone().drop_guard();
+            let result = work.run(&stop);
+            if result.is_ok() {
+                guard.disarm();
+            }
+            // Nobody waits any more when the program is torn down.
+            let _ = ended.send(result);
+        };
+        std::thread::Builder::new()
+            .name(format!("shard-{shard}"))
+            .spawn(run)
+            .map_err(|source| AggregateError::Thread { shard, source })?;
+        Ok(end)
+    }
+}

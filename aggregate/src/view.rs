@@ -1,0 +1,172 @@
+//! A shard as readers see it. Locks are short: what takes time is done on copies.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shipwake_journal::Journal;
+use shipwake_model::Resolution;
+use shipwake_store::{
+    HealthQuery, HealthSeries, HotShard, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, Table,
+};
+
+use crate::clock::Clock;
+use crate::commit::Cut;
+use crate::recent::resolution_of;
+use crate::state::State;
+use crate::window_rows::{rows_of_seconds, rows_of_windows};
+
+/// The state of a shard with what is needed to read it, shared between the shard's thread and readers.
+pub struct Shared {
+    shard: u32,
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+    inner: Mutex<Inner>,
+    /// Readers that wait for the lock: the shard's thread steps back for them.
+    waiting: AtomicU32,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+pub struct Inner {
+    /// What the shard knows.
+    pub state: State,
+    /// Live segments as of the last commit.
+    pub files: Arc<[SegmentFile]>,
+    /// Cut out of the state and not committed yet.
+    pub pending: Option<Arc<Cut>>,
+    /// Whether the shard has caught up with what the journal held at its start.
+    pub ready: bool,
+    /// Counts reloads: whoever started before one must not add to the state after it.
+    pub epoch: u64,
+}
+
+impl Shared {
+    /// A shard that begins with `state` on top of `files`.
+    pub fn new(shard: u32, journal: Arc<dyn Journal>, clock: Clock, state: State, files: Arc<[SegmentFile]>) -> Self {
+        let inner = Inner { state, files, pending: None, ready: false, epoch: 0 };
+        Shared { shard, journal, clock, inner: Mutex::new(inner), waiting: AtomicU32::new(0) }
+    }
+
+    /// For the shard's own thread.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        // After a panic of the shard its last state is still the best answer; the shard itself has ended.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the cut that was pending by the segments it became. Gives the bytes that are not committed yet.
+    pub fn publish(&self, files: Arc<[SegmentFile]>) -> usize {
+        let mut inner = self.lock();
+        (inner.files, inner.pending) = (files, None);
+        inner.uncommitted_bytes()
+    }
+
+    /// Lets waiting readers go first. The system's locks are not fair: a thread that folds without pause would keep them
+    /// out for as long as it catches up.
+    pub fn give_way(&self) {
+        /// A reader that is not scheduled at once has had its chance.
+        const TURNS_MAX: u32 = 64;
+        for _ in 0..TURNS_MAX {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn lock_as_reader(&self) -> MutexGuard<'_, Inner> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = self.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+}
+
+impl HotShard for Shared {
+    fn snapshot(&self, tables: &[Table]) -> ShardSnapshot {
+        let mut guard = self.lock_as_reader();
+        let Inner { state, files, pending, .. } = &mut *guard;
+        let wants_windows = tables.iter().any(|table| matches!(table, Table::Windows | Table::Windows1s));
+        let deltas = wants_windows.then(|| state.deltas());
+        let mut hot: Vec<_> = tables.iter().map(|table| (*table, state.rows.of(*table))).collect();
+        let (files, pending) = (files.clone(), pending.clone());
+        let (next_offset, watermark_ns) = (state.next_offset, state.watermark.watermark_ns());
+        drop(guard);
+        for (table, rows) in &mut hot {
+            match (&deltas, &table) {
+                (Some(deltas), Table::Windows) => rows.extend(rows_of_windows(deltas)),
+                (Some(deltas), Table::Windows1s) => rows.extend(rows_of_seconds(deltas)),
+                _ => {}
+            }
+            if let Some(pending) = &pending {
+                rows.extend(pending.rows(*table));
+            }
+        }
+        ShardSnapshot { shard: self.shard, files, hot, next_offset, watermark_ns }
+    }
+
+    fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
+        let guard = self.lock_as_reader();
+        let state = &guard.state;
+        let fresh = if resolution_of(query).0 == Resolution::S1 { &state.one } else { &state.ten };
+        state.recent.health(query, fresh, &state.series.health_metas())
+    }
+
+    fn releases(&self) -> Vec<ReleaseRow> {
+        let now_ns = self.clock.now_ns();
+        let guard = self.lock_as_reader();
+        let rows = guard.state.releases.iter().filter(|release| release.records > 0).map(|release| ReleaseRow {
+            release: release.id.clone(),
+            first_seen_ns: release.first_seen_ns,
+            last_seen_ns: release.last_seen_ns,
+            records: release.records,
+            requests: release.requests_of_best_source(),
+            instances: release.instances(now_ns),
+            instance_guessed: release.instance_guessed,
+        });
+        rows.collect()
+    }
+
+    fn status(&self) -> ShardStatus {
+        let journal_end = self.journal.end(self.shard);
+        let guard = self.lock_as_reader();
+        let (state, counters) = (&guard.state, &guard.state.counters);
+        ShardStatus {
+            shard: self.shard,
+            next_offset: state.next_offset,
+            journal_end,
+            watermark_ns: state.watermark.watermark_ns(),
+            newest_event_ns: state.watermark.newest_ns(),
+            series: state.series.len() as u64,
+            overflow_records: counters.overflow,
+            late_records: counters.late,
+            future_records: counters.future,
+            deduplicated: counters.deduplicated,
+            stored: counters.stored.iter().sum(),
+            rejected: counters.rejected.clone(),
+            memory_bytes: guard.memory_bytes(),
+            ready: guard.ready,
+        }
+    }
+}
+
+impl Inner {
+    /// Bytes in memory, by part.
+    pub fn memory_bytes(&self) -> Vec<(&'static str, u64)> {
+        let state = &self.state;
+        let parts = [
+            ("rows", state.rows.bytes()),
+            ("cells", state.cell_bytes()),
+            ("pending_commit", self.pending.as_ref().map_or(0, |cut| cut.bytes)),
+            ("recent", state.recent.bytes()),
+            ("series", state.series.heap_bytes()),
+            ("running_totals", state.streams.heap_bytes()),
+            ("request_hashes", state.dedup.heap_bytes()),
+        ];
+        parts.into_iter().map(|(part, bytes)| (part, bytes as u64)).collect()
+    }
+
+    /// Bytes that only a commit frees.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.state.hot_bytes() + self.pending.as_ref().map_or(0, |cut| cut.bytes)
+    }
+}

@@ -1,0 +1,115 @@
+// What must hold for every page in every look: accessible, no sideways scrolling, no layout that jumps.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Page } from '@playwright/test';
+import { expect, painted, test } from './fixtures.ts';
+import { Shipwake } from './shipwake.ts';
+
+let shipwake: Shipwake;
+test.beforeAll(async () => {
+  shipwake = await Shipwake.demo('canary-errors', { speed: 20 });
+});
+test.afterAll(async () => shipwake?.stop());
+
+const PAGES = [
+  { name: 'overview', path: '/', testid: 'services' },
+  { name: 'service', path: '/s/checkout', testid: 'charts' },
+  { name: 'start', path: '/start?lang=otlp', testid: 'checklist' },
+  { name: 'not found', path: '/no/such/page', testid: 'not-found' },
+];
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+async function open(page: Page, { path, testid }: { path: string; testid: string }): Promise<void> {
+  await page.goto(shipwake.url + path);
+  await expect(page.getByTestId(testid)).toBeVisible();
+  if (testid !== 'not-found') await painted(page);
+}
+
+async function violations(page: Page): Promise<string[]> {
+  // Through the debugger: the page's own policy lets no foreign script in, and must not be weakened for a test.
+  const session = await page.context().newCDPSession(page);
+  await session.send('Runtime.evaluate', { expression: `${axe};0` });
+  return page.evaluate(async () => {
+    const { axe } = window as unknown as { axe: typeof import('axe-core') };
+    const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
+    const results = await axe.run(document, { runOnly: tags });
+    if (results.passes.length < 10) return ['axe has looked at nothing'];
+    return results.violations.map((each) => `${each.id}: ${each.nodes.map((node) => node.target.join(' ')).join(' | ')}`);
+  });
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  for (const target of PAGES) {
+    test(`${target.name}, ${colorScheme}: no accessibility violation`, async ({ page }) => {
+      await page.emulateMedia({ colorScheme });
+      await open(page, target);
+      expect(await violations(page)).toEqual([]);
+    });
+  }
+}
+
+for (const width of [360, 390, 768]) {
+  test(`no page scrolls sideways at ${width} px`, async ({ page }) => {
+    await page.setViewportSize({ width, height: 844 });
+    for (const target of PAGES) {
+      await open(page, target);
+      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      expect(beyond, target.name).toBeLessThanOrEqual(0);
+    }
+  });
+}
+
+test('the layout does not jump while data comes in', async ({ page }) => {
+  for (const target of PAGES) {
+    await open(page, target);
+    const wm = Number(await page.evaluate(() => document.documentElement.dataset['wm']));
+    if (target.testid === 'services' || target.testid === 'charts') {
+      await page.waitForFunction((seen) => Number(document.documentElement.dataset['wm']) > seen + 2_000, wm);
+    }
+    const shift = await page.evaluate(
+      () =>
+        new Promise<number>((done) => {
+          new PerformanceObserver((list) => {
+            done(list.getEntries().reduce((sum, entry) => sum + (entry as unknown as { value: number }).value, 0));
+          }).observe({ type: 'layout-shift', buffered: true });
+          requestAnimationFrame(() => setTimeout(() => done(0), 200));
+        }),
+    );
+    expect(shift, target.name).toBeLessThan(0.05);
+  }
+});
+
+test('the theme follows the system until somebody chooses, and the choice stays', async ({ page }) => {
+  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await open(page, PAGES[0]!);
+  expect(await background()).toBe('rgb(13, 16, 23)');
+  await page.getByTestId('theme').click();
+  expect(await background()).toBe('rgb(255, 255, 255)');
+  await page.reload();
+  expect(await background()).toBe('rgb(255, 255, 255)');
+  await page.getByTestId('theme').click();
+  await page.emulateMedia({ colorScheme: 'light' });
+  expect(await background()).toBe('rgb(255, 255, 255)');
+});
+
+test('a line is drawn in the colour of its role', async ({ page }) => {
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await open(page, PAGES[1]!);
+  const drawn = () =>
+    page.getByTestId('chart-rps').locator('canvas').evaluate((element) => {
+      const canvas = element as HTMLCanvasElement;
+      const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+      let baseline = 0;
+      for (let i = 0; i < data.length; i += 4) if (data[i] === 0x26 && data[i + 1] === 0x82 && data[i + 2] === 0xff) baseline += 1;
+      return baseline;
+    });
+  await expect.poll(drawn).toBeGreaterThan(5);
+});
+
+test('an address without a page says so and leads back', async ({ page }) => {
+  await open(page, PAGES[3]!);
+  await page.getByRole('link', { name: 'Overview of all services' }).click();
+  await expect(page.getByTestId('overview')).toBeVisible();
+});

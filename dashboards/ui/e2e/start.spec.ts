@@ -1,0 +1,115 @@
+// A stranger's first minutes: an empty server, snippets that are executed exactly as they are shown.
+import { execFileSync } from 'node:child_process';
+import type { Page } from '@playwright/test';
+import { expect, live, test } from './fixtures.ts';
+import { Shipwake } from './shipwake.ts';
+
+test.describe.configure({ mode: 'serial' });
+
+let shipwake: Shipwake;
+test.beforeAll(async () => {
+  shipwake = await Shipwake.serve();
+});
+test.afterAll(async () => shipwake?.stop());
+
+const ARRIVES = { timeout: 10_000 };
+
+async function shown(page: Page): Promise<string> {
+  const snippet = page.getByTestId('snippet').first();
+  await expect(snippet).toContainText(new URL(shipwake.http).host);
+  return snippet.evaluate((element) => element.textContent ?? '');
+}
+
+function run(script: string): string {
+  return execFileSync('bash', ['-c', script], { encoding: 'utf8', timeout: 20_000 });
+}
+
+const step = (page: Page, key: string) => page.getByTestId(`step-${key}`);
+
+test('an empty server shows how to send data in place of an empty table', async ({ page }) => {
+  await page.goto(shipwake.url);
+  await expect(page.getByTestId('summary')).toContainText('No service has sent data yet');
+  await expect(page.getByTestId('start')).toBeVisible();
+  await expect(step(page, 'endpoint')).toHaveAttribute('data-state', 'open');
+  await live(page, 'live');
+});
+
+test('the log line snippet works as shown and turns the empty overview into a table', async ({ page, context }) => {
+  const overview = await context.newPage();
+  await overview.goto(shipwake.url);
+  await page.goto(`${shipwake.url}/start?lang=lines&name=hello-lines`);
+  expect(run(await shown(page))).toContain('"accepted":1');
+  await expect(step(page, 'log')).toHaveAttribute('data-state', 'done', ARRIVES);
+  await expect(step(page, 'service_name')).toHaveAttribute('data-state', 'done', ARRIVES);
+  await expect(step(page, 'service_version')).toHaveAttribute('data-state', 'done', ARRIVES);
+  await expect(overview.locator('[data-service="hello-lines"]')).toContainText('1.0.0', ARRIVES);
+});
+
+test('the OTLP snippet works as shown and its service appears with its version', async ({ page }) => {
+  await page.goto(`${shipwake.url}/start?lang=otlp&name=${encodeURIComponent("it's <b>odd</b> & \"quoted\"")}&version=1.0%2C0&target=staging%20two`);
+  expect(run(await shown(page)).trim()).toBe('200');
+  await expect(step(page, 'span')).toHaveAttribute('data-state', 'done', ARRIVES);
+  await page.getByRole('link', { name: 'Overview' }).click();
+  const row = page.getByTestId('service-row').filter({ hasText: "it's <b>odd</b>" });
+  await expect(row).toContainText('1.0,0', ARRIVES);
+  await row.getByRole('link').click();
+  await expect(page.getByRole('heading', { name: "it's <b>odd</b> & \"quoted\"" })).toBeVisible();
+  await expect(page.getByTestId('versions')).toContainText('1.0,0');
+});
+
+test('the environment of the SDK snippet is what a shell gets', async ({ page }) => {
+  await page.goto(`${shipwake.url}/start?name=my%20service&version=2.0%2B7`);
+  const text = await shown(page);
+  expect(run(`${text}\nprintf '%s|%s|%s' "$OTEL_EXPORTER_OTLP_ENDPOINT" "$OTEL_SERVICE_NAME" "$OTEL_RESOURCE_ATTRIBUTES"`)).toBe(
+    `${shipwake.http}|my service|service.version=2.0%2B7,deployment.environment.name=dev`,
+  );
+});
+
+test('a second version completes the way', async ({ page }) => {
+  await page.goto(`${shipwake.url}/start?lang=lines&name=hello-lines&version=1.0.1`);
+  run(await shown(page));
+  await expect(step(page, 'two_versions')).toHaveAttribute('data-state', 'done', ARRIVES);
+});
+
+test('a refused payload is listed with its reason', async ({ page }) => {
+  await page.goto(`${shipwake.url}/start`);
+  const answer = await fetch(`${shipwake.http}/v1/logs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-protobuf' },
+    body: new Uint8Array([0x0a, 0xff, 0xff, 0x01, 0x00]),
+  });
+  expect(answer.status).toBe(400);
+  await expect(page.getByTestId('rejected')).toBeVisible(ARRIVES);
+});
+
+test('a service without a version is named, with the way to mend it', async ({ page }) => {
+  const answer = await fetch(`${shipwake.http}/v1/lines?service=nameless`, { method: 'POST', body: 'a plain line\n' });
+  expect(answer.status).toBe(200);
+  await page.goto(`${shipwake.url}/start`);
+  await expect(step(page, 'service_version')).toContainText('nameless', ARRIVES);
+  await page.goto(shipwake.url);
+  await expect(page.getByTestId('unversioned-banner')).toContainText('nameless', ARRIVES);
+  await page.getByTestId('unversioned-banner').getByRole('link').click();
+  await expect(page.getByTestId('start')).toBeVisible();
+});
+
+test('the copy button puts the exact text', async ({ page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: shipwake.url });
+  await page.goto(`${shipwake.url}/start?lang=lines`);
+  const text = await shown(page);
+  await page.getByRole('button', { name: /^Copy: / }).first().click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(text);
+});
+
+test('telemetry is text wherever it is shown', async ({ page }) => {
+  const hostile = '<img src=x onerror=alert(1)>';
+  const query = new URLSearchParams({ service: hostile, version: hostile, environment: hostile });
+  const body = JSON.stringify({ level: 'error', message: hostile });
+  expect((await fetch(`${shipwake.http}/v1/lines?${query}`, { method: 'POST', body })).status).toBe(200);
+  await page.goto(shipwake.url);
+  await expect(page.getByTestId('service-row').filter({ hasText: hostile })).toBeVisible(ARRIVES);
+  await page.goto(`${shipwake.url}/s/${encodeURIComponent(hostile)}?env=${encodeURIComponent(hostile)}`);
+  await expect(page.getByRole('heading', { name: hostile })).toBeVisible();
+  await expect(page.getByTestId('versions')).toContainText(hostile, ARRIVES);
+  expect(await page.locator('main img').count()).toBe(0);
+});

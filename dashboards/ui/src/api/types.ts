@@ -1,0 +1,174 @@
+// The wire shapes of the pages' API, in one place. Times are epoch milliseconds, durations seconds, ratios 0..1.
+// `null` means "no data" and is never the same as 0. Whatever a server may leave out is optional: pages must cope.
+
+export interface Meta {
+  /** Data watermark: everything up to this event time has been folded. */
+  wm?: number | null;
+  lag_ms?: number | null;
+  step_s?: number;
+  /** Start and end of what was asked for, when the server says so. */
+  from?: number;
+  to?: number;
+  partial?: boolean;
+  warnings?: string[];
+  query_ms?: number;
+  envs?: string[];
+}
+
+export type Source = 'spans' | 'metrics' | 'access_log' | 'logs';
+
+export type ServiceState = 'steady' | 'rollout' | 'unversioned';
+
+/** A number that may be missing. */
+export type Num = number | null;
+
+export interface VersionLane {
+  version: string;
+  /** `baseline`, `candidate`, `other`, `retired`, `no_traffic`. */
+  role?: string;
+  share?: Num;
+  instances?: Num;
+  since?: Num;
+}
+
+export interface Pair {
+  baseline?: Num;
+  candidate?: Num;
+}
+
+export interface OverviewService {
+  service: string;
+  env?: string;
+  namespace?: string;
+  team?: string;
+  state?: ServiceState | string;
+  headline?: string | null;
+  source?: Source | string | null;
+  lanes?: VersionLane[];
+  red?: { rps?: Num; err?: Pair | null; p99_s?: Pair | null };
+  spark?: { t0: number; step_s: number; err?: Num[]; rps?: Num[] } | null;
+}
+
+export interface ReleaseEvent {
+  t: number;
+  kind: string;
+  service?: string;
+  env?: string;
+  version?: string;
+  share?: Num;
+  title?: string;
+  by?: string | null;
+  url?: string | null;
+}
+
+export interface Overview {
+  meta?: Meta;
+  summary?: { rollouts?: number; differing?: number; steady?: number; unversioned?: number; services?: number };
+  services?: OverviewService[];
+  events?: ReleaseEvent[];
+  envs?: string[];
+}
+
+export interface ReleaseLane {
+  version: string;
+  role?: string;
+  instances?: Num;
+  since?: Num;
+  commit?: string | null;
+  first_seen?: Num;
+  last_seen?: Num;
+  /** Requests in the whole range. */
+  requests?: Num;
+  share?: Num[];
+  rps?: Num[];
+  err?: Num[];
+  p50?: Num[];
+  p95?: Num[];
+  p99?: Num[];
+  /** Requests in each step. */
+  n?: Num[];
+}
+
+export interface Difference {
+  metric: string;
+  baseline?: Num;
+  candidate?: Num;
+  since?: Num;
+  text?: string;
+}
+
+export interface ServiceRelease {
+  meta?: Meta;
+  service?: string;
+  env?: string;
+  pair?: {
+    candidate?: string | null;
+    baseline?: string | null;
+    strategy?: string | null;
+    /** The comparison is with the past, which is weaker than side by side. */
+    before_after?: boolean;
+    since?: Num;
+  } | null;
+  headline?: string | null;
+  differences?: Difference[];
+  source?: Source | string | null;
+  unversioned?: boolean;
+  t?: number[];
+  lanes?: ReleaseLane[];
+  routes?: Route[];
+  events?: ReleaseEvent[];
+}
+
+/** One route over the whole range, its versions beside each other. */
+export interface Route {
+  route: string;
+  requests?: Num;
+  versions?: RouteVersion[];
+}
+
+export interface RouteVersion {
+  version: string;
+  role?: string;
+  requests?: Num;
+  err?: Num;
+  p50?: Num;
+  p95?: Num;
+  p99?: Num;
+}
+
+export interface Rejected {
+  reason: string;
+  count: number;
+  signal?: string | null;
+  last?: Num;
+  detail?: string | null;
+}
+
+export interface Pipeline {
+  meta?: Meta;
+  received?: { logs?: number; metrics?: number; spans?: number };
+  rejected?: Rejected[];
+  deduplicated?: number;
+  shards?: { shard: number; watermark?: Num; lag_ms?: Num; next_offset?: Num }[];
+  services?: number;
+  services_without_version?: string[];
+  services_with_two_versions?: number;
+  endpoints?: { otlp_grpc?: string; otlp_http?: string; ui?: string };
+  memory_bytes?: number;
+  instances_guessed?: boolean;
+}
+
+/** RFC 9457. */
+export interface Problem {
+  type?: string;
+  title?: string;
+  status?: number;
+  detail?: string;
+  request_id?: string;
+}
+
+export type ServerEnvelope =
+  | { id?: number; k: 'snap' | 'delta'; seq?: number; wm?: Num; data: unknown }
+  | { id?: number; k: 'gap'; skipped?: number; reason?: string }
+  | { id?: number; k: 'err'; code?: string; title?: string; detail?: string }
+  | { k: 'hb'; now: number; wm?: Num; lag_ms?: Num };

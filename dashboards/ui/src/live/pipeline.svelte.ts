@@ -1,0 +1,44 @@
+// The state of the pipeline, read again every two seconds while a component shows it and the tab is visible.
+import { ApiError, getJson } from '../api/rest.ts';
+import type { Pipeline } from '../api/types.ts';
+import { live } from './client.svelte.ts';
+
+const EVERY_MS = 2_000;
+
+export class PipelineState {
+  data = $state.raw<Pipeline | null>(null);
+  /** The first answer of this visit: what is above it arrived while somebody looked. */
+  first = $state.raw<Pipeline | null>(null);
+  error = $state.raw<ApiError | null>(null);
+}
+
+/** Call while a component initialises: the reading stops with the component. */
+export function pollPipeline(everyMs = EVERY_MS): PipelineState {
+  const state = new PipelineState();
+  $effect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const abort = new AbortController();
+    const read = async () => {
+      if (!document.hidden) await readInto(state, abort.signal);
+      if (!abort.signal.aborted) timer = setTimeout(read, everyMs);
+    };
+    void read();
+    return () => {
+      abort.abort();
+      clearTimeout(timer);
+    };
+  });
+  return state;
+}
+
+async function readInto(state: PipelineState, signal: AbortSignal): Promise<void> {
+  try {
+    const data = await getJson<Pipeline>('/api/v1/pipeline', signal);
+    state.data = data;
+    state.first ??= data;
+    state.error = null;
+    live.noteMeta(data.meta);
+  } catch (error) {
+    if (!signal.aborted) state.error = error instanceof ApiError ? error : new ApiError(0, String(error));
+  }
+}

@@ -1,0 +1,74 @@
+// Which page a path means, what each page keeps in its query, and how links are written. Pure.
+import { choiceParam, flagParam, formatQuery, parseQuery, stepParam, textParam, timeParam } from './codec.ts';
+
+export type Route =
+  | { page: 'overview' }
+  | { page: 'service'; service: string }
+  | { page: 'start' }
+  | { page: 'not-found'; path: string };
+
+const shared = { env: textParam(), tz: choiceParam(['local', 'utc'] as const, 'local') };
+
+export const overviewParams = {
+  ...shared,
+  q: textParam(),
+  state: choiceParam(['all', 'rollout', 'steady', 'unversioned'] as const, 'all'),
+  kiosk: flagParam(),
+};
+
+export const serviceParams = {
+  ...shared,
+  from: timeParam('now-30m'),
+  to: timeParam('now'),
+  cand: textParam(),
+  base: textParam(),
+  step: stepParam(),
+};
+
+export const SNIPPET_KEYS = ['env', 'lines', 'otlp', 'python', 'node', 'java', 'go', 'collector'] as const;
+
+/** The last three fill the snippets. */
+export const startParams = {
+  ...shared,
+  lang: choiceParam(SNIPPET_KEYS, 'env'),
+  name: textParam('my-service'),
+  version: textParam('1.0.0'),
+  target: textParam('dev'),
+};
+
+export const sharedParams = shared;
+
+export function routeOf(pathname: string): Route {
+  const path = pathname.length > 1 ? pathname.replace(/\/+$/, '') : pathname;
+  if (path === '/' || path === '') return { page: 'overview' };
+  if (path === '/start') return { page: 'start' };
+  const service = /^\/s\/([^/]+)$/.exec(path)?.[1];
+  if (service !== undefined) {
+    const name = decoded(service);
+    if (name !== null) return { page: 'service', service: name };
+  }
+  return { page: 'not-found', path: pathname };
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+export function overviewHref(env: string, tz: 'local' | 'utc' = 'local'): string {
+  const { values } = parseQuery(overviewParams, '');
+  return `/${formatQuery(overviewParams, { ...values, env, tz })}`;
+}
+
+export function startHref(env = '', tz: 'local' | 'utc' = 'local'): string {
+  const { values } = parseQuery(startParams, '');
+  return `/start${formatQuery(startParams, { ...values, env, tz })}`;
+}
+
+export function serviceHref(service: string, env: string, tz: 'local' | 'utc' = 'local'): string {
+  const { values } = parseQuery(serviceParams, '');
+  return `/s/${encodeURIComponent(service)}${formatQuery(serviceParams, { ...values, env, tz })}`;
+}

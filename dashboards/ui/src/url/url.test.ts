@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest';
+import { formatQuery, parseQuery } from './codec.ts';
+import { overviewParams, routeOf, serviceHref, serviceParams, startParams } from './routes.ts';
+import { formatTime, isLive, parseTime, resolveTime } from './time.ts';
+
+/** A small generator with a fixed seed: a failure repeats. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+function randomText(next: () => number): string {
+  const alphabet = 'abzAZ09 -_.~!*()\'"&=+#?/%\\<>äß漢🚢\n\t;,:@';
+  const letters = [...alphabet];
+  return Array.from({ length: Math.floor(next() * 12) }, () => letters[Math.floor(next() * letters.length)]).join('');
+}
+
+describe('points in time', () => {
+  it('reads relative, RFC 3339 and epoch forms', () => {
+    expect(parseTime('now')).toEqual({ kind: 'now', agoMs: 0 });
+    expect(parseTime('now-30m')).toEqual({ kind: 'now', agoMs: 1_800_000 });
+    expect(parseTime('now-1h30m')).toEqual({ kind: 'now', agoMs: 5_400_000 });
+    expect(parseTime('1795404000000')).toEqual({ kind: 'at', ms: 1_795_404_000_000 });
+    expect(parseTime('2026-11-23T10:00:00Z')).toEqual({ kind: 'at', ms: Date.UTC(2026, 10, 23, 10) });
+  });
+
+  it('refuses what is not a point in time', () => {
+    for (const text of ['', 'yesterday', 'now-', 'now-5', 'now+5m', '12', '2026-13-45T99:00:00Z', '<b>']) {
+      expect(parseTime(text), text).toBeNull();
+    }
+  });
+
+  it('writes what it reads', () => {
+    const next = random(3);
+    for (let i = 0; i < 500; i++) {
+      const time =
+        next() < 0.5
+          ? { kind: 'now' as const, agoMs: Math.floor(next() * 2_000_000) * 1_000 }
+          : { kind: 'at' as const, ms: 1_000_000_000_000 + Math.floor(next() * 1e12) };
+      expect(parseTime(formatTime(time))).toEqual(time);
+    }
+  });
+
+  it('is live only up to the present', () => {
+    expect(isLive({ kind: 'now', agoMs: 0 })).toBe(true);
+    expect(isLive({ kind: 'now', agoMs: 1 })).toBe(false);
+    expect(isLive({ kind: 'at', ms: 5 })).toBe(false);
+    expect(resolveTime({ kind: 'now', agoMs: 60_000 }, 100_000)).toBe(40_000);
+  });
+});
+
+describe('the query string', () => {
+  it('leaves defaults out and keeps unknown parameters in order', () => {
+    const parsed = parseQuery(serviceParams, '?from=now-30m&zz=1&cand=2.14.0&aa=%20x&zz=2');
+    expect(parsed.values.cand).toBe('2.14.0');
+    expect(parsed.rest).toEqual([['zz', '1'], ['aa', ' x'], ['zz', '2']]);
+    expect(formatQuery(serviceParams, parsed.values, parsed.rest)).toBe('?cand=2.14.0&zz=1&aa=+x&zz=2');
+  });
+
+  it('names a value it cannot read and uses the default', () => {
+    const parsed = parseQuery(serviceParams, '?from=lately&to=now&step=ten');
+    expect(parsed.values.from).toEqual(serviceParams.from.initial);
+    expect(parsed.problems.map((problem) => problem.param)).toEqual(['from', 'step']);
+    expect(parsed.problems[0]?.text).toBe('lately');
+  });
+
+  it('is not fooled by names of the prototype', () => {
+    const parsed = parseQuery(overviewParams, '?__proto__=1&constructor=2&toString=3');
+    expect(parsed.rest.map(([key]) => key)).toEqual(['__proto__', 'constructor', 'toString']);
+  });
+
+  it('gives any state back after writing and reading it', () => {
+    const next = random(7);
+    for (let i = 0; i < 2_000; i++) {
+      const values = {
+        ...parseQuery(serviceParams, '').values,
+        env: randomText(next),
+        cand: randomText(next),
+        base: randomText(next),
+        from: { kind: 'now' as const, agoMs: Math.floor(next() * 5_000) * 1_000 },
+        to: { kind: 'at' as const, ms: 1_795_404_000_000 + Math.floor(next() * 1e9) },
+        tz: next() < 0.5 ? ('utc' as const) : ('local' as const),
+      };
+      const rest: [string, string][] = next() < 0.5 ? [[`x${randomText(next)}`, randomText(next)]] : [];
+      const parsed = parseQuery(serviceParams, formatQuery(serviceParams, values, rest));
+      expect(parsed.values).toEqual(values);
+      expect(parsed.rest).toEqual(rest);
+      expect(parsed.problems).toEqual([]);
+    }
+  });
+
+  it('survives any text as a query', () => {
+    const next = random(11);
+    for (let i = 0; i < 2_000; i++) {
+      const parsed = parseQuery(startParams, `?${randomText(next)}=${randomText(next)}&from=${randomText(next)}`);
+      expect(parsed.values.tz === 'local' || parsed.values.tz === 'utc').toBe(true);
+    }
+  });
+});
+
+describe('paths', () => {
+  it('finds the page of a path', () => {
+    expect(routeOf('/')).toEqual({ page: 'overview' });
+    expect(routeOf('/start/')).toEqual({ page: 'start' });
+    expect(routeOf('/s/checkout')).toEqual({ page: 'service', service: 'checkout' });
+    expect(routeOf('/s/a%2Fb%20c')).toEqual({ page: 'service', service: 'a/b c' });
+    expect(routeOf('/s/%zz').page).toBe('not-found');
+    expect(routeOf('/nope').page).toBe('not-found');
+  });
+
+  it('links to any service name and back', () => {
+    const next = random(13);
+    for (let i = 0; i < 500; i++) {
+      const name = `s${randomText(next)}`;
+      const href = new URL(serviceHref(name, 'prod & more'), 'http://x');
+      expect(routeOf(href.pathname)).toEqual({ page: 'service', service: name });
+      expect(parseQuery(serviceParams, href.search).values.env).toBe('prod & more');
+    }
+  });
+});

@@ -1,0 +1,28 @@
+import { expect, it } from 'vitest';
+import { checklist } from './checklist.ts';
+
+const states = (pipeline: Parameters<typeof checklist>[0]) =>
+  Object.fromEntries(checklist(pipeline, pipeline).map((step) => [step.key, step.state]));
+
+it('nothing has arrived', () => {
+  expect(new Set(Object.values(states({})))).toEqual(new Set(['open']));
+});
+
+it('a refused payload has reached the endpoint and nothing more', () => {
+  const found = states({ rejected: [{ reason: 'bad_protobuf', count: 1 }] });
+  expect(found['endpoint']).toBe('done');
+  expect(found['log']).toBe('open');
+});
+
+it('records without a version are a problem that names the services', () => {
+  const pipeline = { received: { logs: 3 }, services: 1, services_without_version: ['cart'] };
+  expect(states(pipeline)['service_version']).toBe('problem');
+  expect(checklist(pipeline, pipeline).find((step) => step.key === 'service_version')?.detail).toContain('cart');
+});
+
+it('two versions complete the way, and what arrived since is counted', () => {
+  const now = { received: { logs: 5, metrics: 1, spans: 9 }, services: 2, services_without_version: [], services_with_two_versions: 1 };
+  const steps = checklist(now, { received: { logs: 2 } });
+  expect(new Set(steps.map((step) => step.state))).toEqual(new Set(['done']));
+  expect(steps.find((step) => step.key === 'log')?.detail).toBe('5 received, 3 since you are here');
+});

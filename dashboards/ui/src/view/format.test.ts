@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { age, clockMinute, clockTime, count, fullTime, plural, rate, ratio, seconds, share, trimZeros } from './format.ts';
+
+const plain = (text: string) => text.replaceAll('\u202f', ' ');
+
+describe('numbers', () => {
+  it('keeps no data and zero apart', () => {
+    for (const format of [ratio, share, seconds, rate, count]) {
+      expect(format(null)).toBe('—');
+      expect(format(undefined)).toBe('—');
+      expect(format(Number.NaN)).toBe('—');
+      expect(format(0)).toMatch(/^0/);
+    }
+  });
+
+  it('writes ratios with useful digits', () => {
+    const cases: [number, string][] = [[0.004, '0.40 %'], [0.301, '30.1 %'], [1, '100 %'], [0.00001, '< 0.01 %'], [0.0123, '1.2 %']];
+    for (const [value, text] of cases) expect(plain(ratio(value))).toBe(text);
+  });
+
+  it('writes shares short', () => {
+    const cases: [number, string][] = [[0.88, '88 %'], [0.05, '5 %'], [0.052, '5.2 %'], [0.0002, '< 0.1 %'], [1, '100 %']];
+    for (const [value, text] of cases) expect(plain(share(value))).toBe(text);
+  });
+
+  it('chooses the unit of a duration', () => {
+    const cases: [number, string][] = [[0.000085, '85.0 µs'], [0.0042, '4.20 ms'], [0.412, '412 ms'], [1.24, '1.24 s'], [300, '5.00 min']];
+    for (const [value, text] of cases) expect(plain(seconds(value))).toBe(text);
+  });
+
+  it('writes rates and counts', () => {
+    expect(plain(rate(812.4))).toBe('812 /s');
+    expect(plain(rate(0.25))).toBe('0.25 /s');
+    expect(plain(rate(1_234_567))).toBe('1,235k /s');
+    expect(count(18_422)).toBe('18,422');
+    expect(plural(1, 'service')).toBe('1 service');
+    expect(plural(4, 'service')).toBe('4 services');
+  });
+});
+
+it('an axis has no idle zeros', () => {
+  const cases: [string, string][] = [['50.0 ms', '50 ms'], ['1.50 s', '1.5 s'], ['100 %', '100 %'], ['2.00 s', '2 s'], ['1,200 /s', '1,200 /s'], ['0.05 %', '0.05 %']];
+  for (const [text, trimmed] of cases) expect(trimZeros(text)).toBe(trimmed);
+});
+
+describe('times', () => {
+  it('says how long ago', () => {
+    const cases: [number, string][] = [[0, '0 s'], [3_400, '3 s'], [60_000, '1 min'], [7_500_000, '2 h 5 min'], [7_200_000, '2 h'], [3 * 86_400_000, '3 d']];
+    for (const [value, text] of cases) expect(plain(age(value))).toBe(text);
+  });
+
+  it('writes clock times in 24 hours', () => {
+    const t = Date.UTC(2026, 10, 23, 0, 2, 10);
+    expect(clockTime(t, 'utc')).toBe('00:02:10');
+    expect(clockMinute(t, 'utc')).toBe('00:02');
+    expect(fullTime(t, 'utc')).toBe('23/11/2026, 00:02:10 UTC');
+  });
+});

@@ -1,0 +1,46 @@
+import { describe, expect, it } from 'vitest';
+import type { ServiceRelease } from '../api/types.ts';
+import { eventsIn, firstSeen, laneViews, rangeOf, stepMs } from './lanes.ts';
+
+const release: ServiceRelease = {
+  meta: { wm: 45_000, step_s: 10 },
+  t: [0, 10_000, 20_000, 30_000, 40_000],
+  lanes: [
+    { version: 'new', role: 'candidate', err: [null, null, 0.1, 0.3, 0.9], n: [null, null, 5, 10, 1] },
+    { version: 'old', role: 'baseline', err: [0, 0, 0, 0, 0], n: [9, 9, 9, 9, 1] },
+  ],
+};
+
+describe('what a service page shows', () => {
+  it('shows the newest complete step, not the one that still grows', () => {
+    const [old, candidate] = laneViews(release);
+    expect(old?.lane.version).toBe('old');
+    expect(candidate?.now.err).toBe(0.3);
+    expect(candidate?.now.n).toBe(16);
+    expect(candidate?.now.p99).toBeNull();
+    expect(candidate?.look).toBe('candidate');
+  });
+
+  it('knows the step from the times when it is not said', () => {
+    expect(stepMs({ t: [0, 5_000] })).toBe(5_000);
+    expect(stepMs({})).toBe(10_000);
+  });
+
+  it('moves a live range with the data and leaves a fixed one', () => {
+    const now = { kind: 'now' as const, agoMs: 0 };
+    expect(rangeOf(release, { kind: 'now', agoMs: 60_000 }, now, 99_000)).toEqual({ from: -10_000, to: 50_000 });
+    expect(rangeOf(release, { kind: 'at', ms: 5 }, { kind: 'at', ms: 10 }, 0)).toEqual({ from: 5, to: 10 });
+    expect(rangeOf(null, { kind: 'now', agoMs: 60_000 }, now, 99_000)).toEqual({ from: 39_000, to: 99_000 });
+  });
+
+  it('finds when a version began', () => {
+    expect(firstSeen({ version: 'a', n: [null, 0, 3] }, [1, 2, 3])).toBe(3);
+    expect(firstSeen({ version: 'a', n: [4] }, [1])).toBeNull();
+    expect(firstSeen({ version: 'a', first_seen: 7 }, [])).toBe(7);
+  });
+
+  it('keeps events of the range in order', () => {
+    const events = [{ t: 30, kind: 'a' }, { t: 10, kind: 'b' }, { t: 99, kind: 'c' }];
+    expect(eventsIn(events, { from: 0, to: 50 }).map((event) => event.t)).toEqual([10, 30]);
+  });
+});

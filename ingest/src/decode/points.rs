@@ -1,0 +1,213 @@
+//! Which metric points no consumer could use: numbers that would turn sums into NaN, and histograms that contradict
+//! themselves. Their sender is told; the other points of the request are kept.
+//!
+//! Only contradictions are faults. What is odd but has a meaning (a reset, a gap, a bucket that is empty) is not.
+
+use shipwake_otlp::{Buckets, ExponentialHistogramPoint, HistogramPoint, NumberValue, Point, SummaryPoint};
+
+/// Why a point is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The word for counters.
+    pub(crate) reason: &'static str,
+    /// What exactly is wrong.
+    pub(crate) detail: &'static str,
+}
+
+/// Scales that a receiver must understand reach from -10 to 20; beyond them a bucket's bounds leave the range of f64.
+const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
+
+/// What is wrong with a point, if anything.
+pub(crate) fn fault(point: &Point<'_>) -> Option<Fault> {
+    if point.has_no_value() {
+        return None;
+    }
+    match point {
+        Point::Number(number) => match number.value {
+            Some(NumberValue::Double(value)) => not_finite([value], "value is NaN or infinite"),
+            Some(NumberValue::Int(_)) => None,
+            None => Some(Fault { reason: "no_value", detail: "point has neither a value nor the no-value flag" }),
+        },
+        Point::Histogram(histogram) => explicit(histogram),
+        Point::ExponentialHistogram(histogram) => exponential(histogram),
+        Point::Summary(summary) => quantiles(summary),
+    }
+}
+
+fn not_finite<const N: usize>(values: [f64; N], detail: &'static str) -> Option<Fault> {
+    let bad = values.iter().any(|value| !value.is_finite());
+    bad.then_some(Fault { reason: "not_a_number", detail })
+}
+
+fn inconsistent(detail: &'static str) -> Option<Fault> {
+    Some(Fault { reason: "inconsistent_buckets", detail })
+}
+
+fn explicit(point: &HistogramPoint<'_>) -> Option<Fault> {
+    let sums = [point.sum.unwrap_or(0.0), point.min.unwrap_or(0.0), point.max.unwrap_or(0.0)];
+    if let Some(fault) = not_finite(sums, "sum, min or max is NaN or infinite") {
+        return Some(fault);
+    }
+    let (mut buckets, mut total) = (0usize, 0u64);
+    for count in point.bucket_counts {
+        buckets += 1;
+        total = match total.checked_add(count) {
+            Some(total) => total,
+            None => return inconsistent("the buckets' counts overflow"),
+        };
+    }
+    let (mut bounds, mut last) = (0usize, f64::NEG_INFINITY);
+    for bound in point.explicit_bounds {
+        // An infinite last bound is a habit of some exporters; NaN and repeated bounds have no meaning.
+        if bound.is_nan() || (bounds > 0 && bound <= last) {
+            return inconsistent("bounds are not increasing numbers");
+        }
+        bounds += 1;
+        last = bound;
+    }
+    if buckets == 0 && bounds == 0 {
+        return None;
+    }
+    if buckets != bounds + 1 {
+        return inconsistent("there must be one bucket more than there are bounds");
+    }
+    if total != point.count { inconsistent("the buckets' counts do not add up to count") } else { None }
+}
+
+fn exponential(point: &ExponentialHistogramPoint<'_>) -> Option<Fault> {
+    let sums = [point.sum.unwrap_or(0.0), point.min.unwrap_or(0.0), point.max.unwrap_or(0.0), point.zero_threshold];
+    if let Some(fault) = not_finite(sums, "sum, min, max or zero_threshold is NaN or infinite") {
+        return Some(fault);
+    }
+    if point.zero_threshold < 0.0 {
+        return inconsistent("zero_threshold is negative");
+    }
+    if !SCALES.contains(&point.scale) {
+        return inconsistent("scale is outside -10 to 20");
+    }
+    let total = side(&point.positive)
+        .and_then(|positive| positive.checked_add(side(&point.negative)?))
+        .and_then(|total| total.checked_add(point.zero_count));
+    match total {
+        None => inconsistent("the buckets' counts or indexes overflow"),
+        Some(total) if total != point.count => inconsistent("the buckets' counts do not add up to count"),
+        Some(_) => None,
+    }
+}
+
+/// The sum of one side's counts, or `None` when it or the last bucket's index overflows.
+fn side(buckets: &Buckets<'_>) -> Option<u64> {
+    let (mut index, mut total) = (i64::from(buckets.offset), 0u64);
+    for count in buckets.bucket_counts {
+        total = total.checked_add(count)?;
+        index += 1;
+    }
+    i32::try_from(index).ok().map(|_| total)
+}
+
+fn quantiles(point: &SummaryPoint<'_>) -> Option<Fault> {
+    // A summary without observations has NaN quantiles by definition; only the sum is added up.
+    if point.count == 0 { None } else { not_finite([point.sum], "sum is NaN or infinite") }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::metrics::v1::{
+        ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
+        NumberDataPoint, ResourceMetrics, ScopeMetrics, Summary, SummaryDataPoint, number_data_point,
+    };
+    use prost::Message;
+    use shipwake_model::Signal;
+
+    use crate::decode::decode;
+
+    /// The reasons for which the points of `data` are rejected.
+    fn check(data: Data, expected: &[&str]) {
+        let metrics = vec![Metric { name: "m".to_owned(), data: Some(data.clone()), ..Metric::default() }];
+        let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
+        let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
+        let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+        let decoded = decode(Signal::Metrics, &bytes).expect("valid");
+        let found: Vec<&str> = decoded.rejected.reasons.keys().copied().collect();
+        assert_eq!(found, expected, "{data:?}");
+    }
+
+    #[test]
+    fn numbers_must_be_numbers() {
+        use number_data_point::Value::{AsDouble, AsInt};
+        let gauge = |value, flags| {
+            Data::Gauge(Gauge { data_points: vec![NumberDataPoint { value, flags, ..NumberDataPoint::default() }] })
+        };
+        for fine in [AsDouble(-0.0), AsDouble(f64::MIN_POSITIVE / 2.0), AsDouble(-5.0), AsInt(i64::MIN)] {
+            check(gauge(Some(fine), 0), &[]);
+        }
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            check(gauge(Some(AsDouble(bad)), 0), &["not_a_number"]);
+        }
+        check(gauge(None, 0), &["no_value"]);
+        check(gauge(None, 1), &[]);
+    }
+
+    #[test]
+    fn histograms_must_agree_with_themselves() {
+        let histogram = |count, counts: &[u64], bounds: &[f64], sum| {
+            let (bucket_counts, explicit_bounds) = (counts.to_vec(), bounds.to_vec());
+            let point =
+                HistogramDataPoint { count, bucket_counts, explicit_bounds, sum, ..HistogramDataPoint::default() };
+            Data::Histogram(Histogram { data_points: vec![point], ..Histogram::default() })
+        };
+        check(histogram(6, &[1, 2, 3], &[0.5, 1.0], Some(3.0)), &[]);
+        check(histogram(6, &[], &[], Some(3.0)), &[]);
+        check(histogram(6, &[6], &[], None), &[]);
+        check(histogram(1, &[1, 0], &[f64::INFINITY], None), &[]);
+        check(histogram(6, &[1, 2, 3], &[0.5, 1.0], Some(f64::NAN)), &["not_a_number"]);
+        for (count, counts, bounds) in [
+            (6, &[1, 2, 3][..], &[0.5][..]),
+            (7, &[1, 2, 3], &[0.5, 1.0]),
+            (6, &[1, 2, 3], &[1.0, 0.5]),
+            (6, &[1, 2, 3], &[1.0, 1.0]),
+            (6, &[1, 2, 3], &[0.5, f64::NAN]),
+            (6, &[], &[0.5]),
+            (1, &[u64::MAX, 2], &[0.5]),
+        ] {
+            check(histogram(count, counts, bounds, None), &["inconsistent_buckets"]);
+        }
+    }
+
+    #[test]
+    fn exponential_histograms_must_agree_with_themselves() {
+        let histogram = |count, scale, offset, counts: &[u64], zero_threshold| {
+            let positive = Some(Buckets { offset, bucket_counts: counts.to_vec() });
+            let point = ExponentialHistogramDataPoint {
+                count,
+                scale,
+                positive,
+                zero_count: 1,
+                zero_threshold,
+                ..ExponentialHistogramDataPoint::default()
+            };
+            Data::ExponentialHistogram(ExponentialHistogram { data_points: vec![point], ..Default::default() })
+        };
+        check(histogram(4, 12, 27_213, &[1, 2], 0.0), &[]);
+        for (count, scale, offset, threshold) in
+            [(5, 12, 0, 0.0), (4, 21, 0, 0.0), (4, -11, 0, 0.0), (4, 0, i32::MAX, 0.0), (4, 0, 0, -1.0)]
+        {
+            check(histogram(count, scale, offset, &[1, 2], threshold), &["inconsistent_buckets"]);
+        }
+        check(histogram(4, 0, 0, &[1, 2], f64::NAN), &["not_a_number"]);
+    }
+
+    #[test]
+    fn summaries_need_a_sum_only_when_they_count() {
+        let summary = |count, sum| {
+            let point = SummaryDataPoint { count, sum, ..SummaryDataPoint::default() };
+            Data::Summary(Summary { data_points: vec![point] })
+        };
+        check(summary(0, f64::NAN), &[]);
+        check(summary(1, 2.0), &[]);
+        check(summary(1, f64::NAN), &["not_a_number"]);
+    }
+}

@@ -1,0 +1,172 @@
+//! The stage as a whole: what the protocols share, and what the rest of the program sees of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use prometheus_client::registry::Registry;
+use shipwake_model::Signal;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::admission::Budget;
+use crate::config::IngestConfig;
+use crate::error::{IngestError, Kind};
+use crate::handle::JournalHandle;
+use crate::metrics::Metrics;
+use crate::status::{IngestStatus, StatusBoard};
+use crate::{lines, otlp_grpc, otlp_http};
+
+/// Receives telemetry and appends it to the journal. Cheap to clone; all clones are the same stage.
+#[derive(Clone)]
+pub struct Ingest {
+    core: Arc<Core>,
+}
+
+/// What requests of all protocols share.
+pub(crate) struct Core {
+    pub(crate) config: IngestConfig,
+    pub(crate) tenant: Arc<str>,
+    pub(crate) journal: JournalHandle,
+    pub(crate) budget: Budget,
+    pub(crate) metrics: Metrics,
+    pub(crate) status: StatusBoard,
+    /// Appends that are under way, some of them for clients that have gone.
+    pub(crate) appends: TaskTracker,
+    pub(crate) warnings: Warnings,
+    failed: watch::Sender<Option<Arc<str>>>,
+}
+
+impl Ingest {
+    /// A stage that appends to `journal`: an open one, or a [`JournalHandle`] that is opened later.
+    pub fn new(
+        config: IngestConfig,
+        journal: impl Into<JournalHandle>,
+        registry: &mut Registry,
+    ) -> Result<Self, IngestError> {
+        config.check()?;
+        let core = Core {
+            tenant: config.tenant.as_str().into(),
+            journal: journal.into(),
+            budget: Budget::new(config.in_flight_bytes_max, config.waiting_max),
+            metrics: Metrics::new(&config.tenant, registry),
+            status: StatusBoard::default(),
+            appends: TaskTracker::new(),
+            warnings: Warnings::default(),
+            failed: watch::Sender::new(None),
+            config,
+        };
+        Ok(Ingest { core: Arc::new(core) })
+    }
+
+    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces` and `/v1/lines`, without a fall-back: to be merged into another router.
+    /// The peer's address is taken from axum's `ConnectInfo<SocketAddr>` when the server provides it.
+    pub fn http_router(&self) -> Router {
+        otlp_http::router(self.core.clone()).merge(lines::router(self.core.clone()))
+    }
+
+    /// The three gRPC `Export` methods, without a fall-back.
+    pub fn grpc_router(&self) -> Router {
+        otlp_grpc::router(self.core.clone())
+    }
+
+    /// Everything that a sender may ask for on either port: a client that is configured for the other port is served all
+    /// the same, and one that asks for something else is told what there is.
+    pub fn senders_router(&self) -> Router {
+        self.http_router().merge(self.grpc_router()).fallback(otlp_http::not_found)
+    }
+
+    /// What the pipeline page shows.
+    pub fn status(&self) -> IngestStatus {
+        let core = &self.core;
+        core.note_pressure();
+        IngestStatus {
+            in_flight_bytes: core.budget.used() as u64,
+            in_flight_bytes_max: core.config.in_flight_bytes_max as u64,
+            waiting_requests: core.budget.waiting() as u64,
+            journal: core.journal.state(),
+            ..core.status.snapshot()
+        }
+    }
+
+    /// Brings the gauges up to date; to be called before `/metrics` is written.
+    pub fn refresh_metrics(&self) {
+        self.core.note_pressure();
+    }
+
+    /// The journal that requests go to; [`JournalHandle::open`] lets those that wait go on.
+    pub fn journal(&self) -> &JournalHandle {
+        &self.core.journal
+    }
+
+    /// Returns when the journal has failed in a way that only a new start of the program can mend, with the reason. Pends
+    /// for ever otherwise. The program has to end then: nothing will be acknowledged any more.
+    pub async fn failed(&self) -> Arc<str> {
+        let mut failed = self.core.failed.subscribe();
+        let reason = failed.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        reason.ok().flatten().expect("the sender is in the stage that is borrowed here")
+    }
+
+    /// Refuses new requests with a hint and waits until the journal has answered all appends. Call it after the sockets
+    /// are closed and before the journal is.
+    pub async fn close(&self) {
+        self.core.journal.close();
+        self.core.appends.close();
+        self.core.appends.wait().await;
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+impl Core {
+    /// The time of receipt. The one clock of this crate.
+    pub(crate) fn now_ns(&self) -> i64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn fail(&self, reason: &str) {
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            failed.get_or_insert_with(|| reason.into());
+            first
+        });
+    }
+
+    /// Counts a request that is refused as a whole.
+    pub(crate) fn note_refused(&self, signal: Option<Signal>, error: &IngestError) {
+        // Refused by the journal: its records were counted one by one.
+        if !matches!(error, IngestError::Journal(_) | IngestError::AppendSlow { .. }) {
+            self.metrics.refused(error.reason());
+            self.status.refused(signal, error.reason(), &error.to_string(), self.now_ns());
+        }
+        if error.kind() != Kind::Passing && self.warnings.allow() {
+            warn!(signal = signal.map(Signal::as_str), %error, "refused a request");
+        }
+    }
+
+    fn note_pressure(&self) {
+        self.metrics.pressure(self.budget.used(), self.budget.waiting());
+    }
+}
+
+/// Lets one warning through every few seconds: a sender with a fault repeats it a thousand times.
+#[derive(Default)]
+pub(crate) struct Warnings {
+    next_ms: AtomicU64,
+}
+
+impl Warnings {
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    pub(crate) fn allow(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let next = self.next_ms.load(Ordering::Relaxed);
+        let after = now + Self::PAUSE.as_millis() as u64;
+        now >= next && self.next_ms.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}

@@ -1,0 +1,205 @@
+//! What the fields of a structured line mean. The names are those that common loggers use; case does not matter, and a
+//! nested object counts as dotted names (`{"service":{"name":…}}` is `service.name`).
+//!
+//! | meaning | names, the first that a line has wins |
+//! |---|---|
+//! | service | `service.name`, `service`, `service_name`, `app`, `application` |
+//! | namespace | `service.namespace`, `service_namespace` |
+//! | version | `service.version`, `version`, `service_version`, `app_version`, `release` |
+//! | environment | `deployment.environment.name`, `environment`, `env`, `deployment.environment` |
+//! | instance | `service.instance.id`, `instance`, `instance_id`, `pod`, `hostname` |
+//! | time | `time`, `timestamp`, `@timestamp`, `ts`, `datetime` |
+//! | level | `level`, `severity`, `severity_text`, `log.level`, `loglevel`, `lvl`, `levelname` |
+//! | message | `message`, `msg`, `body`, `log`, `event` |
+//! | trace, span | `trace_id`, `traceid`, `trace.id`; `span_id`, `spanid`, `span.id` |
+//!
+//! Everything else, and a field whose value does not fit its meaning, is an attribute: nothing of a line is lost.
+
+use shipwake_model::release;
+
+use super::encode::Identity;
+use super::{severity, time};
+
+/// A log record made of a line.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Line {
+    /// What the line itself says about where it comes from.
+    pub(super) identity: Identity,
+    /// Nanoseconds since the epoch.
+    pub(super) time_ns: Option<u64>,
+    /// OpenTelemetry's number; 0 when unknown.
+    pub(super) severity: i32,
+    pub(super) severity_text: String,
+    pub(super) message: Option<String>,
+    /// 16 bytes, or none.
+    pub(super) trace_id: Vec<u8>,
+    /// 8 bytes, or none.
+    pub(super) span_id: Vec<u8>,
+    pub(super) attributes: Vec<(String, Value)>,
+}
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Text(String),
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Service,
+    Namespace,
+    Version,
+    Environment,
+    Instance,
+    Time,
+    Level,
+    Message,
+    Trace,
+    Span,
+}
+
+const MEANINGS: [(Meaning, &[&str]); 10] = [
+    (Meaning::Service, &["service.name", "service", "service_name", "app", "application"]),
+    (Meaning::Namespace, &["service.namespace", "service_namespace"]),
+    (Meaning::Version, &["service.version", "version", "service_version", "app_version", "release"]),
+    (Meaning::Environment, &["deployment.environment.name", "environment", "env", "deployment.environment"]),
+    (Meaning::Instance, &["service.instance.id", "instance", "instance_id", "pod", "hostname"]),
+    (Meaning::Time, &["time", "timestamp", "@timestamp", "ts", "datetime"]),
+    (Meaning::Level, &["level", "severity", "severity_text", "log.level", "loglevel", "lvl", "levelname"]),
+    (Meaning::Message, &["message", "msg", "body", "log", "event"]),
+    (Meaning::Trace, &["trace_id", "traceid", "trace.id"]),
+    (Meaning::Span, &["span_id", "spanid", "span.id"]),
+];
+
+/// A record of the fields of a line.
+pub(super) fn assign(mut fields: Vec<(String, Value)>) -> Line {
+    let mut line = Line::default();
+    let mut taken = vec![false; fields.len()];
+    for (meaning, names) in MEANINGS {
+        let found = names.iter().find_map(|name| {
+            let index = fields.iter().position(|(field, _)| field.eq_ignore_ascii_case(name))?;
+            line.take(meaning, &fields[index].1).then_some(index)
+        });
+        if let Some(index) = found {
+            taken[index] = true;
+        }
+    }
+    let mut index = 0;
+    fields.retain(|_| {
+        index += 1;
+        !taken[index - 1]
+    });
+    line.attributes = fields;
+    line
+}
+
+impl Line {
+    /// Whether the value fits the meaning, and is now in its place.
+    fn take(&mut self, meaning: Meaning, value: &Value) -> bool {
+        match meaning {
+            Meaning::Service => put(&mut self.identity.service, value),
+            Meaning::Namespace => put(&mut self.identity.namespace, value),
+            Meaning::Version => put(&mut self.identity.version, value),
+            Meaning::Environment => put(&mut self.identity.environment, value),
+            Meaning::Instance => put(&mut self.identity.instance, value),
+            Meaning::Time => {
+                self.time_ns = match value {
+                    Value::Text(text) => time::from_text(text, true),
+                    Value::Int(number) => time::from_epoch(*number as f64, Some(*number)),
+                    Value::Double(number) => time::from_epoch(*number, None),
+                    Value::Bool(_) => None,
+                };
+                self.time_ns.is_some()
+            }
+            Meaning::Level => {
+                self.severity = match value {
+                    Value::Text(text) => severity::from_text(text),
+                    Value::Int(number) => severity::from_number(*number),
+                    _ => 0,
+                };
+                self.severity_text = if self.severity == 0 { String::new() } else { value.to_text() };
+                self.severity != 0
+            }
+            Meaning::Message => {
+                self.message = Some(value.to_text());
+                true
+            }
+            Meaning::Trace => put_id(&mut self.trace_id, value, 16),
+            Meaning::Span => put_id(&mut self.span_id, value, 8),
+        }
+    }
+}
+
+impl Value {
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            Value::Text(text) => text.clone(),
+            Value::Int(number) => number.to_string(),
+            Value::Double(number) => number.to_string(),
+            Value::Bool(value) => value.to_string(),
+        }
+    }
+}
+
+fn put(place: &mut Option<String>, value: &Value) -> bool {
+    let text = match value {
+        Value::Bool(_) => return false,
+        value => value.to_text(),
+    };
+    if text.trim().is_empty() {
+        return false;
+    }
+    *place = Some(release::bounded(text.trim()));
+    true
+}
+
+/// An id in hexadecimal digits. All zeros means none.
+fn put_id(place: &mut Vec<u8>, value: &Value, bytes: usize) -> bool {
+    let Value::Text(text) = value else { return false };
+    if text.len() != bytes * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return false;
+    }
+    let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or(0) as u8;
+    let id: Vec<u8> = text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+    if id.iter().all(|byte| *byte == 0) {
+        return false;
+    }
+    *place = id;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(name: &str, value: &str) -> (String, Value) {
+        (name.to_owned(), Value::Text(value.to_owned()))
+    }
+
+    #[test]
+    fn the_first_name_of_a_meaning_wins_and_the_rest_are_attributes() {
+        let line =
+            assign(vec![text("version", "v2"), text("service.version", "2.0"), text("Level", "INFO"), text("x", "y")]);
+        assert_eq!(line.identity.version.as_deref(), Some("2.0"));
+        assert_eq!((line.severity, line.severity_text.as_str()), (9, "INFO"));
+        assert_eq!(line.attributes, [text("version", "v2"), text("x", "y")]);
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_stays_an_attribute() {
+        let fields =
+            vec![text("time", "yesterday"), text("level", "loud"), text("trace_id", "xyz"), text("service", " ")];
+        let line = assign(fields.clone());
+        assert_eq!(line, Line { attributes: fields, ..Line::default() });
+    }
+
+    #[test]
+    fn ids_are_read_from_hexadecimal() {
+        let line =
+            assign(vec![text("traceId", "0AF7651916cd43dd8448eb211c80319c"), text("span_id", "b7ad6b7169203331")]);
+        assert_eq!((line.trace_id.len(), line.trace_id[0], line.span_id[7]), (16, 0x0a, 0x31));
+    }
+}

@@ -1,0 +1,12 @@
+//! Ingest as senders see it: real sockets on loopback, a real tonic client, and bytes by hand for what no client library
+//! would send. The journal is the strict one in memory, or the embedded one where durability is the point.
+
+mod conservation;
+mod corpus;
+mod grpc;
+mod http;
+mod journal;
+mod lines;
+mod pressure;
+mod sockets;
+mod support;

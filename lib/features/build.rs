@@ -1,0 +1,2 @@
+//! Here only so that the build dependencies count.
+fn main() {}

@@ -1,0 +1,20 @@
+//! The journal: what stands between "received" and "answered". An append is durable when it returns, and everything
+//! after it (windows, log rows, releases) can be rebuilt by reading the journal again from a position.
+//!
+//! - [`journal`]: the trait and its contract, and the values that go in and come out.
+//! - [`embedded`]: segment files on a local disk; what `shipwake serve` uses by default. Bytes: `FORMAT.md`.
+//! - [`memory`]: nothing on disk, faults from a seed; for tests of the stages around the journal.
+//! - [`conformance`]: the promises of the contract as tests, run against every implementation.
+//!
+//! This crate knows nothing of OTLP: a record's value is bytes that it gives back as they were.
+
+pub mod conformance;
+pub mod embedded;
+pub mod error;
+pub mod journal;
+pub mod memory;
+
+pub use embedded::EmbeddedJournal;
+pub use error::JournalError;
+pub use journal::{Header, Journal, Position, Record, Stored};
+pub use memory::MemoryJournal;

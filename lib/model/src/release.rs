@@ -1,0 +1,207 @@
+//! Which release a record belongs to: service, namespace, environment and version, read from resource attributes.
+//!
+//! `ingest` tags with these rules what senders push; `aggregate` applies the same rules to records that a Collector wrote
+//! straight to Kafka. The rules are pure: the caller gives a look-up of one attribute as text.
+//! Order of the version's fall-backs: OpenTelemetry's specification for Kubernetes attributes, then commit and pod template.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The version of a record whose resource names none. Never null, never dropped.
+pub const UNVERSIONED: &str = "unversioned";
+/// The service of a resource that names none, as the OpenTelemetry SDKs spell it.
+pub const UNKNOWN_SERVICE: &str = "unknown_service";
+/// The environment of a resource that names none.
+pub const DEFAULT_ENVIRONMENT: &str = "default";
+/// Identity texts are cut to this many bytes (at a character): a longer one is a mistake, and every series repeats it.
+pub const IDENTITY_BYTES_MAX: usize = 256;
+
+/// Canonical resource attribute of the service.
+pub const SERVICE_NAME: &str = "service.name";
+/// Canonical resource attribute of the namespace.
+pub const SERVICE_NAMESPACE: &str = "service.namespace";
+/// Canonical resource attribute of the version.
+pub const SERVICE_VERSION: &str = "service.version";
+/// Canonical resource attribute of the instance.
+pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+/// Canonical resource attribute of the environment.
+pub const DEPLOYMENT_ENVIRONMENT: &str = "deployment.environment.name";
+/// Attribute that `ingest` adds when the instance was guessed from the host or the peer address.
+pub const INSTANCE_GUESSED: &str = "shipwake.instance.guessed";
+
+const SERVICE_FALLBACKS: [&str; 4] =
+    ["k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.container.name"];
+const VERSION_FALLBACKS: [&str; 3] = [
+    "k8s.pod.annotation.resource.opentelemetry.io/service.version",
+    "k8s.pod.label.app.kubernetes.io/version",
+    "k8s.pod.labels.app.kubernetes.io/version",
+];
+const REVISION_FALLBACKS: [&str; 4] = [
+    "vcs.ref.head.revision",
+    "k8s.pod.label.pod-template-hash",
+    "k8s.pod.labels.pod-template-hash",
+    "k8s.replicaset.name",
+];
+
+/// A release: what a rollout brings into an environment. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReleaseId {
+    /// `service.name`.
+    pub service: Arc<str>,
+    /// `service.namespace`, or empty.
+    pub namespace: Arc<str>,
+    /// `deployment.environment.name`, or [`DEFAULT_ENVIRONMENT`].
+    pub environment: Arc<str>,
+    /// `service.version`, or [`UNVERSIONED`].
+    pub version: Arc<str>,
+}
+
+impl fmt::Display for ReleaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} ({})", self.service, self.version, self.environment)
+    }
+}
+
+/// What a resource says about itself: its release and which instance of it this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The release.
+    pub release: ReleaseId,
+    /// The instance, or empty when neither the resource nor the caller knows one.
+    pub instance: Arc<str>,
+    /// Whether the instance was guessed from the host, the process or the peer address.
+    pub instance_guessed: bool,
+    /// Whether the version came from a fall-back attribute, or is [`UNVERSIONED`].
+    pub version_from_fallback: bool,
+}
+
+/// Reads the identity from resource attributes.
+///
+/// `attribute` gives the text of an attribute, or `None`; empty text counts as absent. `peer` is the sender's address,
+/// used as the instance of last resort.
+pub fn resolve(attribute: impl Fn(&str) -> Option<String>, peer: Option<&str>) -> Identity {
+    let get = |name: &str| attribute(name).map(|text| bounded(text.trim())).filter(|text| !text.is_empty());
+    let first = |names: &[&str]| names.iter().find_map(|name| get(name));
+
+    let service = get(SERVICE_NAME).or_else(|| first(&SERVICE_FALLBACKS));
+    let namespace = get(SERVICE_NAMESPACE).or_else(|| get("k8s.namespace.name"));
+    let environment = get(DEPLOYMENT_ENVIRONMENT).or_else(|| get("deployment.environment"));
+    let version = get(SERVICE_VERSION);
+    let version_from_fallback = version.is_none();
+    let version = version
+        .or_else(|| first(&VERSION_FALLBACKS))
+        .or_else(|| image_version(&get))
+        .or_else(|| first(&REVISION_FALLBACKS));
+    let stated = get(SERVICE_INSTANCE_ID);
+    let instance_guessed = stated.is_none() || get(INSTANCE_GUESSED).is_some();
+    let instance = stated.or_else(|| guessed_instance(&get)).or_else(|| peer.map(bounded));
+
+    Identity {
+        release: ReleaseId {
+            service: service.as_deref().unwrap_or(UNKNOWN_SERVICE).into(),
+            namespace: namespace.as_deref().unwrap_or("").into(),
+            environment: environment.as_deref().unwrap_or(DEFAULT_ENVIRONMENT).into(),
+            version: version.as_deref().unwrap_or(UNVERSIONED).into(),
+        },
+        instance: instance.as_deref().unwrap_or("").into(),
+        instance_guessed,
+        version_from_fallback,
+    }
+}
+
+/// `<tag>@<digest>`, else the digest, else the tag of the container image. `latest` says nothing and is passed over.
+fn image_version(get: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    let list_item = |text: String| text.trim_matches(['[', ']', '"', ' ']).split("\",").next().map(str::to_owned);
+    let tag = get("container.image.tags")
+        .and_then(list_item)
+        .or_else(|| get("container.image.tag"))
+        .filter(|tag| !tag.is_empty() && tag != "latest");
+    let digest = get("container.image.repo_digests")
+        .and_then(list_item)
+        .and_then(|text| text.split_once('@').map(|(_, digest)| digest.to_owned()))
+        .filter(|digest| !digest.is_empty());
+    match (tag, digest) {
+        (Some(tag), Some(digest)) => Some(bounded(&format!("{tag}@{digest}"))),
+        (tag, digest) => digest.or(tag),
+    }
+}
+
+fn guessed_instance(get: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    if let Some(pod) = get("k8s.pod.name") {
+        return Some(pod);
+    }
+    let host = get("host.name")?;
+    Some(match get("process.pid") {
+        Some(pid) => bounded(&format!("{host}:{pid}")),
+        None => host,
+    })
+}
+
+/// The text, cut to [`IDENTITY_BYTES_MAX`] at a character boundary.
+pub fn bounded(text: &str) -> String {
+    if text.len() <= IDENTITY_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = (0..=IDENTITY_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(attributes: &[(&str, &str)], peer: Option<&str>) -> Identity {
+        resolve(|name| attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()), peer)
+    }
+
+    #[test]
+    fn canonical_attributes_win_over_fallbacks() {
+        let found = identity(
+            &[
+                ("service.name", "checkout"),
+                ("service.version", "2.14.0"),
+                ("deployment.environment", "old"),
+                ("deployment.environment.name", "prod"),
+                ("k8s.pod.label.app.kubernetes.io/version", "9"),
+                ("service.instance.id", "i-1"),
+            ],
+            Some("10.0.0.1"),
+        );
+        assert_eq!(&*found.release.service, "checkout");
+        assert_eq!(&*found.release.version, "2.14.0");
+        assert_eq!(&*found.release.environment, "prod");
+        assert_eq!(&*found.instance, "i-1");
+        assert!(!found.instance_guessed && !found.version_from_fallback);
+    }
+
+    #[test]
+    fn version_falls_back_in_the_order_of_the_specification() {
+        let check = |attributes: &[(&str, &str)], expected: &str| {
+            assert_eq!(&*identity(attributes, None).release.version, expected, "{attributes:?}");
+        };
+        check(&[], UNVERSIONED);
+        check(&[("service.version", "  ")], UNVERSIONED);
+        check(&[("container.image.tags", "[\"1.2\",\"latest\"]")], "1.2");
+        check(&[("container.image.tag", "latest")], UNVERSIONED);
+        check(
+            &[("container.image.tag", "1.2"), ("container.image.repo_digests", "[\"r/app@sha256:ab\"]")],
+            "1.2@sha256:ab",
+        );
+        check(&[("vcs.ref.head.revision", "abc"), ("k8s.replicaset.name", "rs-1")], "abc");
+    }
+
+    #[test]
+    fn instance_is_guessed_from_pod_host_or_peer() {
+        assert_eq!(&*identity(&[("k8s.pod.name", "p")], Some("peer")).instance, "p");
+        assert_eq!(&*identity(&[("host.name", "h"), ("process.pid", "7")], None).instance, "h:7");
+        let peer = identity(&[], Some("127.0.0.1"));
+        assert_eq!(&*peer.instance, "127.0.0.1");
+        assert!(peer.instance_guessed);
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        let cut = bounded(&"é".repeat(300));
+        assert_eq!(cut.len(), 256);
+    }
+}

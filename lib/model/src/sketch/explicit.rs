@@ -1,0 +1,247 @@
+//! Histograms with explicit bounds, as OTLP clients send them by default.
+//!
+//! Two histograms merge over the bounds that both have: with equal bounds (the usual case) that changes nothing, with
+//! different ones the buckets become coarser and every count stays exact. Spreading counts over finer buckets instead would
+//! be a guess that no later reader could tell from a fact.
+
+use std::sync::Arc;
+
+use super::bytes::{Reader, put_f64, put_varint};
+use super::{HDR_TICKS_MAX, HdrCells, SketchError};
+
+/// First byte of the stored form.
+pub(super) const TAG: u8 = 0xe1;
+const VERSION: u8 = 1;
+
+/// A histogram with explicit bounds. Bucket `i` counts values in `(bounds[i-1], bounds[i]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explicit {
+    /// Upper bounds, strictly rising. Shared: a metric's points rarely differ in them.
+    pub bounds: Arc<[f64]>,
+    /// One count per bound and one for everything above.
+    pub counts: Vec<u64>,
+    /// Number of values; the sum of `counts`.
+    pub count: u64,
+    /// Sum of the values, where every merged part told it.
+    pub sum: Option<f64>,
+    /// Smallest value, where every merged part told it.
+    pub min: Option<f64>,
+    /// Largest value, where every merged part told it.
+    pub max: Option<f64>,
+}
+
+impl Explicit {
+    /// An empty histogram with these bounds.
+    pub fn new(bounds: Arc<[f64]>) -> Self {
+        let counts = vec![0; bounds.len() + 1];
+        Explicit { bounds, counts, count: 0, sum: Some(0.0), min: None, max: None }
+    }
+
+    /// Adds `other`, over the bounds that both have.
+    pub fn merge(&mut self, other: &Explicit) {
+        (self.sum, self.min, self.max) = merged_summary(
+            (self.count, self.sum, self.min, self.max),
+            (other.count, other.sum, other.min, other.max),
+        );
+        self.count = self.count.saturating_add(other.count);
+        if Arc::ptr_eq(&self.bounds, &other.bounds) || self.bounds == other.bounds {
+            add_counts(&mut self.counts, &other.counts);
+            return;
+        }
+        let common: Arc<[f64]> = self.bounds.iter().copied().filter(|bound| other.bounds.contains(bound)).collect();
+        let mut counts = coarser(&self.bounds, &self.counts, &common);
+        add_counts(&mut counts, &coarser(&other.bounds, &other.counts, &common));
+        (self.bounds, self.counts) = (common, counts);
+    }
+
+    /// What came on top of `earlier`, an earlier state of the same running total. `None` when a count went down or the bounds
+    /// are others: then the total began anew. Minimum and maximum of the difference are not known.
+    pub fn since(&self, earlier: &Explicit) -> Option<Explicit> {
+        if self.bounds != earlier.bounds {
+            return None;
+        }
+        let counts = self.counts.iter().zip(&earlier.counts).map(|(now, before)| now.checked_sub(*before));
+        Some(Explicit {
+            bounds: self.bounds.clone(),
+            counts: counts.collect::<Option<Vec<_>>>()?,
+            count: self.count.checked_sub(earlier.count)?,
+            sum: self.sum.zip(earlier.sum).map(|(now, before)| now - before),
+            min: None,
+            max: None,
+        })
+    }
+
+    /// The value at quantile `q`, interpolated inside its bucket.
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        if self.count == 0 {
+            return None;
+        }
+        let rank = q.clamp(0.0, 1.0) * self.count as f64;
+        let mut below = 0u64;
+        for (at, &count) in self.counts.iter().enumerate() {
+            if count > 0 && below.saturating_add(count) as f64 >= rank {
+                let (low, high) = self.bucket_range(at)?;
+                return Some(interpolate(low, high, (rank - below as f64) / count as f64));
+            }
+            below = below.saturating_add(count);
+        }
+        None
+    }
+
+    /// HDR cells with the same count: each bucket is spread evenly over the logarithm of its range.
+    pub fn to_hdr(&self, ticks_per_unit: f64) -> HdrCells {
+        let mut cells = HdrCells::new();
+        for (at, &count) in self.counts.iter().enumerate() {
+            let (low, high) = self.bucket_range(at).unwrap_or((0.0, 0.0));
+            spread(&mut cells, low * ticks_per_unit, high * ticks_per_unit, count);
+        }
+        with_known_summary(cells, self.sum, self.min, self.max, ticks_per_unit)
+    }
+
+    /// The range of a bucket, made finite with the minimum, the maximum or the nearest bound; `None` when nothing is known.
+    fn bucket_range(&self, at: usize) -> Option<(f64, f64)> {
+        let first = self.bounds.first().copied();
+        let low = match at.checked_sub(1) {
+            Some(below) => Some(self.bounds[below]),
+            None => self.min.or(first.map(|bound| bound.min(0.0))),
+        };
+        let high = self.bounds.get(at).copied().or(self.max).or(low)?;
+        let low = low.unwrap_or(high);
+        let low = self.min.map_or(low, |min| low.max(min));
+        let high = self.max.map_or(high, |max| high.min(max));
+        Some((low.min(high), high.max(low)))
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[TAG, VERSION]);
+        encode_summary(out, self.count, [self.sum, self.min, self.max]);
+        put_varint(out, self.bounds.len() as u64);
+        for bound in self.bounds.iter() {
+            put_f64(out, *bound);
+        }
+        for count in &self.counts {
+            put_varint(out, *count);
+        }
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, SketchError> {
+        let mut reader = Reader::new(bytes);
+        reader.u8()?;
+        if reader.u8()? != VERSION {
+            return Err(SketchError::Unsupported { what: "version of the explicit form" });
+        }
+        let (count, [sum, min, max]) = decode_summary(&mut reader)?;
+        let length = reader.length(size_of::<f64>())?;
+        let bounds = (0..length).map(|_| reader.f64()).collect::<Result<Vec<_>, _>>()?;
+        let counts = (0..=length).map(|_| reader.varint()).collect::<Result<Vec<_>, _>>()?;
+        reader.finish()?;
+        if !bounds.is_sorted_by(|a, b| a < b) {
+            return Err(SketchError::Inconsistent { what: "bounds do not rise" });
+        }
+        if counts.iter().fold(0u64, |total, count| total.saturating_add(*count)) != count {
+            return Err(SketchError::Inconsistent { what: "counts do not add up" });
+        }
+        Ok(Explicit { bounds: bounds.into(), counts, count, sum, min, max })
+    }
+}
+
+fn add_counts(into: &mut [u64], more: &[u64]) {
+    for (count, extra) in into.iter_mut().zip(more) {
+        *count = count.saturating_add(*extra);
+    }
+}
+
+/// Counts over `common`, a subset of `bounds`.
+fn coarser(bounds: &[f64], counts: &[u64], common: &[f64]) -> Vec<u64> {
+    let mut out = vec![0; common.len() + 1];
+    for (at, count) in counts.iter().enumerate() {
+        let bucket = bounds.get(at).map_or(common.len(), |bound| common.partition_point(|kept| kept < bound));
+        out[bucket] = u64::saturating_add(out[bucket], *count);
+    }
+    out
+}
+
+type Summary = (u64, Option<f64>, Option<f64>, Option<f64>);
+
+/// Sum, minimum and maximum of two parts: known only when both parts know it; an empty part knows everything.
+pub(super) fn merged_summary(left: Summary, right: Summary) -> (Option<f64>, Option<f64>, Option<f64>) {
+    if left.0 == 0 {
+        return (right.1, right.2, right.3);
+    }
+    if right.0 == 0 {
+        return (left.1, left.2, left.3);
+    }
+    let both = |a: Option<f64>, b: Option<f64>, join: fn(f64, f64) -> f64| a.zip(b).map(|(a, b)| join(a, b));
+    (both(left.1, right.1, |a, b| a + b), both(left.2, right.2, f64::min), both(left.3, right.3, f64::max))
+}
+
+/// The value at `share` (0..=1) of a bucket: even in the logarithm where the range is positive, else linear.
+pub(super) fn interpolate(low: f64, high: f64, share: f64) -> f64 {
+    let share = share.clamp(0.0, 1.0);
+    if low > 0.0 && high > low {
+        return low * (high / low).powf(share);
+    }
+    low + (high - low) * share
+}
+
+/// Spreads `count` values over the ticks from `low` to `high` in steps that add up to `count` exactly.
+pub(super) fn spread(cells: &mut HdrCells, low: f64, high: f64, count: u64) {
+    /// Enough to fill the cells of a usual bucket (a factor of two is 128 cells at most); more only costs time.
+    const STEPS_MAX: u64 = 64;
+    let steps = count.clamp(1, STEPS_MAX);
+    let mut placed = 0;
+    for step in 1..=steps {
+        let until = (u128::from(count) * u128::from(step) / u128::from(steps)) as u64;
+        let value = interpolate(low, high, (step as f64 - 0.5) / steps as f64);
+        cells.record_n(ticks(value), until - placed);
+        placed = until;
+    }
+}
+
+/// A finite value as ticks: negative ones count as 0, as no duration is negative.
+pub(super) fn ticks(value: f64) -> u64 {
+    value.round().clamp(0.0, HDR_TICKS_MAX as f64) as u64
+}
+
+/// Sets what the source knew exactly.
+pub(super) fn with_known_summary(
+    cells: HdrCells,
+    sum: Option<f64>,
+    min: Option<f64>,
+    max: Option<f64>,
+    ticks_per_unit: f64,
+) -> HdrCells {
+    let scaled = |value: Option<f64>, estimate: u64| {
+        value.map_or(estimate, |value| (value * ticks_per_unit).round().max(0.0) as u64)
+    };
+    let (sum, min, max) = (
+        scaled(sum, cells.sum()),
+        scaled(min, cells.min().unwrap_or(0)),
+        scaled(max, cells.max().unwrap_or(0)),
+    );
+    cells.with_summary(sum, min, max)
+}
+
+/// Count, then a byte that says which of sum, minimum and maximum follow, then those.
+pub(super) fn encode_summary(out: &mut Vec<u8>, count: u64, summary: [Option<f64>; 3]) {
+    put_varint(out, count);
+    out.push(summary.iter().enumerate().map(|(bit, value)| u8::from(value.is_some()) << bit).sum());
+    for value in summary.into_iter().flatten() {
+        put_f64(out, value);
+    }
+}
+
+pub(super) fn decode_summary(reader: &mut Reader<'_>) -> Result<(u64, [Option<f64>; 3]), SketchError> {
+    let count = reader.varint()?;
+    let known = reader.u8()?;
+    if known > 7 {
+        return Err(SketchError::Unsupported { what: "summary field" });
+    }
+    let mut summary = [None; 3];
+    for (bit, value) in summary.iter_mut().enumerate() {
+        if known >> bit & 1 == 1 {
+            *value = Some(reader.f64()?);
+        }
+    }
+    Ok((count, summary))
+}

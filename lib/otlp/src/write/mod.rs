@@ -1,0 +1,83 @@
+//! The encoders that `ingest` needs: OTLP requests made of lines, re-framed requests, and the answers to senders.
+//!
+//! Everything appends to a byte vector. A message is written by a closure that appends its content; the length goes in
+//! front of it afterwards. Fields with default values are written all the same where presence means something.
+
+mod answers;
+mod records;
+
+pub use answers::{Status, Violation, partial_success};
+pub use records::{LogLine, Value, put_attribute, put_attributes, put_log_record, put_resource_logs};
+
+use crate::wire::{FIXED32, FIXED64, LEN, VARINT, key};
+
+/// Appends a variable-length integer.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// How many bytes [`put_varint`] appends.
+pub fn varint_len(value: u64) -> usize {
+    // Seven bits a byte; 0 takes one byte like 1.
+    (70 - (value | 1).leading_zeros() as usize) / 7
+}
+
+/// Appends a varint field: `int32`, `int64`, `uint32`, `uint64`, `bool` or an enumeration. Negative numbers are cast to
+/// `u64` with their sign.
+pub fn put_varint_field(out: &mut Vec<u8>, field: u32, value: u64) {
+    put_varint(out, key(u64::from(field), VARINT));
+    put_varint(out, value);
+}
+
+/// Appends a `fixed64` field.
+pub fn put_fixed64_field(out: &mut Vec<u8>, field: u32, value: u64) {
+    put_varint(out, key(u64::from(field), FIXED64));
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a `fixed32` field.
+pub fn put_fixed32_field(out: &mut Vec<u8>, field: u32, value: u32) {
+    put_varint(out, key(u64::from(field), FIXED32));
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a `double` field.
+pub fn put_double_field(out: &mut Vec<u8>, field: u32, value: f64) {
+    put_fixed64_field(out, field, value.to_bits());
+}
+
+/// Appends the key and length of a length-delimited field whose `len` bytes of content the caller appends next.
+pub fn put_len_header(out: &mut Vec<u8>, field: u32, len: usize) {
+    put_varint(out, key(u64::from(field), LEN));
+    put_varint(out, len as u64);
+}
+
+/// How many bytes a length-delimited field with `len` bytes of content takes, header included.
+pub fn len_field_size(field: u32, len: usize) -> usize {
+    varint_len(key(u64::from(field), LEN)) + varint_len(len as u64) + len
+}
+
+/// Appends a length-delimited field: text, bytes, or a message that is already encoded.
+pub fn put_len_field(out: &mut Vec<u8>, field: u32, content: &[u8]) {
+    put_len_header(out, field, content.len());
+    out.extend_from_slice(content);
+}
+
+/// Appends a message field whose content `write` appends.
+pub fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    let content_end = out.len();
+    put_len_header(out, field, content_end - start);
+    // The header was appended behind the content; bring it to the front.
+    out[start..].rotate_left(content_end - start);
+}
+
+/// Appends a `KeyValue` field with a text value, such as a resource attribute (`field` 1 of `Resource`).
+pub fn key_value_string(out: &mut Vec<u8>, field: u32, name: &str, text: &str) {
+    put_attribute(out, field, name, Value::String(text.as_bytes()));
+}

@@ -1,0 +1,170 @@
+//! The offline check of a data directory: everything is read, nothing is changed.
+//!
+//! Goes on after a finding, so that a person sees all of them at once. Each names the file.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use object_store::local::LocalFileSystem;
+
+use crate::lock::DirectoryLock;
+use crate::manifest::{self, Chain, read_chain};
+use crate::objects::Objects;
+use crate::superblock::{SUPERBLOCK, Superblock};
+use crate::{SegmentFile, StoreError, read, recover, state};
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Harmless: it is put right at the next start.
+    Note,
+    /// Redundancy is lost, data is not.
+    Warning,
+    /// Data is lost, or cannot be read.
+    Error,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        write!(f, "{severity}: {}: {}", self.path.display(), self.what)
+    }
+}
+
+/// Checks the store in `dir`. No findings: all of it can be read and says what was written. Takes the directory's lock
+/// while it runs, so a directory in use is a finding. Blocks on the disk and reads every segment.
+pub fn check(dir: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Err(error) = run(dir, &mut findings) {
+        findings.push(finding(dir, error));
+    }
+    findings
+}
+
+fn run(dir: &Path, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let _lock = DirectoryLock::take(dir)?;
+    check_superblock(dir, findings)?;
+    let local = LocalFileSystem::new_with_prefix(dir)
+        .map_err(|error| StoreError::io("cannot open", dir, std::io::Error::other(error), 0))?;
+    let objects = Objects::new(Arc::new(local), dir);
+    for shard in shards(dir, findings) {
+        match read_chain(&objects, shard) {
+            Ok(Some(chain)) => check_shard(&objects, shard, &chain, findings)?,
+            Ok(None) => {}
+            Err(error) => findings.push(finding(dir, error)),
+        }
+    }
+    Ok(())
+}
+
+fn check_superblock(dir: &Path, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let path = dir.join(SUPERBLOCK);
+    let bytes = fs::read(&path).map_err(|error| StoreError::io("cannot read", &path, error, 0))?;
+    let Some(superblock) = Superblock::decode(&bytes) else {
+        return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
+    };
+    superblock.check_readable(&path)?;
+    if Superblock::whole_copies(&bytes) < 2 {
+        let what = "one of its two copies is damaged".to_owned();
+        findings.push(Finding { severity: Severity::Warning, path, what });
+    }
+    Ok(())
+}
+
+/// The shards that have a folder of manifests.
+fn shards(dir: &Path, findings: &mut Vec<Finding>) -> BTreeSet<u32> {
+    let mut shards = BTreeSet::new();
+    for entry in fs::read_dir(dir.join("manifest")).into_iter().flatten().flatten() {
+        match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            Some(shard) => {
+                shards.insert(shard);
+            }
+            None => findings.push(Finding {
+                severity: Severity::Note,
+                path: entry.path(),
+                what: "not the name of a shard".to_owned(),
+            }),
+        }
+    }
+    shards
+}
+
+fn check_shard(objects: &Objects, shard: u32, chain: &Chain, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let mut states = HashSet::new();
+    for kept in &chain.manifests {
+        match manifest::decode(&objects.get(&kept.path)?.unwrap_or_default()) {
+            Ok(manifest) => {
+                states.insert(manifest.state.path);
+            }
+            // The chain itself was read: this one is older than its base.
+            Err(what) => {
+                findings.push(Finding { severity: Severity::Warning, path: objects.file(&kept.path), what });
+            }
+        }
+    }
+    if let Err(error) = state::read(objects, &chain.last.state) {
+        findings.push(finding(&objects.file(&chain.last.state.path), error));
+    }
+    for file in chain.files.iter() {
+        if let Err(what) = check_segment(objects, file)? {
+            findings.push(Finding { severity: Severity::Error, path: objects.file(&file.path), what });
+        }
+    }
+    let written = recover::written_files(objects, shard)?;
+    for path in recover::orphans(chain, &written).filter(|path| !states.contains(*path)) {
+        let what = "no manifest names it; it is removed at the next start".to_owned();
+        findings.push(Finding { severity: Severity::Note, path: objects.file(path), what });
+    }
+    Ok(())
+}
+
+/// Reads all of a segment: size, checksum, every page, number of rows.
+fn check_segment(objects: &Objects, file: &SegmentFile) -> Result<Result<(), String>, StoreError> {
+    let Some(bytes) = objects.get(&file.path)? else {
+        return Ok(Err("it is missing, and a manifest lists it".to_owned()));
+    };
+    let found = crc32c::crc32c(&bytes);
+    if bytes.len() as u64 != file.bytes || found != file.crc32c {
+        let (size, expected) = (bytes.len(), file.bytes);
+        return Ok(Err(format!(
+            "{size} bytes with checksum {found:08x} instead of {expected} bytes with checksum {:08x}",
+            file.crc32c
+        )));
+    }
+    let columns: Vec<usize> = (0..file.table.schema().fields().len()).collect();
+    let batches = match read::read(file.table, bytes, &columns, i64::MIN..i64::MAX) {
+        Ok(batches) => batches,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+    if rows != file.rows {
+        return Ok(Err(format!("{rows} rows instead of {}", file.rows)));
+    }
+    Ok(Ok(()))
+}
+
+fn finding(path: &Path, error: StoreError) -> Finding {
+    let (path, what) = match error {
+        StoreError::Damaged { path, reason } => (path, reason),
+        error => (path.to_owned(), error.to_string()),
+    };
+    Finding { severity: Severity::Error, path, what }
+}

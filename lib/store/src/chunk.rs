@@ -1,0 +1,128 @@
+//! Rows in memory whose resource-level columns are kept once per resource instead of once per row.
+//!
+//! A batch from one sender repeats service, version, instance and all resource attributes on every record; in a chunk a
+//! row has a four-byte reference instead. [`RowChunk::to_batch`] gives the public form by `take`, column by column, so
+//! a reader pays only for the columns it asks for.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Schema, UInt32Type};
+
+use crate::tables::RESOURCE_REF;
+use crate::{StoreError, Table};
+
+/// Rows of one table. Immutable and cheap to share.
+#[derive(Clone, Debug)]
+pub struct RowChunk {
+    table: Table,
+    rows: RecordBatch,
+    resources: Arc<RecordBatch>,
+}
+
+impl RowChunk {
+    /// Puts rows and resources together.
+    ///
+    /// `rows` must have [`Table::rows_schema`] and `resources` [`Table::resources_schema`], and every reference must
+    /// point at a resource; anything else is an error, because rows that do not fit would be found out only by a
+    /// reader.
+    pub fn new(table: Table, rows: RecordBatch, resources: Arc<RecordBatch>) -> Result<Self, StoreError> {
+        check_types(table, &rows, &table.rows_schema())?;
+        check_types(table, &resources, &table.resources_schema())?;
+        let references = references(&rows);
+        let largest = arrow::compute::max(references);
+        if let Some(largest) = largest.filter(|largest| *largest as usize >= resources.num_rows()) {
+            let reason = format!("{RESOURCE_REF} {largest} of {} resources", resources.num_rows());
+            return Err(StoreError::Rows { table: table.name(), reason });
+        }
+        Ok(Self { table, rows, resources })
+    }
+
+    /// The table the rows belong to.
+    pub fn table(&self) -> Table {
+        self.table
+    }
+
+    /// Number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// The rows as kept, with [`RESOURCE_REF`].
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// The resources that the rows point at.
+    pub fn resources(&self) -> &Arc<RecordBatch> {
+        &self.resources
+    }
+
+    /// For each row the index of its resource.
+    pub fn resource_refs(&self) -> &UInt32Array {
+        references(&self.rows)
+    }
+
+    /// Bytes in memory. Resources are counted in every chunk that shares them.
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.get_array_memory_size() + self.resources.get_array_memory_size()
+    }
+
+    /// The rows in the public schema of the table, with only the columns of `projection` (indices into that schema), in
+    /// its order.
+    pub fn to_batch(&self, projection: Option<&[usize]>) -> RecordBatch {
+        let schema = self.table.schema();
+        let all: Vec<usize>;
+        let wanted = match projection {
+            Some(columns) => columns,
+            None => {
+                all = (0..schema.fields().len()).collect();
+                &all
+            }
+        };
+        let columns: Vec<ArrayRef> = wanted.iter().map(|&index| self.column(schema.field(index).name())).collect();
+        let schema = Schema::new(wanted.iter().map(|&index| schema.field(index).clone()).collect::<Vec<_>>());
+        // The row count is given because a projection may be empty, as for count(*).
+        let options = RecordBatchOptions::new().with_row_count(Some(self.num_rows()));
+        RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
+            .expect("new() checked the types and references of all columns")
+    }
+
+    fn column(&self, name: &str) -> ArrayRef {
+        match self.resources.column_by_name(name) {
+            Some(values) => {
+                take(values, self.resource_refs(), None).expect("new() checked that every reference is within bounds")
+            }
+            None => self.rows.column_by_name(name).expect("a column is in the rows or in the resources").clone(),
+        }
+    }
+}
+
+/// Checks that `batch` has the columns of `expected`: names, types and nulls only where allowed. Metadata may differ.
+pub(crate) fn check_types(table: Table, batch: &RecordBatch, expected: &Schema) -> Result<(), StoreError> {
+    let error = |reason: String| Err(StoreError::Rows { table: table.name(), reason });
+    if batch.num_columns() != expected.fields().len() {
+        return error(format!("{} columns instead of {}", batch.num_columns(), expected.fields().len()));
+    }
+    for (index, field) in expected.fields().iter().enumerate() {
+        let (schema, column) = (batch.schema_ref(), batch.column(index));
+        let found = schema.field(index);
+        if found.name() != field.name() {
+            return error(format!("column {index} is {} instead of {}", found.name(), field.name()));
+        }
+        if column.data_type() != field.data_type() {
+            let types = format!("{} instead of {}", column.data_type(), field.data_type());
+            return error(format!("column {} is {types}", field.name()));
+        }
+        if !field.is_nullable() && column.null_count() > 0 {
+            return error(format!("column {} has nulls", field.name()));
+        }
+    }
+    Ok(())
+}
+
+fn references(rows: &RecordBatch) -> &UInt32Array {
+    use arrow::array::AsArray;
+    rows.column(0).as_primitive::<UInt32Type>()
+}

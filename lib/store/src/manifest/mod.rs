@@ -1,0 +1,57 @@
+//! Manifests: the numbered, create-only files whose presence makes a commit visible.
+//!
+//! A manifest says what a commit changed. Every [`SNAPSHOT_EVERY`]th lists all live segments besides, so that reading a
+//! shard means reading at most that many small files, however long it has run.
+
+mod chain;
+mod wire;
+
+use std::sync::Arc;
+
+use crate::{SegmentFile, SegmentId};
+
+pub(crate) use chain::{Chain, read_chain, superseded};
+pub(crate) use wire::{decode, encode};
+
+/// Every how many manifests one lists all live segments.
+pub(crate) const SNAPSHOT_EVERY: u64 = 64;
+
+/// One commit, as its manifest says it.
+#[derive(Clone, Debug)]
+pub(crate) struct Manifest {
+    pub(crate) shard: u32,
+    pub(crate) seq: u64,
+    /// Random per committer: tells our own commit, whose answer was lost, from another writer's.
+    pub(crate) writer: u64,
+    pub(crate) next_offset: u64,
+    pub(crate) watermark_ns: i64,
+    pub(crate) committed_ns: i64,
+    pub(crate) state: StateFile,
+    pub(crate) added: Vec<SegmentFile>,
+    pub(crate) dropped: Vec<SegmentId>,
+    /// All live segments after this commit; in every [`SNAPSHOT_EVERY`]th manifest.
+    pub(crate) snapshot: Option<Arc<[SegmentFile]>>,
+}
+
+/// The state that belongs to a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StateFile {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) crc32c: u32,
+}
+
+/// Where the manifests of a shard are.
+pub(crate) fn folder(shard: u32) -> String {
+    format!("manifest/{shard}")
+}
+
+/// Where a manifest is.
+pub(crate) fn path(shard: u32, seq: u64) -> String {
+    format!("manifest/{shard}/{seq:020}.json")
+}
+
+/// The sequence number in a manifest's path.
+pub(crate) fn seq_of(path: &str) -> Option<u64> {
+    path.rsplit('/').next()?.strip_suffix(".json")?.parse().ok()
+}

@@ -1,0 +1,261 @@
+//! The bytes of a manifest: one JSON object with a version, a checksum and the body it covers.
+//!
+//! The checksum covers the body's bytes as written, so the envelope has one exact form and is not parsed as JSON.
+//! Members of the body that a reader does not know are ignored; what it must know raises the version. See `FORMAT.md`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Manifest, StateFile};
+use crate::{SegmentFile, SegmentId, Table};
+
+/// The version of the envelope and the body.
+const VERSION: u32 = 1;
+const BEFORE_VERSION: &str = "{\"shipwake_manifest\":";
+const BEFORE_CHECKSUM: &str = ",\"crc32c\":\"";
+const BEFORE_BODY: &str = "\",\"body\":";
+const AFTER_BODY: &str = "}\n";
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    shard: u32,
+    seq: u64,
+    writer: u64,
+    next_offset: u64,
+    watermark_ns: i64,
+    committed_ns: i64,
+    state: State,
+    added: Vec<Segment>,
+    dropped: Vec<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Vec<Segment>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    path: String,
+    bytes: u64,
+    crc32c: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Name {
+    table: String,
+    seq: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Segment {
+    table: String,
+    seq: u64,
+    path: String,
+    rows: u64,
+    bytes: u64,
+    crc32c: u32,
+    time_min_ns: i64,
+    time_max_ns: i64,
+    first_offset: u64,
+    next_offset: u64,
+    committed_ns: i64,
+}
+
+/// The file of a manifest.
+pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
+    let body = serde_json::to_vec(&Body::of(manifest)).expect("numbers and texts are always valid JSON");
+    let checksum = crc32c::crc32c(&body);
+    let mut file = format!("{BEFORE_VERSION}{VERSION}{BEFORE_CHECKSUM}{checksum:08x}{BEFORE_BODY}").into_bytes();
+    file.extend_from_slice(&body);
+    file.extend_from_slice(AFTER_BODY.as_bytes());
+    file
+}
+
+/// The manifest in a file, or what is wrong with the file.
+pub(crate) fn decode(file: &[u8]) -> Result<Manifest, String> {
+    let (version, rest) = number_after(file, BEFORE_VERSION, 10).ok_or("it does not begin like a manifest")?;
+    if !(1..=VERSION).contains(&version) {
+        return Err(format!("it has version {version}, this version of shipwake reads up to {VERSION}"));
+    }
+    let (checksum, rest) = number_after(rest, BEFORE_CHECKSUM, 16).ok_or("it has no checksum")?;
+    let body = rest.strip_prefix(BEFORE_BODY.as_bytes()).ok_or("it has no body")?;
+    let body = body.strip_suffix(AFTER_BODY.as_bytes()).ok_or("its end is missing")?;
+    let found = crc32c::crc32c(body);
+    if found != checksum {
+        return Err(format!("its checksum is {found:08x} instead of {checksum:08x}"));
+    }
+    let body: Body = serde_json::from_slice(body).map_err(|error| format!("its body cannot be read: {error}"))?;
+    body.into_manifest()
+}
+
+/// The number after `prefix`, and what comes after its digits.
+fn number_after<'a>(bytes: &'a [u8], prefix: &str, radix: u32) -> Option<(u32, &'a [u8])> {
+    let rest = bytes.strip_prefix(prefix.as_bytes())?;
+    let digits = rest.iter().take_while(|byte| char::from(**byte).is_digit(radix)).count();
+    let text = std::str::from_utf8(&rest[..digits]).ok()?;
+    Some((u32::from_str_radix(text, radix).ok()?, &rest[digits..]))
+}
+
+impl Body {
+    fn of(manifest: &Manifest) -> Self {
+        let segments = |files: &[SegmentFile]| files.iter().map(Segment::of).collect();
+        Self {
+            shard: manifest.shard,
+            seq: manifest.seq,
+            writer: manifest.writer,
+            next_offset: manifest.next_offset,
+            watermark_ns: manifest.watermark_ns,
+            committed_ns: manifest.committed_ns,
+            state: State {
+                path: manifest.state.path.clone(),
+                bytes: manifest.state.bytes,
+                crc32c: manifest.state.crc32c,
+            },
+            added: segments(&manifest.added),
+            dropped: manifest
+                .dropped
+                .iter()
+                .map(|id| Name { table: id.table.name().to_owned(), seq: id.seq })
+                .collect(),
+            snapshot: manifest.snapshot.as_deref().map(segments),
+        }
+    }
+
+    fn into_manifest(self) -> Result<Manifest, String> {
+        let shard = self.shard;
+        let segments = |files: Vec<Segment>| -> Result<Vec<SegmentFile>, String> {
+            files.into_iter().map(|file| file.into_segment(shard)).collect()
+        };
+        let mut dropped = Vec::with_capacity(self.dropped.len());
+        for name in self.dropped {
+            dropped.push(SegmentId { shard, seq: name.seq, table: table(&name.table)? });
+        }
+        Ok(Manifest {
+            shard,
+            seq: self.seq,
+            writer: self.writer,
+            next_offset: self.next_offset,
+            watermark_ns: self.watermark_ns,
+            committed_ns: self.committed_ns,
+            state: StateFile { path: self.state.path, bytes: self.state.bytes, crc32c: self.state.crc32c },
+            added: segments(self.added)?,
+            dropped,
+            snapshot: self.snapshot.map(segments).transpose()?.map(Arc::from),
+        })
+    }
+}
+
+impl Segment {
+    fn of(file: &SegmentFile) -> Self {
+        Self {
+            table: file.table.name().to_owned(),
+            seq: file.id.seq,
+            path: file.path.to_string(),
+            rows: file.rows,
+            bytes: file.bytes,
+            crc32c: file.crc32c,
+            time_min_ns: file.time_min_ns,
+            time_max_ns: file.time_max_ns,
+            first_offset: file.first_offset,
+            next_offset: file.next_offset,
+            committed_ns: file.committed_ns,
+        }
+    }
+
+    fn into_segment(self, shard: u32) -> Result<SegmentFile, String> {
+        let table = table(&self.table)?;
+        Ok(SegmentFile {
+            id: SegmentId { shard, seq: self.seq, table },
+            table,
+            path: self.path.into(),
+            rows: self.rows,
+            bytes: self.bytes,
+            time_min_ns: self.time_min_ns,
+            time_max_ns: self.time_max_ns,
+            shard,
+            first_offset: self.first_offset,
+            next_offset: self.next_offset,
+            committed_ns: self.committed_ns,
+            crc32c: self.crc32c,
+            pin: Arc::default(),
+        })
+    }
+}
+
+fn table(name: &str) -> Result<Table, String> {
+    Table::from_name(name).ok_or_else(|| format!("it names the table {name:?}, which this version does not know"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let id = SegmentId { shard: 1, seq: 3, table: Table::Logs };
+        let file = SegmentFile {
+            id,
+            table: Table::Logs,
+            path: "data/logs/1-3-10-20.parquet".into(),
+            rows: 5,
+            bytes: 900,
+            time_min_ns: -1,
+            time_max_ns: i64::MAX,
+            shard: 1,
+            first_offset: 10,
+            next_offset: 20,
+            committed_ns: 77,
+            crc32c: 1,
+            pin: Arc::default(),
+        };
+        Manifest {
+            shard: 1,
+            seq: 3,
+            writer: u64::MAX,
+            next_offset: 20,
+            watermark_ns: i64::MIN,
+            committed_ns: 77,
+            state: StateFile { path: "state/1/3.bin".into(), bytes: 4, crc32c: 5 },
+            added: vec![file.clone()],
+            dropped: vec![SegmentId { seq: 1, ..id }],
+            snapshot: Some(Arc::from(vec![file])),
+        }
+    }
+
+    #[test]
+    fn a_manifest_comes_back_as_it_was_and_is_valid_json() {
+        let file = encode(&manifest());
+        let back = decode(&file).expect("decodes");
+        assert_eq!(format!("{back:?}"), format!("{:?}", manifest()));
+        let json: serde_json::Value = serde_json::from_slice(&file).expect("is JSON");
+        assert_eq!(json["body"]["added"][0]["path"], "data/logs/1-3-10-20.parquet");
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let file = encode(&manifest());
+        for bit in 0..file.len() * 8 {
+            let mut broken = file.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            // A hexadecimal digit of the checksum may change case and still say the same number.
+            let same = broken.eq_ignore_ascii_case(&file) && decode(&broken).is_ok();
+            assert!(same || decode(&broken).is_err(), "bit {bit}");
+        }
+        for end in 0..file.len() {
+            assert!(decode(&file[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn members_from_the_future_are_ignored_and_versions_from_the_future_are_named() {
+        let body = String::from_utf8(encode(&manifest())).expect("is text");
+        let body = body.split_once("\"body\":").expect("has a body").1.trim_end().strip_suffix('}').expect("ends");
+        let body = body.replacen("\"shard\":1", "\"shard\":1,\"colour\":[\"red\"]", 1);
+        let file = |version: u32| {
+            format!(
+                "{BEFORE_VERSION}{version}{BEFORE_CHECKSUM}{:08x}{BEFORE_BODY}{body}{AFTER_BODY}",
+                crc32c::crc32c(body.as_bytes())
+            )
+        };
+        assert_eq!(decode(file(1).as_bytes()).expect("reads").seq, 3);
+        assert!(decode(file(2).as_bytes()).expect_err("refuses").contains("version 2"));
+    }
+}

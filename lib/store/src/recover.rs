@@ -1,0 +1,115 @@
+//! Becoming the writer of a shard: read its manifests, check that what they list is there, remove what nobody lists.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::manifest::{self, Chain, read_chain};
+use crate::objects::{Listed, Objects};
+use crate::reaper::Reaper;
+use crate::shared::Shared;
+use crate::{Recovered, SegmentFile, ShardCommitter, StoreError, Table, state};
+
+/// Opens a shard.
+///
+/// `alone` says that nobody else can be at work on the shard (the first opening in the process that has the lock). Only
+/// then are files removed: what no manifest names may otherwise be a commit on its way, or dropped and still being
+/// read.
+pub(crate) fn open_shard(
+    shared: &Arc<Shared>,
+    shard: u32,
+    alone: bool,
+) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
+    let objects = &shared.objects;
+    let chain = read_chain(objects, shard)?;
+    let written = written_files(objects, shard)?;
+    let mut committer = ShardCommitter {
+        shared: shared.clone(),
+        shard,
+        writer: rand::random(),
+        next_seq: 0,
+        first_offset: 0,
+        files: Arc::from([]),
+        states: Vec::new(),
+        reaper: Reaper::default(),
+    };
+    let Some(chain) = chain else {
+        if alone {
+            remove(objects, shard, written.into_iter().map(|file| file.path).collect());
+        }
+        return Ok((committer, None));
+    };
+    check_present(objects, &chain.files, &written)?;
+    let state = state::read(objects, &chain.last.state)?;
+    if alone {
+        remove(objects, shard, unneeded(&chain, &written));
+    }
+
+    committer.next_seq = chain.last.seq + 1;
+    committer.first_offset = chain.last.next_offset;
+    committer.files = chain.files.clone();
+    committer.states.push(chain.last.state.path.clone());
+    shared.metrics.added(chain.files.iter());
+    let recovered = Recovered {
+        next_offset: chain.last.next_offset,
+        watermark_ns: chain.last.watermark_ns,
+        committed_ns: chain.last.committed_ns,
+        state,
+        files: chain.files,
+        seq: chain.last.seq,
+    };
+    Ok((committer, Some(recovered)))
+}
+
+/// Segment and state files of a shard that are there.
+pub(crate) fn written_files(objects: &Objects, shard: u32) -> Result<Vec<Listed>, StoreError> {
+    let mut files = objects.list(&format!("state/{shard}"))?;
+    for table in Table::ALL {
+        let of_table = objects.list(&format!("data/{table}"))?;
+        files.extend(of_table.into_iter().filter(|file| shard_of(&file.path) == Some(shard)));
+    }
+    Ok(files)
+}
+
+/// The shard in the path of a segment.
+fn shard_of(path: &str) -> Option<u32> {
+    path.rsplit('/').next()?.strip_suffix(".parquet")?.split('-').next()?.parse().ok()
+}
+
+/// Checks that every live segment is there in its size. Its bytes are checked when they are read.
+pub(crate) fn check_present(objects: &Objects, files: &[SegmentFile], written: &[Listed]) -> Result<(), StoreError> {
+    let sizes: HashMap<&str, u64> = written.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
+    for file in files {
+        let damaged = |reason: String| StoreError::damaged(objects.file(&file.path), reason);
+        match sizes.get(&*file.path) {
+            None => return Err(damaged("it is missing, and a manifest lists it".to_owned())),
+            Some(bytes) if *bytes != file.bytes => {
+                return Err(damaged(format!("it has {bytes} bytes instead of {}", file.bytes)));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Files that no manifest names, and manifests that newer snapshots replace.
+fn unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
+    let mut unneeded: Vec<String> = orphans(chain, written).map(str::to_owned).collect();
+    let superseded = manifest::superseded(chain.last.seq);
+    let old = chain.manifests.iter().filter(|manifest| superseded.contains(&manifest.seq));
+    unneeded.extend(old.map(|manifest| manifest.path.clone()));
+    unneeded
+}
+
+/// Files that neither the list of live segments nor the newest manifest names.
+pub(crate) fn orphans<'a>(chain: &Chain, written: &'a [Listed]) -> impl Iterator<Item = &'a str> {
+    let mut named: HashSet<String> = chain.files.iter().map(|file| file.path.to_string()).collect();
+    named.insert(chain.last.state.path.clone());
+    written.iter().map(|file| file.path.as_str()).filter(move |path| !named.contains(*path))
+}
+
+fn remove(objects: &Objects, shard: u32, paths: Vec<String>) {
+    if !paths.is_empty() {
+        tracing::info!(shard, files = paths.len(), first = paths[0], "removing files that belong to no commit");
+    }
+    objects.delete_all(paths);
+}

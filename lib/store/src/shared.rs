@@ -1,0 +1,54 @@
+//! What the store and its committers share for as long as either lives.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use crate::lock::DirectoryLock;
+use crate::metrics::Metrics;
+use crate::objects::Objects;
+use crate::{SegmentFile, SegmentId, StoreConfig, StoreError};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: StoreConfig,
+    pub(crate) objects: Objects,
+    pub(crate) metrics: Metrics,
+    /// Segments whose checksum this process has computed: written by it, or read whole.
+    pub(crate) verified: Mutex<HashSet<SegmentId>>,
+    pub(crate) _lock: DirectoryLock,
+}
+
+impl Shared {
+    /// The bytes of a segment, which are those that were committed.
+    pub(crate) fn segment_bytes(&self, file: &SegmentFile) -> Result<Bytes, StoreError> {
+        let damaged = |reason: String| StoreError::damaged(self.objects.file(&file.path), reason);
+        let bytes = self.objects.get(&file.path)?;
+        let bytes = bytes.ok_or_else(|| damaged("it is missing, and a manifest lists it".to_owned()))?;
+        if bytes.len() as u64 != file.bytes {
+            return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), file.bytes)));
+        }
+        let found = crc32c::crc32c(&bytes);
+        if found != file.crc32c {
+            return Err(damaged(format!("its checksum is {found:08x} instead of {:08x}", file.crc32c)));
+        }
+        self.set_verified(file.id);
+        Ok(bytes)
+    }
+
+    pub(crate) fn is_verified(&self, id: SegmentId) -> bool {
+        self.verified.lock().expect("no holder of this lock can panic").contains(&id)
+    }
+
+    pub(crate) fn set_verified(&self, id: SegmentId) {
+        self.verified.lock().expect("no holder of this lock can panic").insert(id);
+    }
+
+    pub(crate) fn forget(&self, files: &[SegmentFile]) {
+        let mut verified = self.verified.lock().expect("no holder of this lock can panic");
+        for file in files {
+            verified.remove(&file.id);
+        }
+    }
+}

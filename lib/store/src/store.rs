@@ -1,0 +1,184 @@
+//! The store of one data directory: opened once per process, shared by writers and readers.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use arrow::array::RecordBatch;
+use object_store::ObjectStore;
+use prometheus_client::registry::Registry;
+
+use crate::durable::{DurableLocal, make_directories};
+use crate::health::{HealthQuery, HealthSeries, merge_health};
+use crate::hot::{HotShard, ReleaseRow, ShardStatus, Snapshot};
+use crate::lock::DirectoryLock;
+use crate::metrics::Metrics;
+use crate::objects::Objects;
+use crate::shared::Shared;
+use crate::superblock::{self, Superblock};
+use crate::{Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, read, recover};
+
+/// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
+pub struct Store {
+    shared: Arc<Shared>,
+    superblock: Superblock,
+    shards: RwLock<BTreeMap<u32, Arc<dyn HotShard>>>,
+    /// Shards that were opened before, by this process.
+    opened: Mutex<HashSet<u32>>,
+}
+
+impl Store {
+    /// Opens the directory, or makes it, and takes its lock. Blocks on the disk.
+    ///
+    /// Errors: [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Full`] when less than
+    /// [`StoreConfig::free_bytes_min`] is free, [`StoreError::TooNew`] and [`StoreError::Features`] for a directory of
+    /// a newer version, [`StoreError::Damaged`].
+    pub fn open(config: StoreConfig, registry: &mut Registry) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(config, registry, |local| local)
+    }
+
+    /// Like [`Store::open`], with the object store wrapped: tests inject faults there.
+    pub fn open_with(
+        config: StoreConfig,
+        registry: &mut Registry,
+        wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+    ) -> Result<Arc<Self>, StoreError> {
+        config.validate()?;
+        let dir = config.dir.clone();
+        make_directories(&dir).map_err(|error| StoreError::io("cannot make", &dir, error, 0))?;
+        let lock = DirectoryLock::take(&dir)?;
+        check_free_space(&dir, config.free_bytes_min)?;
+        let superblock = superblock::read_or_create(&dir, rand::random())?;
+        let local = DurableLocal::open(&dir).map_err(|error| {
+            let source = std::io::Error::other(error);
+            StoreError::Io { operation: "cannot open", path: dir.clone(), source }
+        })?;
+        let objects = Objects::new(wrap(Arc::new(local)), &dir);
+        let metrics = Metrics::new(registry);
+        let shared = Arc::new(Shared { config, objects, metrics, verified: Mutex::default(), _lock: lock });
+        Ok(Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() }))
+    }
+
+    /// The random name that the directory was given when it was made.
+    pub fn id(&self) -> u128 {
+        self.superblock.store_id
+    }
+
+    /// Becomes the writer of a shard. `None` when the shard has no commit yet. Blocks on the disk.
+    ///
+    /// Whoever opens a shard again (after [`StoreError::Fenced`]) takes it over: whichever committer publishes next
+    /// wins, and the other is fenced.
+    pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
+        let first = self.opened.lock().expect("no holder of this lock can panic").insert(shard);
+        recover::open_shard(&self.shared, shard, first)
+    }
+
+    /// Makes a shard visible to readers. A second call for the same shard replaces the first.
+    pub fn register(&self, shard: u32, hot: Arc<dyn HotShard>) {
+        self.shards.write().expect("no holder of this lock can panic").insert(shard, hot);
+    }
+
+    /// Files and hot rows of all registered shards. Rows are taken only for `tables`.
+    pub fn snapshot(&self, tables: &[Table]) -> Snapshot {
+        Snapshot { shards: self.registered().iter().map(|shard| shard.snapshot(tables)).collect() }
+    }
+
+    /// Requests, errors and durations, merged over shards.
+    pub fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
+        merge_health(self.registered().iter().map(|shard| shard.health(query)))
+    }
+
+    /// Every release seen, merged over shards, in order.
+    pub fn releases(&self) -> Vec<ReleaseRow> {
+        let mut merged: HashMap<_, ReleaseRow> = HashMap::new();
+        for row in self.registered().iter().flat_map(|shard| shard.releases()) {
+            match merged.get_mut(&row.release) {
+                Some(known) => known.add(&row),
+                None => {
+                    merged.insert(row.release.clone(), row);
+                }
+            }
+        }
+        let mut releases: Vec<ReleaseRow> = merged.into_values().collect();
+        releases.sort_by(|a, b| a.release.cmp(&b.release));
+        releases
+    }
+
+    /// Status of every registered shard.
+    pub fn status(&self) -> Vec<ShardStatus> {
+        self.registered().iter().map(|shard| shard.status()).collect()
+    }
+
+    /// Where [`SegmentFile::path`] is found.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        self.shared.objects.store.clone()
+    }
+
+    /// Reads the rows of a segment with an event time in `time_ns`, only the named columns and in their order, all
+    /// columns for `None`; `i64::MAX` as the end has no end. The segment's checksum is checked. Blocks on the disk.
+    pub fn read_segment(
+        &self,
+        file: &SegmentFile,
+        columns: Option<&[&str]>,
+        time_ns: Range<i64>,
+    ) -> Result<Vec<RecordBatch>, StoreError> {
+        let schema = file.table.schema();
+        let projection: Vec<usize> = match columns {
+            None => (0..schema.fields().len()).collect(),
+            Some(names) => {
+                let index = |name: &&str| schema.index_of(name);
+                let indices: Result<_, _> = names.iter().map(index).collect();
+                indices.map_err(|error| StoreError::Rows { table: file.table.name(), reason: error.to_string() })?
+            }
+        };
+        if !file.overlaps(time_ns.start, time_ns.end) {
+            return Ok(Vec::new());
+        }
+        let bytes = self.shared.segment_bytes(file)?;
+        read::read(file.table, bytes, &projection, time_ns)
+            .map_err(|reason| StoreError::damaged(self.shared.objects.file(&file.path), reason))
+    }
+
+    /// Checks the checksum of a segment, once per process and segment; segments that this process wrote are known to be
+    /// good. A reader that does not use [`Store::read_segment`] calls this before its first read: Parquet pages carry
+    /// no checksum of their own. Blocks on the disk for as long as it takes to read the file.
+    pub fn verify_segment(&self, file: &SegmentFile) -> Result<(), StoreError> {
+        if self.shared.is_verified(file.id) {
+            return Ok(());
+        }
+        self.shared.segment_bytes(file).map(|_| ())
+    }
+
+    fn registered(&self) -> Vec<Arc<dyn HotShard>> {
+        // The lock is let go before the shards are asked: they have locks of their own.
+        self.shards.read().expect("no holder of this lock can panic").values().cloned().collect()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("dir", &self.shared.config.dir).finish_non_exhaustive()
+    }
+}
+
+impl ReleaseRow {
+    /// Adds what another shard knows of the same release. A sender's records all go to one shard, so instances add up.
+    fn add(&mut self, other: &ReleaseRow) {
+        self.first_seen_ns = self.first_seen_ns.min(other.first_seen_ns);
+        self.last_seen_ns = self.last_seen_ns.max(other.last_seen_ns);
+        self.records += other.records;
+        self.requests += other.requests;
+        self.instances += other.instances;
+        self.instance_guessed |= other.instance_guessed;
+    }
+}
+
+fn check_free_space(dir: &Path, needed: u64) -> Result<(), StoreError> {
+    let found = rustix::fs::statvfs(dir).map_err(|error| StoreError::io("cannot examine", dir, error.into(), 0))?;
+    if found.f_bavail.saturating_mul(found.f_frsize) < needed {
+        return Err(StoreError::Full { path: dir.to_owned(), needed });
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The file that says what a data directory is and who may read it.
+//!
+//! Written once, durably, when the directory is made; two copies with a checksum each, so that one bad sector does not
+//! lose a directory. The bytes are described in `FORMAT.md`. A reader refuses incompatible bits and newer versions that
+//! it does not know, and ignores unknown compatible bits.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::StoreError;
+use crate::durable::write_durably;
+
+/// The format version that this code writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+/// Name of the file in the data directory.
+pub const SUPERBLOCK: &str = "SUPERBLOCK";
+
+const MAGIC: &[u8; 8] = b"SHIPWAKE";
+const COPY_BYTES: usize = 64;
+const CHECKED_BYTES: usize = 60;
+/// No feature is incompatible yet.
+const INCOMPATIBLE_KNOWN: u64 = 0;
+
+/// What the superblock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Version of the writer.
+    pub version: u32,
+    /// A reader must know at least this version.
+    pub reader_version_min: u32,
+    /// Features that a reader must know.
+    pub incompatible: u64,
+    /// Features that a reader may ignore.
+    pub compatible: u64,
+    /// Random, the same for the life of the directory.
+    pub store_id: u128,
+}
+
+impl Superblock {
+    /// A superblock for a new directory.
+    pub fn new(store_id: u128) -> Self {
+        let version = FORMAT_VERSION;
+        Self { version, reader_version_min: version, incompatible: 0, compatible: 0, store_id }
+    }
+
+    /// The file's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut copy = Vec::with_capacity(COPY_BYTES);
+        copy.extend_from_slice(MAGIC);
+        copy.extend_from_slice(&self.version.to_le_bytes());
+        copy.extend_from_slice(&self.reader_version_min.to_le_bytes());
+        copy.extend_from_slice(&self.incompatible.to_le_bytes());
+        copy.extend_from_slice(&self.compatible.to_le_bytes());
+        copy.extend_from_slice(&self.store_id.to_le_bytes());
+        copy.resize(CHECKED_BYTES, 0);
+        copy.extend_from_slice(&crc32c::crc32c(&copy).to_le_bytes());
+        copy.repeat(2)
+    }
+
+    /// Reads the first copy that is whole.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.chunks_exact(COPY_BYTES).take(2).find_map(Self::decode_copy)
+    }
+
+    /// How many of the two copies are whole.
+    pub fn whole_copies(bytes: &[u8]) -> usize {
+        bytes.chunks_exact(COPY_BYTES).take(2).filter(|copy| Self::decode_copy(copy).is_some()).count()
+    }
+
+    fn decode_copy(copy: &[u8]) -> Option<Self> {
+        let checksum = u32::from_le_bytes(copy[CHECKED_BYTES..].try_into().ok()?);
+        if &copy[..8] != MAGIC || crc32c::crc32c(&copy[..CHECKED_BYTES]) != checksum {
+            return None;
+        }
+        Some(Self {
+            version: u32::from_le_bytes(copy[8..12].try_into().ok()?),
+            reader_version_min: u32::from_le_bytes(copy[12..16].try_into().ok()?),
+            incompatible: u64::from_le_bytes(copy[16..24].try_into().ok()?),
+            compatible: u64::from_le_bytes(copy[24..32].try_into().ok()?),
+            store_id: u128::from_le_bytes(copy[32..48].try_into().ok()?),
+        })
+    }
+
+    /// Refuses what this version cannot read.
+    pub fn check_readable(&self, path: &Path) -> Result<(), StoreError> {
+        if self.reader_version_min > FORMAT_VERSION {
+            let (found, known) = (self.reader_version_min, FORMAT_VERSION);
+            return Err(StoreError::TooNew { path: path.to_owned(), found, known });
+        }
+        let unknown = self.incompatible & !INCOMPATIBLE_KNOWN;
+        if unknown != 0 {
+            return Err(StoreError::Features { path: path.to_owned(), bits: unknown });
+        }
+        Ok(())
+    }
+}
+
+/// Reads and checks the superblock of `dir`; `None` when there is none and nothing of ours is in the directory.
+pub fn read(dir: &Path) -> Result<Option<Superblock>, StoreError> {
+    let path = dir.join(SUPERBLOCK);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if dir.join("manifest").exists() {
+                return Err(StoreError::damaged(path, "missing, but the directory holds manifests"));
+            }
+            return Ok(None);
+        }
+        Err(error) => return Err(StoreError::io("cannot read", &path, error, 0)),
+    };
+    let Some(superblock) = Superblock::decode(&bytes) else {
+        return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
+    };
+    superblock.check_readable(&path)?;
+    Ok(Some(superblock))
+}
+
+/// Reads the superblock of `dir`, or makes one with `store_id`.
+pub fn read_or_create(dir: &Path, store_id: u128) -> Result<Superblock, StoreError> {
+    if let Some(found) = read(dir)? {
+        return Ok(found);
+    }
+    let made = Superblock::new(store_id);
+    let (path, bytes) = (dir.join(SUPERBLOCK), made.encode());
+    write_durably(&dir.join("SUPERBLOCK.new"), &path, &[&bytes], true)
+        .map_err(|error| StoreError::io("cannot write", &path, error, bytes.len() as u64))?;
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_damaged_copy_does_not_lose_the_directory() {
+        let made = Superblock::new(7);
+        let mut bytes = made.encode();
+        assert_eq!(bytes.len(), 128);
+        bytes[9] ^= 1;
+        assert_eq!(Superblock::decode(&bytes), Some(made));
+        assert_eq!(Superblock::whole_copies(&bytes), 1);
+        bytes[70] ^= 1;
+        assert_eq!(Superblock::decode(&bytes), None);
+    }
+
+    #[test]
+    fn newer_formats_and_unknown_incompatible_features_are_refused_and_compatible_ones_are_not() {
+        let path = Path::new("SUPERBLOCK");
+        let base = Superblock::new(7);
+        let newer = Superblock { version: 9, reader_version_min: 9, ..base };
+        let error = newer.check_readable(path).expect_err("a newer format is refused").to_string();
+        assert!(error.contains("format version 9") && error.contains("up to 1"), "{error}");
+        assert!(Superblock { incompatible: 4, ..base }.check_readable(path).is_err());
+        assert!(Superblock { version: 9, compatible: 4, ..base }.check_readable(path).is_ok());
+    }
+}

@@ -1,0 +1,227 @@
+//! Directories that cannot be used, disks that are full, files that are damaged: each has an error that names it.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{config, log_commit, open, scratch, try_open};
+use prometheus_client::registry::Registry;
+use shipwake_store::{Store, StoreConfig, StoreError};
+
+const EVER: std::ops::Range<i64> = i64::MIN..i64::MAX;
+
+#[test]
+fn a_directory_in_use_names_the_process() {
+    let dir = scratch();
+    let _store = open(dir.path());
+    match try_open(dir.path()) {
+        Err(StoreError::InUse { path, pid }) => {
+            assert_eq!((path.as_path(), pid), (dir.path(), std::process::id().to_string()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(shipwake_store::check(dir.path())[0].what.contains("in use by process"));
+}
+
+#[test]
+fn the_lock_is_held_until_the_last_committer_is_gone() {
+    let dir = scratch();
+    let store = open(dir.path());
+    let (committer, _) = store.open_shard(0).expect("opens");
+    drop(store);
+    assert!(matches!(try_open(dir.path()), Err(StoreError::InUse { .. })));
+    drop(committer);
+    open(dir.path());
+}
+
+#[test]
+fn a_directory_of_a_newer_format_is_refused_and_left_alone() {
+    let dir = scratch();
+    drop(open(dir.path()));
+    let path = dir.path().join("SUPERBLOCK");
+    let mut copy = fs::read(&path).expect("reads")[..60].to_vec();
+    copy[8] = 2;
+    copy[12] = 2;
+    copy.extend(crc32c::crc32c(&copy).to_le_bytes());
+    fs::write(&path, copy.repeat(2)).expect("writes");
+    let error = try_open(dir.path()).expect_err("refuses");
+    assert!(matches!(error, StoreError::TooNew { found: 2, known: 1, .. }), "{error}");
+    assert_eq!(fs::read(&path).expect("reads")[..60], copy[..60]);
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused() {
+    let dir = scratch();
+    let mut wrong = config(dir.path());
+    (wrong.retention.logs_ns, wrong.drop_grace_ns) = (0, -1);
+    let error = Store::open(wrong, &mut Registry::default()).expect_err("refuses").to_string();
+    assert!(error.contains("retention of logs") && error.contains("drop_grace_ns"), "{error}");
+}
+
+/// Commits twice, damages the one file whose path contains `folder`, and gives the error of the next opening.
+fn open_after(folder: &str, damage: impl Fn(&Path)) -> (StoreError, PathBuf) {
+    let dir = scratch();
+    {
+        let store = open(dir.path());
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        committer.commit(log_commit(1, 50)).expect("commits");
+        committer.commit(log_commit(2, 50)).expect("commits");
+    }
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(dir.path().join(folder)).expect("lists").map(|entry| entry.expect("lists").path()).collect();
+    files.sort();
+    let victim = files.pop().expect("there is one");
+    damage(&victim);
+    let store = open(dir.path());
+    let opened = store.open_shard(0).and_then(|(_committer, recovered)| {
+        let files = recovered.expect("has commits").files;
+        files.iter().try_for_each(|file| store.read_segment(file, None, EVER).map(|_| ()))
+    });
+    let error = opened.expect_err("damage is found");
+    drop(store);
+    let findings = shipwake_store::check(dir.path());
+    assert!(findings.iter().any(|finding| finding.path == victim), "{findings:?} do not name {}", victim.display());
+    (error, victim)
+}
+
+fn flip(path: &Path, at: impl Fn(usize) -> usize) {
+    let mut bytes = fs::read(path).expect("reads");
+    let at = at(bytes.len());
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).expect("writes");
+}
+
+#[test]
+fn damaged_and_missing_files_are_named() {
+    let check = |folder: &str, damage: &dyn Fn(&Path), expected: &str| {
+        let (error, victim) = open_after(folder, damage);
+        let StoreError::Damaged { path, reason } = &error else { panic!("{error}") };
+        assert_eq!(path, &victim);
+        assert!(reason.contains(expected), "{reason}");
+        assert!(!error.retryable());
+    };
+    check("manifest/0", &|path| flip(path, |bytes| bytes / 2), "checksum");
+    check("manifest/0", &|path| fs::write(path, b"").expect("writes"), "does not begin like a manifest");
+    check("state/0", &|path| flip(path, |bytes| bytes - 1), "checksum");
+    check("state/0", &|path| fs::remove_file(path).expect("removes"), "missing");
+    check("data/logs", &|path| flip(path, |bytes| bytes / 2), "checksum");
+    check("data/logs", &|path| flip(path, |bytes| bytes - 5), "checksum");
+    check("data/logs", &|path| fs::remove_file(path).expect("removes"), "missing");
+    check("data/logs", &|path| fs::write(path, b"PAR1").expect("writes"), "4 bytes instead of");
+}
+
+#[test]
+fn a_manifest_missing_in_the_middle_is_named() {
+    let dir = scratch();
+    {
+        let store = open(dir.path());
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        (1..=3).for_each(|offset| drop(committer.commit(log_commit(offset, 5)).expect("commits")));
+    }
+    let gone = dir.path().join("manifest/0/00000000000000000001.json");
+    fs::remove_file(&gone).expect("removes");
+    let store = open(dir.path());
+    match store.open_shard(0).map(|_| ()) {
+        Err(StoreError::Damaged { path, .. }) => assert_eq!(path, gone),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_whole_segment_whose_rows_are_not_parquet_is_named_by_the_first_reader() {
+    let dir = scratch();
+    let store = open(dir.path());
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    let files = committer.commit(log_commit(1, 50)).expect("commits");
+    store.verify_segment(&files[0]).expect("this process wrote it");
+    drop((committer, store));
+    flip(&dir.path().join(&*files[0].path), |bytes| bytes / 3);
+    let store = open(dir.path());
+    let error = store.verify_segment(&files[0]).expect_err("finds the damage");
+    assert!(error.to_string().contains("data/logs/0-0-0-1.parquet is damaged: its checksum"), "{error}");
+}
+
+/// Runs the body of `test` again, in a mount namespace of its own, with a tmpfs of `bytes` bytes; `false` when this
+/// process is already inside. Where namespaces are not allowed the test says so and passes.
+fn inside_small_disk(test: &str, bytes: u64) -> Option<PathBuf> {
+    const INSIDE: &str = "SHIPWAKE_STORE_TEST_DISK";
+    if let Some(dir) = std::env::var_os(INSIDE) {
+        return Some(dir.into());
+    }
+    let namespaces = ["-m", "-Urm"].into_iter().find(|flags| {
+        let probe = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+        probe.is_ok_and(|output| output.status.success())
+    });
+    let Some(flags) = namespaces else {
+        eprintln!("not run: this system allows no mount namespaces");
+        return None;
+    };
+    let dir = scratch();
+    let script = format!("mount -t tmpfs -o size={bytes} tmpfs \"$0\" && exec \"$@\"");
+    let output = Command::new("unshare")
+        .args([flags, "sh", "-c", &script])
+        .arg(dir.path())
+        .arg(std::env::current_exe().expect("a test knows its program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, dir.path())
+        .output()
+        .expect("unshare runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    None
+}
+
+#[test]
+fn a_full_disk_is_a_clear_error_and_the_commit_works_once_there_is_space() {
+    let Some(disk) =
+        inside_small_disk("a_full_disk_is_a_clear_error_and_the_commit_works_once_there_is_space", 1 << 20)
+    else {
+        return;
+    };
+    let error = Store::open(StoreConfig::new(disk.join("store")), &mut Registry::default()).expect_err("too small");
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+
+    let store = open(&disk.join("store"));
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    committer.commit(log_commit(1, 100)).expect("commits");
+    let filler = disk.join("filler");
+    let mut zeros = vec![0; 1 << 20];
+    while fs::write(&filler, &zeros).is_err() {
+        zeros.truncate(zeros.len() - 4096);
+    }
+    for _attempt in 0..3 {
+        let error = committer.commit(log_commit(2, 100)).expect_err("the disk is full");
+        assert!(matches!(error, StoreError::Full { needed, .. } if needed > 0) && error.retryable(), "{error}");
+        assert_eq!(committer.files().len(), 1);
+        store.read_segment(&committer.files()[0], None, EVER).expect("what is stored can be read");
+    }
+    fs::remove_file(&filler).expect("removes");
+    committer.commit(log_commit(3, 150)).expect("commits again");
+    drop((committer, store));
+    assert_eq!(shipwake_store::check(&disk.join("store")), []);
+    let store = open(&disk.join("store"));
+    let (_committer, recovered) = store.open_shard(0).expect("opens");
+    let recovered = recovered.expect("has commits");
+    let rows: Vec<u64> = recovered.files.iter().map(|file| file.rows).collect();
+    assert_eq!((recovered.next_offset, rows), (3, vec![100, 150]));
+}
+
+#[test]
+fn a_read_only_directory_is_a_clear_error() {
+    let Some(disk) = inside_small_disk("a_read_only_directory_is_a_clear_error", 1 << 20) else { return };
+    let dir = disk.join("store");
+    {
+        let store = open(&dir);
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        committer.commit(log_commit(1, 10)).expect("commits");
+    }
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().expect("mount runs");
+    assert!(remounted.success());
+    for dir in [dir, disk.join("another")] {
+        let error = try_open(&dir).expect_err("refuses");
+        let named = matches!(&error, StoreError::ReadOnly { path, .. } if path.starts_with(&dir));
+        assert!(named && error.to_string().contains("Read-only file system"), "{error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! A data directory of every format version is kept and must open, with exactly the contents it was written with.
+//!
+//! A new format version gets a directory of its own beside the old ones: run this test with `SHIPWAKE_WRITE_GOLDEN=v2`
+//! in the environment. The directories are never changed.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use common::{START, log_commit, open, rows, scratch};
+use shipwake_store::{Commit, HotRows, Table};
+
+fn golden(version: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
+}
+
+/// Three commits: every table, a drop, and a shard besides.
+fn write(dir: &Path) {
+    let store = open(dir);
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    let files = committer.commit(log_commit(5, 3)).expect("commits");
+    let chunk = |rows| vec![HotRows::Chunk(Arc::new(rows))];
+    let mut wide = Commit { drop: vec![files[0].id], ..log_commit(9, 8) };
+    wide.rows.extend([
+        (Table::Spans, chunk(rows::spans(START, 4))),
+        (Table::Points, chunk(rows::points(START, 2))),
+        (Table::Windows, vec![HotRows::Batch(rows::windows(START, 10, 6))]),
+        (Table::Windows1s, vec![HotRows::Batch(rows::windows(START, 1, 1))]),
+    ]);
+    committer.commit(wide).expect("commits");
+    committer.commit(log_commit(12, 2)).expect("commits");
+    let (mut other, _) = store.open_shard(1).expect("opens");
+    other.commit(log_commit(40, 1)).expect("commits");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("makes");
+    for entry in fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("has a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
+
+#[test]
+fn a_directory_of_format_version_1_opens_with_its_contents() {
+    if let Ok(version) = std::env::var("SHIPWAKE_WRITE_GOLDEN") {
+        let dir = scratch();
+        write(dir.path());
+        let (to, written) = (golden(&version), dir.path());
+        assert!(!to.exists(), "{} is there already and is never changed", to.display());
+        // The first segment is dropped and waits for its grace; the lock and temporary files are not part of the
+        // format.
+        copy(written, &to);
+        fs::remove_file(to.join("LOCK")).expect("removes");
+        fs::remove_dir(to.join("tmp")).expect("removes");
+    }
+    let dir = scratch();
+    copy(&golden("v1"), dir.path());
+    let store = open(dir.path());
+    let (_zero, recovered) = store.open_shard(0).expect("opens");
+    let recovered = recovered.expect("has commits");
+    assert_eq!((recovered.next_offset, recovered.seq, &recovered.state[..]), (12, 2, &b"state at 12"[..]));
+    let rows: Vec<(Table, u64, u64)> =
+        recovered.files.iter().map(|file| (file.table, file.id.seq, file.rows)).collect();
+    let expected = [
+        (Table::Logs, 1, 8),
+        (Table::Spans, 1, 4),
+        (Table::Points, 1, 2),
+        (Table::Windows, 1, 6),
+        (Table::Windows1s, 1, 1),
+        (Table::Logs, 2, 2),
+    ];
+    assert_eq!(rows, expected);
+    for file in recovered.files.iter() {
+        store.read_segment(file, None, i64::MIN..i64::MAX).expect("reads");
+    }
+    let logs = store.read_segment(&recovered.files[0], None, i64::MIN..i64::MAX).expect("reads");
+    let text = |name: &str| logs[0].column_by_name(name).expect("is there").as_string::<i32>().value(0).to_owned();
+    assert_eq!((text("service"), text("version"), text("instance")), ("checkout".into(), "2.0".into(), "pod-3".into()));
+    let (_one, recovered) = store.open_shard(1).expect("opens");
+    assert_eq!(recovered.expect("has a commit").next_offset, 40);
+}

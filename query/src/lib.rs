@@ -1,0 +1,31 @@
+//! Answers questions from the store: SQL, the pages' API, and live topics.
+//!
+//! Reads only, and only what [`shipwake_store`] publishes: segments and hot rows as one snapshot. Every question has a
+//! budget of time and memory and says when it hit it. Queries run on threads of their own, so that taking in records is
+//! never starved.
+//!
+//! - [`Query`]: the stage; [`Query::router`] is everything below `/api/v1` that reads.
+//! - `sql`: one DataFusion session per query; a file per table in `sql/tables`, per function in `sql/functions`.
+//! - `release`: which versions are compared and what differs; pure.
+//! - `pages`: the answers of the web pages. `live`: the same answers, pushed.
+//! - [`print`]: answers as text tables, for the command line.
+
+mod config;
+mod error;
+mod http;
+mod live;
+mod metrics;
+mod pages;
+pub mod print;
+mod problem;
+mod query;
+mod release;
+mod sql;
+mod time;
+
+pub use config::{Clock, QueryConfig};
+pub use error::{Budget, Position, QueryError};
+pub use pages::pipeline::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection};
+pub use query::Query;
+pub use sql::answer::{SqlAnswer, SqlMeta};
+pub use sql::run::SqlRequest;

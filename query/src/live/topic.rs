@@ -1,0 +1,78 @@
+//! What can be followed: the same answers as over REST, under the same arguments.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::QueryError;
+use crate::http::service_question;
+use crate::pages::wire;
+use crate::query::{Query, ServiceQuestion};
+
+/// A topic with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Topic {
+    /// `overview`, argument `env`.
+    Overview { environment: Option<String> },
+    /// `service.release`, arguments `service`, `env`, `from`, `to`, `cand`, `base`, `step`.
+    ServiceRelease(ServiceQuestion),
+    /// `pipeline`.
+    Pipeline,
+}
+
+impl Topic {
+    /// Reads a topic's name and arguments; empty arguments count as not given.
+    pub fn parse(name: &str, mut arguments: BTreeMap<String, String>) -> Result<Self, QueryError> {
+        arguments.retain(|_, value| !value.is_empty());
+        match name {
+            "overview" => Ok(Topic::Overview { environment: arguments.remove("env") }),
+            "pipeline" => Ok(Topic::Pipeline),
+            "service.release" => match arguments.remove("service") {
+                Some(service) => Ok(Topic::ServiceRelease(service_question(service, arguments))),
+                None => Err(QueryError::BadArgument {
+                    argument: "service",
+                    value: String::new(),
+                    reason: "the topic service.release needs it".to_owned(),
+                }),
+            },
+            other => Err(QueryError::BadArgument {
+                argument: "topic",
+                value: other.to_owned(),
+                reason: "there are overview, service.release and pipeline".to_owned(),
+            }),
+        }
+    }
+
+    /// The answer as of now.
+    pub async fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
+        match self {
+            Topic::Overview { environment } => query.overview(environment.clone()).await.map(Answer::Overview),
+            Topic::ServiceRelease(question) => query.service(question.clone()).await.map(Answer::ServiceRelease),
+            Topic::Pipeline => query.pipeline().await.map(Answer::Pipeline),
+        }
+    }
+}
+
+/// An answer of any topic.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    Overview(wire::Overview),
+    ServiceRelease(wire::ServiceRelease),
+    Pipeline(wire::Pipeline),
+}
+
+impl Answer {
+    pub fn meta(&self) -> &wire::Meta {
+        match self {
+            Answer::Overview(answer) => &answer.meta,
+            Answer::ServiceRelease(answer) => &answer.meta,
+            Answer::Pipeline(answer) => &answer.meta,
+        }
+    }
+
+    /// The answer as JSON.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("answers have text keys and finite numbers")
+    }
+}

@@ -1,0 +1,15 @@
+//! The answers of the web pages. Each page has a pure function from facts of the store to its answer, and the wire form
+//! of all of them is in [`wire`].
+//!
+//! - [`overview`]: is anything that is being shipped right now hurting users?
+//! - [`service`]: one service, its versions beside each other.
+//! - [`pipeline`]: is data arriving, and what was refused?
+//! - [`history`]: cells that are older than what shards keep in memory. [`freshness`]: how far the data has come.
+
+pub(crate) mod freshness;
+pub(crate) mod history;
+pub(crate) mod overview;
+pub mod pipeline;
+pub(crate) mod range;
+pub(crate) mod service;
+pub(crate) mod wire;

@@ -1,0 +1,280 @@
+//! Is anything that is being shipped right now hurting users? All services of an environment, one line each. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shipwake_model::{Source, UNVERSIONED};
+use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow};
+
+use crate::pages::wire;
+use crate::release::pair::{Pair, Role};
+use crate::release::timeline::{Grid, VersionLine, error_ratio, quantile_s, source_in_use, version_lines};
+use crate::release::{differences, events, headline, pair};
+use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
+
+/// What a line is about: the sparkline, and how far back a version counts as one of the running ones.
+const RANGE_MS: i64 = 15 * MINUTE_MS;
+const STEP_MS: i64 = 30 * SECOND_MS;
+/// Rates and shares are of the last minute and a half of windows, of which the last is not complete.
+const NOW_WINDOWS: usize = 3;
+/// Ratios and quantiles are of the last five minutes.
+const RATIO_WINDOWS: usize = 10;
+/// A release that was first seen within this time is a rollout even when it has all the traffic already.
+const NEW_MS: i64 = 10 * MINUTE_MS;
+/// A service that has been silent for longer is not shown.
+const SILENT_MS: i64 = HOUR_MS;
+const LANES_MAX: usize = 6;
+const EVENTS_MAX: usize = 50;
+
+/// What to ask the store for.
+pub(crate) fn question(environment: Option<&str>, now_ms: i64) -> HealthQuery {
+    let grid = grid(now_ms, now_ms);
+    HealthQuery {
+        service: None,
+        environment: environment.map(str::to_owned),
+        from_ms: grid.from_ms,
+        to_ms: grid.to_ms,
+        step_s: (STEP_MS / SECOND_MS) as u32,
+        by_route: false,
+    }
+}
+
+fn grid(now_ms: i64, watermark_ms: i64) -> Grid {
+    let from_ms = (now_ms - RANGE_MS).div_euclid(STEP_MS) * STEP_MS;
+    // Records of clocks that run a little ahead belong on the page too.
+    Grid { from_ms, to_ms: now_ms + STEP_MS, step_ms: STEP_MS, watermark_ms }
+}
+
+/// The answer. `series` and `releases` may hold other environments: they are left out.
+pub(crate) fn answer(
+    environment: Option<&str>,
+    series: &[HealthSeries],
+    releases: &[ReleaseRow],
+    watermark_ms: Option<i64>,
+    now_ms: i64,
+) -> wire::Overview {
+    let grid = grid(now_ms, watermark_ms.unwrap_or(now_ms).min(now_ms));
+    let mut services = Vec::new();
+    let mut all_events = Vec::new();
+    for (key, members) in group(environment, series, releases, now_ms) {
+        let (service, found) = service_line(&key, &members, &grid, now_ms);
+        services.push(service);
+        all_events.extend(found);
+    }
+    services
+        .sort_by_cached_key(|line| (attention(line), line.service.clone(), line.env.clone(), line.namespace.clone()));
+    all_events.sort_by(|a: &wire::Event, b| {
+        (b.t, &a.service, &a.version, a.kind).cmp(&(a.t, &b.service, &b.version, b.kind))
+    });
+    all_events.truncate(EVENTS_MAX);
+    let with_state = |state: &str| services.iter().filter(|line| line.state == state).count();
+    let summary = wire::Summary {
+        services: services.len(),
+        rollouts: with_state("rollout"),
+        steady: with_state("steady"),
+        unversioned: with_state("unversioned"),
+        differing: services.iter().filter(|line| attention(line) == 0).count(),
+    };
+    wire::Overview { meta: meta(&grid, releases, watermark_ms, now_ms), summary, services, events: all_events }
+}
+
+fn meta(grid: &Grid, releases: &[ReleaseRow], watermark_ms: Option<i64>, now_ms: i64) -> wire::Meta {
+    let mut environments: Vec<String> = releases.iter().map(|row| row.release.environment.to_string()).collect();
+    environments.sort_unstable();
+    environments.dedup();
+    wire::Meta {
+        wm: watermark_ms,
+        lag_ms: crate::pages::freshness::lag_ms(watermark_ms, now_ms),
+        now: now_ms,
+        step_s: Some(STEP_MS / SECOND_MS),
+        from: Some(grid.from_ms),
+        to: Some(now_ms),
+        envs: Some(environments),
+        ..wire::Meta::default()
+    }
+}
+
+/// Service, environment, namespace.
+type Key = (Arc<str>, Arc<str>, Arc<str>);
+
+#[derive(Default)]
+struct Members<'a> {
+    series: Vec<&'a HealthSeries>,
+    releases: Vec<ReleaseRow>,
+}
+
+fn group<'a>(
+    environment: Option<&str>,
+    series: &'a [HealthSeries],
+    releases: &[ReleaseRow],
+    now_ms: i64,
+) -> BTreeMap<Key, Members<'a>> {
+    let key = |release: &shipwake_model::ReleaseId| -> Key {
+        (release.service.clone(), release.environment.clone(), release.namespace.clone())
+    };
+    let shown = |release: &shipwake_model::ReleaseId| environment.is_none_or(|wanted| &*release.environment == wanted);
+    let mut services: BTreeMap<Key, Members<'a>> = BTreeMap::new();
+    for row in releases.iter().filter(|row| shown(&row.release)) {
+        services.entry(key(&row.release)).or_default().releases.push(row.clone());
+    }
+    for one in series.iter().filter(|one| shown(&one.release)) {
+        services.entry(key(&one.release)).or_default().series.push(one);
+    }
+    services.retain(|_, members| {
+        let last_ms = members.releases.iter().map(|row| row.last_seen_ns.div_euclid(1_000_000)).max();
+        !members.series.is_empty() || last_ms.is_some_and(|last_ms| last_ms >= now_ms - SILENT_MS)
+    });
+    services
+}
+
+fn service_line(
+    key: &Key,
+    members: &Members<'_>,
+    grid: &Grid,
+    now_ms: i64,
+) -> (wire::OverviewService, Vec<wire::Event>) {
+    let source = source_in_use(members.series.iter().copied());
+    let lines = version_lines(members.series.iter().copied(), &members.releases, source, grid);
+    let pair = pair::choose(&lines, grid, None, None);
+    let state = state(&lines, &pair, now_ms);
+    let of = |version: &Option<Arc<str>>| lines.iter().find(|line| Some(&line.version) == version.as_ref());
+    let (baseline, candidate) = (of(&pair.baseline), of(&pair.candidate));
+    let found = match (baseline, candidate) {
+        (Some(baseline), Some(candidate)) if state == "rollout" => {
+            differences::find(baseline, candidate, &lines, grid, pair.before_after)
+        }
+        _ => Vec::new(),
+    };
+    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, grid };
+    let line = wire::OverviewService {
+        service: key.0.to_string(),
+        env: key.1.to_string(),
+        namespace: key.2.to_string(),
+        state,
+        source: source.map(Source::as_str),
+        headline: (state != "steady").then(|| headline::headline(&facts)),
+        lanes: lanes(&lines, &pair, grid),
+        red: red(&lines, baseline, candidate, grid),
+        spark: spark(&lines, grid),
+    };
+    let told = events::find(&lines, grid).into_iter().map(|event| wire_event(event, &key.0, &key.1)).collect();
+    (line, told)
+}
+
+pub(crate) fn wire_event(event: events::Event, service: &str, environment: &str) -> wire::Event {
+    wire::Event {
+        t: event.t_ms,
+        kind: event.kind,
+        service: service.to_owned(),
+        env: environment.to_owned(),
+        version: event.version.to_string(),
+        share: event.share,
+        title: event.title,
+    }
+}
+
+/// Differing rollouts first, then rollouts, then services that cannot be compared, then the rest.
+fn attention(line: &wire::OverviewService) -> u8 {
+    match (line.state, &line.headline) {
+        ("rollout", Some(headline)) if headline.contains(" differs from ") => 0,
+        ("rollout", _) => 1,
+        ("unversioned", _) => 2,
+        _ => 3,
+    }
+}
+
+fn state(lines: &[VersionLine], pair: &Pair, now_ms: i64) -> &'static str {
+    let running = || lines.iter().filter(|line| requests_now(line) > 0);
+    let is_unversioned = |line: &VersionLine| &*line.version == UNVERSIONED;
+    if !lines.is_empty() && lines.iter().all(is_unversioned) || running().count() > 0 && running().all(is_unversioned) {
+        return "unversioned";
+    }
+    let Some(candidate) =
+        pair.candidate.as_ref().and_then(|version| lines.iter().find(|line| line.version == *version))
+    else {
+        return "steady";
+    };
+    let is_new = candidate.first_seen_ms.is_some_and(|seen_ms| seen_ms >= now_ms - NEW_MS);
+    let beside = running().any(|line| line.version != candidate.version);
+    if requests_now(candidate) > 0 && (beside || is_new) { "rollout" } else { "steady" }
+}
+
+fn requests_now(line: &VersionLine) -> u64 {
+    line.cells.iter().rev().take(NOW_WINDOWS).map(|cell| cell.requests).sum()
+}
+
+/// The versions that run, the baseline first; of a silent service those that ran last.
+fn lanes(lines: &[VersionLine], pair: &Pair, grid: &Grid) -> Vec<wire::OverviewLane> {
+    let total: u64 = lines.iter().map(requests_now).sum();
+    let mut shown: Vec<(&VersionLine, Role)> = lines
+        .iter()
+        .filter(|line| requests_now(line) > 0 || total == 0 && line.requests() > 0)
+        .map(|line| (line, pair::role_of(line, pair, grid)))
+        .collect();
+    shown.sort_by_key(|(line, role)| {
+        let order = match role {
+            Role::Baseline => 0,
+            Role::Candidate => 1,
+            _ => 2,
+        };
+        (order, u64::MAX - requests_now(line))
+    });
+    shown.truncate(LANES_MAX);
+    shown
+        .into_iter()
+        .map(|(line, role)| wire::OverviewLane {
+            version: line.version.to_string(),
+            role: role.as_str(),
+            share: (total > 0).then(|| requests_now(line) as f64 / total as f64),
+            instances: line.instances,
+            since: line.first_seen_ms,
+        })
+        .collect()
+}
+
+fn red(
+    lines: &[VersionLine],
+    baseline: Option<&VersionLine>,
+    candidate: Option<&VersionLine>,
+    grid: &Grid,
+) -> wire::Red {
+    let windows = grid.starts().len();
+    let recent = windows.saturating_sub(RATIO_WINDOWS)..windows;
+    let total = |line: Option<&VersionLine>| {
+        let line = line?;
+        let now = line.total(recent.clone());
+        // A baseline that has left is still what the candidate is compared with.
+        Some(if now.requests > 0 { now } else { line.total(0..windows) })
+    };
+    let (baseline, candidate) = (total(baseline), total(candidate));
+    let err = |cell: &Option<crate::release::timeline::Cell>| {
+        cell.as_ref().and_then(|cell| error_ratio(cell.requests, cell.errors))
+    };
+    let p99 =
+        |cell: &Option<crate::release::timeline::Cell>| cell.as_ref().and_then(|cell| quantile_s(&cell.duration, 0.99));
+    let span_s: f64 = grid.starts().iter().rev().take(NOW_WINDOWS).map(|start| grid.elapsed_s(*start)).sum();
+    let requests: u64 = lines.iter().map(requests_now).sum();
+    let known = lines.iter().any(|line| line.requests() > 0);
+    wire::Red {
+        rps: (known && span_s > 0.0).then(|| requests as f64 / span_s),
+        err: wire::BothSides { baseline: err(&baseline), candidate: err(&candidate) },
+        p99_s: wire::BothSides { baseline: p99(&baseline), candidate: p99(&candidate) },
+    }
+}
+
+fn spark(lines: &[VersionLine], grid: &Grid) -> wire::Spark {
+    let begun = lines.iter().filter_map(VersionLine::first_traffic).min();
+    let (mut err, mut rps) = (Vec::new(), Vec::new());
+    for (window, start) in grid.starts().into_iter().enumerate() {
+        let sum = |of: fn(&crate::release::timeline::Cell) -> u64| {
+            lines.iter().map(|line| of(&line.cells[window])).sum::<u64>()
+        };
+        let (requests, errors) = (sum(|cell| cell.requests), sum(|cell| cell.errors));
+        let elapsed_s = grid.elapsed_s(start);
+        // Before the first request there is no data, which is not a rate of zero.
+        let known = begun.is_some_and(|begun| window >= begun) && elapsed_s >= STEP_MS as f64 / 5_000.0;
+        err.push(error_ratio(requests, errors));
+        rps.push(known.then(|| requests as f64 / elapsed_s));
+    }
+    wire::Spark { t0: grid.from_ms, step_s: STEP_MS / SECOND_MS, err, rps }
+}

@@ -1,0 +1,196 @@
+//! Is data arriving, and what was refused? The counts of ingest are passed in by whoever wires the stages; the rest is the
+//! store's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use shipwake_model::{Signal, UNVERSIONED};
+use shipwake_store::{ReleaseRow, ShardStatus};
+
+use crate::pages::freshness;
+use crate::pages::wire;
+use crate::time::MINUTE_MS;
+
+/// A version counts as running when it sent something within this time.
+const RUNNING_MS: i64 = 5 * MINUTE_MS;
+/// Names that are listed; a count says how many there are.
+const NAMES_MAX: usize = 50;
+/// Reasons that are listed, newest first.
+const REJECTED_MAX: usize = 50;
+
+/// What ingest knows. Implemented by whoever starts the stages: the query stage does not know client protocols.
+pub trait PipelineSource: Send + Sync {
+    /// Counters as of now. Called about once a second; must not wait.
+    fn status(&self) -> PipelineStatus;
+}
+
+/// Counters of ingest since the process started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PipelineStatus {
+    /// Records in requests that could be read.
+    pub received: Received,
+    /// Why requests or records were not taken.
+    pub rejected: Vec<Rejection>,
+    /// Where senders and people connect.
+    pub endpoints: Endpoints,
+    /// Some instances were guessed from the host or the peer's address.
+    pub instances_guessed: bool,
+    /// Memory of the process, in bytes, when known. Without it the parts that shards report are added up.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Records received, by signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Log records.
+    pub logs: u64,
+    /// Metric data points.
+    pub metrics: u64,
+    /// Spans.
+    pub spans: u64,
+}
+
+/// One reason for which something was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The word of `shipwake_records_rejected_total{reason}`.
+    pub reason: String,
+    /// Of which signal; `None` when the request could not be read.
+    pub signal: Option<Signal>,
+    /// How often.
+    pub count: u64,
+    /// When last, in milliseconds since the epoch.
+    pub last_ms: i64,
+    /// The newest case in words.
+    pub detail: String,
+}
+
+/// Addresses to connect to, as a person would write them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// OTLP/gRPC, like `http://127.0.0.1:4317`.
+    pub otlp_grpc: String,
+    /// OTLP/HTTP, like `http://127.0.0.1:4318`.
+    pub otlp_http: String,
+    /// Pages and API, like `http://127.0.0.1:4400`.
+    pub ui: String,
+}
+
+/// The answer.
+pub(crate) fn answer(
+    ingest: PipelineStatus,
+    shards: &[ShardStatus],
+    releases: &[ReleaseRow],
+    now_ms: i64,
+) -> wire::Pipeline {
+    let wm = freshness::watermark_ms(shards);
+    let services = services(releases, now_ms);
+    let memory_of_shards = shards.iter().flat_map(|shard| &shard.memory_bytes).map(|(_, bytes)| bytes).sum();
+    wire::Pipeline {
+        meta: wire::Meta { wm, lag_ms: freshness::lag_ms(wm, now_ms), now: now_ms, ..wire::Meta::default() },
+        received: wire::ReceivedCounts {
+            logs: ingest.received.logs,
+            metrics: ingest.received.metrics,
+            spans: ingest.received.spans,
+        },
+        rejected: rejected(ingest.rejected, shards),
+        deduplicated: shards.iter().map(|shard| shard.deduplicated).sum(),
+        shards: shards.iter().map(|status| shard(status, now_ms)).collect(),
+        services: services.len(),
+        services_without_version: without_version(&services),
+        services_with_two_versions: services.values().filter(|versions| versions.len() > 1).count(),
+        endpoints: wire::EndpointNames {
+            otlp_grpc: ingest.endpoints.otlp_grpc,
+            otlp_http: ingest.endpoints.otlp_http,
+            ui: ingest.endpoints.ui,
+        },
+        memory_bytes: ingest.memory_bytes.unwrap_or(memory_of_shards),
+        instances_guessed: ingest.instances_guessed || releases.iter().any(|row| row.instance_guessed),
+    }
+}
+
+/// The versions that run, by service. A service that has been silent counts with none.
+fn services(releases: &[ReleaseRow], now_ms: i64) -> BTreeMap<(Arc<str>, Arc<str>, Arc<str>), BTreeSet<Arc<str>>> {
+    let mut services: BTreeMap<_, BTreeSet<Arc<str>>> = BTreeMap::new();
+    for row in releases {
+        let release = &row.release;
+        let key = (release.service.clone(), release.environment.clone(), release.namespace.clone());
+        let versions = services.entry(key).or_default();
+        if row.last_seen_ns.div_euclid(1_000_000) >= now_ms - RUNNING_MS {
+            versions.insert(release.version.clone());
+        }
+    }
+    services
+}
+
+fn without_version(services: &BTreeMap<(Arc<str>, Arc<str>, Arc<str>), BTreeSet<Arc<str>>>) -> Vec<String> {
+    let mut names: Vec<String> = services
+        .iter()
+        .filter(|(_, versions)| versions.iter().any(|version| &**version == UNVERSIONED))
+        .map(|((service, _, _), _)| service.to_string())
+        .collect();
+    names.dedup();
+    names.truncate(NAMES_MAX);
+    names
+}
+
+/// What ingest refused and what shards could not fold, newest first.
+fn rejected(ingest: Vec<Rejection>, shards: &[ShardStatus]) -> Vec<wire::Rejected> {
+    let mut merged: BTreeMap<(String, Option<Signal>), wire::Rejected> = BTreeMap::new();
+    let of_shards = shards.iter().flat_map(|shard| &shard.rejected).map(|rejected| Rejection {
+        reason: rejected.reason.to_string(),
+        signal: Some(rejected.signal),
+        count: rejected.count,
+        last_ms: rejected.last_ns.div_euclid(1_000_000),
+        detail: rejected.detail.to_string(),
+    });
+    for one in ingest.into_iter().chain(of_shards) {
+        let wired = wire::Rejected {
+            reason: one.reason.clone(),
+            count: one.count,
+            signal: one.signal.map(signal_word),
+            last: (one.last_ms > 0).then_some(one.last_ms),
+            detail: one.detail,
+        };
+        match merged.entry((one.reason, one.signal)) {
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(wired);
+            }
+            std::collections::btree_map::Entry::Occupied(mut place) => {
+                let held = place.get_mut();
+                let count = held.count + wired.count;
+                if wired.last > held.last {
+                    *held = wired;
+                }
+                held.count = count;
+            }
+        }
+    }
+    let mut all: Vec<wire::Rejected> = merged.into_values().collect();
+    all.sort_by_key(|rejected| std::cmp::Reverse(rejected.last));
+    all.truncate(REJECTED_MAX);
+    all
+}
+
+/// Pages speak of spans where OTLP speaks of traces.
+fn signal_word(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "spans",
+        other => other.as_str(),
+    }
+}
+
+fn shard(status: &ShardStatus, now_ms: i64) -> wire::Shard {
+    let watermark = freshness::watermark_ms(std::slice::from_ref(status));
+    wire::Shard {
+        shard: status.shard,
+        watermark,
+        lag_ms: freshness::lag_ms(watermark, now_ms),
+        next_offset: status.next_offset,
+        behind: status.journal_end.saturating_sub(status.next_offset),
+        stored: status.stored,
+        late: status.late_records,
+        series: status.series,
+        ready: status.ready,
+    }
+}

@@ -1,0 +1,268 @@
+//! The wire form of the pages' answers, in one place. Times are epoch milliseconds, durations seconds, ratios 0 to 1;
+//! `null` means "no data" and is never the same as 0. Names are a promise: fields are added, never renamed.
+
+use serde::Serialize;
+
+/// What every data answer carries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Meta {
+    /// Everything up to this event time has been folded.
+    pub wm: Option<i64>,
+    pub lag_ms: Option<i64>,
+    pub now: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<i64>,
+    /// Something is missing; the warnings say what.
+    pub partial: bool,
+    pub warnings: Vec<String>,
+    pub query_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envs: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Overview {
+    pub meta: Meta,
+    pub summary: Summary,
+    pub services: Vec<OverviewService>,
+    pub events: Vec<Event>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    pub services: usize,
+    pub rollouts: usize,
+    pub steady: usize,
+    pub unversioned: usize,
+    /// Services whose candidate differs notably.
+    pub differing: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct OverviewService {
+    pub service: String,
+    pub env: String,
+    pub namespace: String,
+    /// `steady`, `rollout`, `unversioned`.
+    pub state: &'static str,
+    pub source: Option<&'static str>,
+    pub headline: Option<String>,
+    pub lanes: Vec<OverviewLane>,
+    pub red: Red,
+    pub spark: Spark,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct OverviewLane {
+    pub version: String,
+    pub role: &'static str,
+    pub share: Option<f64>,
+    pub instances: Option<u32>,
+    /// When the release was first seen.
+    pub since: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Red {
+    pub rps: Option<f64>,
+    pub err: BothSides,
+    pub p99_s: BothSides,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct BothSides {
+    pub baseline: Option<f64>,
+    pub candidate: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Spark {
+    pub t0: i64,
+    pub step_s: i64,
+    pub err: Vec<Option<f64>>,
+    pub rps: Vec<Option<f64>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Event {
+    pub t: i64,
+    /// `release`, `share`, `rollback`.
+    pub kind: &'static str,
+    pub service: String,
+    pub env: String,
+    pub version: String,
+    pub share: Option<f64>,
+    pub title: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ServiceRelease {
+    pub meta: Meta,
+    pub service: String,
+    pub env: String,
+    pub namespaces: Vec<String>,
+    pub pair: Pair,
+    pub headline: String,
+    pub differences: Vec<Difference>,
+    pub source: Option<&'static str>,
+    /// Some traffic comes without a version.
+    pub unversioned: bool,
+    pub t: Vec<i64>,
+    pub lanes: Vec<Lane>,
+    pub routes: Vec<Route>,
+    pub events: Vec<Event>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Pair {
+    pub candidate: Option<String>,
+    pub baseline: Option<String>,
+    /// `canary` (side by side), `single` (before and after), or null without a candidate.
+    pub strategy: Option<&'static str>,
+    /// The comparison is with the past, which is weaker than side by side.
+    pub before_after: bool,
+    /// When the candidate was first seen.
+    pub since: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Difference {
+    /// `error_ratio`, `p50`, `p95`, `p99`, `throughput`.
+    pub metric: &'static str,
+    pub baseline: Option<f64>,
+    pub candidate: Option<f64>,
+    pub since: Option<i64>,
+    pub text: String,
+}
+
+/// One version. The columns are as long as `t` of the answer (or of the delta).
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Lane {
+    pub version: String,
+    /// `baseline`, `candidate`, `other`, `retired`, `no_traffic`.
+    pub role: &'static str,
+    pub instances: Option<u32>,
+    pub first_seen: Option<i64>,
+    pub last_seen: Option<i64>,
+    /// Requests in the range.
+    pub requests: u64,
+    #[serde(flatten)]
+    pub columns: Columns,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Columns {
+    pub share: Vec<Option<f64>>,
+    pub rps: Vec<Option<f64>>,
+    pub err: Vec<Option<f64>>,
+    pub p50: Vec<Option<f64>>,
+    pub p95: Vec<Option<f64>>,
+    pub p99: Vec<Option<f64>>,
+    /// Requests of the window.
+    pub n: Vec<Option<u64>>,
+}
+
+impl Columns {
+    /// The columns from a window on.
+    pub fn from(&self, window: usize) -> Columns {
+        fn tail<T: Clone>(column: &[T], window: usize) -> Vec<T> {
+            column.get(window..).unwrap_or_default().to_vec()
+        }
+        Columns {
+            share: tail(&self.share, window),
+            rps: tail(&self.rps, window),
+            err: tail(&self.err, window),
+            p50: tail(&self.p50, window),
+            p95: tail(&self.p95, window),
+            p99: tail(&self.p99, window),
+            n: tail(&self.n, window),
+        }
+    }
+
+    /// Whether a window here holds the same as a window there.
+    pub fn same_at(&self, window: usize, other: &Columns, other_window: usize) -> bool {
+        self.share.get(window) == other.share.get(other_window)
+            && self.rps.get(window) == other.rps.get(other_window)
+            && self.err.get(window) == other.err.get(other_window)
+            && self.p50.get(window) == other.p50.get(other_window)
+            && self.p95.get(window) == other.p95.get(other_window)
+            && self.p99.get(window) == other.p99.get(other_window)
+            && self.n.get(window) == other.n.get(other_window)
+    }
+}
+
+/// One route, its versions beside each other over the whole range.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Route {
+    pub route: String,
+    pub requests: u64,
+    pub versions: Vec<RouteVersion>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct RouteVersion {
+    pub version: String,
+    pub role: &'static str,
+    pub requests: u64,
+    pub err: Option<f64>,
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Pipeline {
+    pub meta: Meta,
+    pub received: ReceivedCounts,
+    pub rejected: Vec<Rejected>,
+    pub deduplicated: u64,
+    pub shards: Vec<Shard>,
+    pub services: usize,
+    pub services_without_version: Vec<String>,
+    pub services_with_two_versions: usize,
+    pub endpoints: EndpointNames,
+    pub memory_bytes: u64,
+    pub instances_guessed: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct ReceivedCounts {
+    pub logs: u64,
+    pub metrics: u64,
+    pub spans: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Rejected {
+    pub reason: String,
+    pub count: u64,
+    /// `logs`, `metrics`, `spans`; null when the request could not be read.
+    pub signal: Option<&'static str>,
+    pub last: Option<i64>,
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Shard {
+    pub shard: u32,
+    pub watermark: Option<i64>,
+    pub lag_ms: Option<i64>,
+    pub next_offset: u64,
+    /// Journal records that are not folded yet.
+    pub behind: u64,
+    pub stored: u64,
+    pub late: u64,
+    pub series: u64,
+    pub ready: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct EndpointNames {
+    pub otlp_grpc: String,
+    pub otlp_http: String,
+    pub ui: String,
+}

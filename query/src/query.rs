@@ -1,0 +1,392 @@
+//! The stage: what questions run on, and the questions themselves.
+//!
+//! Queries run on a runtime of their own with few threads: a query that burns time slows other queries, never the taking
+//! in of records. A question that its asker gave up on, or that used up its time, is cancelled.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use prometheus_client::registry::Registry;
+use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow, Store};
+use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::QueryConfig;
+use crate::error::{Budget, QueryError};
+use crate::live::Hub;
+use crate::metrics::Metrics;
+use crate::pages::pipeline::PipelineSource;
+use crate::pages::range::{Asked, RECENT_KEPT_MS};
+use crate::pages::{freshness, history, overview, pipeline, range, service, wire};
+use crate::sql::answer::SqlAnswer;
+use crate::sql::budget::SharedMemory;
+use crate::sql::run::{Engine, Limits, SqlRequest};
+use crate::sql::session::Sessions;
+
+/// The planner walks syntax trees by recursion. Address space, not memory: a page is used when it is touched. Belongs
+/// together with `WORDS_MAX` in `sql/guard.rs`.
+const STACK_BYTES: usize = 128 << 20;
+/// Threads for reads of segments and for pages; each read is short.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// How long a query waits for a place before it is told to come back.
+const PLACE_WAIT: Duration = Duration::from_secs(2);
+/// When to come back, for those that found no place.
+const RETRY_AFTER_S: u32 = 2;
+/// Time that a page gets for reading older windows.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Cells of a route are added up, so their length only decides how many are handed over.
+const ROUTE_STEP_S: u32 = 600;
+
+/// Answers questions. Cheap to clone.
+#[derive(Clone)]
+pub struct Query {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: QueryConfig,
+    store: Arc<Store>,
+    source: Arc<dyn PipelineSource>,
+    engine: Arc<Engine>,
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    metrics: Metrics,
+    hub: Arc<Hub>,
+    runtime: Option<Runtime>,
+}
+
+/// Which release page is asked for, as in its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ServiceQuestion {
+    pub service: String,
+    pub environment: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub step: Option<String>,
+    pub candidate: Option<String>,
+    pub baseline: Option<String>,
+}
+
+impl Query {
+    /// Builds the stage and starts its threads. `source` is what ingest knows, for the pipeline page.
+    ///
+    /// # Errors
+    /// [`QueryError::Engine`] when the threads cannot be started.
+    pub fn new(
+        config: QueryConfig,
+        store: Arc<Store>,
+        source: Arc<dyn PipelineSource>,
+        registry: &mut Registry,
+    ) -> Result<Self, QueryError> {
+        let engine_error = |message: String| QueryError::Engine { message };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            // One more than a query uses, so that one query in a long computation does not stop all others.
+            .worker_threads(config.threads.max(1) + 1)
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(|error| engine_error(format!("the query threads could not be started: {error}")))?;
+        let sessions = Sessions::new(store.object_store(), config.threads.max(1))
+            .map_err(|error| engine_error(error.to_string()))?;
+        let shared_memory = SharedMemory::new(config.memory_bytes);
+        let engine = Arc::new(Engine { store: store.clone(), sessions, shared_memory });
+        let inner = Inner {
+            places: Arc::new(Semaphore::new(config.running_max.max(1))),
+            waiting: AtomicUsize::new(0),
+            metrics: Metrics::register(registry),
+            hub: Arc::new(Hub::default()),
+            runtime: Some(runtime),
+            config,
+            store,
+            source,
+            engine,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Everything below `/api/v1` that reads.
+    pub fn router(&self) -> Router {
+        crate::http::router(self.clone())
+    }
+
+    /// Ends all live connections, so that a server can finish its connections. Questions are still answered.
+    pub fn close(&self) {
+        self.inner.hub.close();
+    }
+
+    /// Answers one SQL statement.
+    ///
+    /// # Errors
+    /// See [`QueryError`]: the asker's text, a budget that was used up, too many queries at once, or the store.
+    pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, QueryError> {
+        let started = Instant::now();
+        let config = &self.inner.config;
+        let timeout = request.timeout_ms.map_or(config.timeout, Duration::from_millis).min(config.timeout_max);
+        let limits = Limits {
+            rows: request.limit.unwrap_or(config.rows).min(config.rows_max),
+            result_bytes: config.result_bytes_max,
+            query_bytes: config.query_bytes_max,
+            memory_bytes: config.memory_bytes_per_query,
+        };
+        let place = self.place(timeout).await?;
+        let (engine, now_ms) = (self.inner.engine.clone(), self.now_ms());
+        let left = timeout.saturating_sub(started.elapsed());
+        let answered = self
+            .on_query_threads(left, timeout, async move {
+                // The place is given back when the work has ended, not when its asker was told so.
+                let _place = place;
+                engine.run(&request.query, &limits, now_ms).await
+            })
+            .await;
+        let elapsed = started.elapsed();
+        self.inner.metrics.observe("sql", elapsed.as_secs_f64());
+        let mut answer = answered?;
+        answer.meta.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        Ok(answer)
+    }
+
+    /// The overview page, of one environment or of all.
+    pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
+        let now_ms = self.now_ms();
+        let answer = self.page("overview", move |store, _| {
+            let watermark_ms = freshness::watermark_ms(&store.status());
+            let series = store.health(&overview::question(environment.as_deref(), now_ms));
+            overview::answer(environment.as_deref(), &series, &store.releases(), watermark_ms, now_ms)
+        });
+        let (mut answer, query_ms) = answer.await?;
+        answer.meta.query_ms = query_ms;
+        Ok(answer)
+    }
+
+    /// The pipeline page.
+    pub(crate) async fn pipeline(&self) -> Result<wire::Pipeline, QueryError> {
+        let now_ms = self.now_ms();
+        let answer = self.page("pipeline", move |store, source| {
+            pipeline::answer(source.status(), &store.status(), &store.releases(), now_ms)
+        });
+        let (mut answer, query_ms) = answer.await?;
+        answer.meta.query_ms = query_ms;
+        Ok(answer)
+    }
+
+    /// The release page of a service.
+    pub(crate) async fn service(&self, question: ServiceQuestion) -> Result<wire::ServiceRelease, QueryError> {
+        let started = Instant::now();
+        let now_ms = self.now_ms();
+        let store = self.inner.store.clone();
+        let releases = of_service(&store.releases(), &question)?;
+        let environment = releases[0].release.environment.to_string();
+        let watermark_ms = freshness::watermark_ms(&store.status());
+        let first_seen = |version: &str| {
+            let of_version = releases.iter().filter(|row| &*row.release.version == version);
+            of_version.map(|row| row.first_seen_ns.div_euclid(1_000_000)).min()
+        };
+        let asked =
+            Asked { from: question.from.as_deref(), to: question.to.as_deref(), step: question.step.as_deref() };
+        let (grid, warnings) = range::grid(asked, now_ms, watermark_ms.unwrap_or(now_ms).min(now_ms), first_seen)?;
+        let health = HealthQuery {
+            service: Some(question.service.clone()),
+            environment: Some(environment.clone()),
+            from_ms: grid.from_ms,
+            to_ms: grid.to_ms,
+            step_s: u32::try_from(grid.step_ms / 1_000).unwrap_or(u32::MAX),
+            by_route: false,
+        };
+        // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
+        let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
+        let (series, routes) = self.cells(health, recent).await?;
+        let answered = self.page("service", move |_, _| {
+            service::answer(service::Facts {
+                service: &question.service,
+                environment: &environment,
+                series: &series,
+                routes: &routes,
+                releases: &releases,
+                grid,
+                watermark_ms,
+                now_ms,
+                candidate: question.candidate.as_deref(),
+                baseline: question.baseline.as_deref(),
+                warnings,
+            })
+        });
+        let (mut answer, _) = answered.await?;
+        answer.meta.query_ms = milliseconds(started.elapsed());
+        Ok(answer)
+    }
+
+    /// The cells of a service in total and by route, from memory or from windows.
+    async fn cells(
+        &self,
+        total: HealthQuery,
+        recent: bool,
+    ) -> Result<(Vec<HealthSeries>, Vec<HealthSeries>), QueryError> {
+        let by_route = HealthQuery { by_route: true, step_s: total.step_s.max(ROUTE_STEP_S), ..total.clone() };
+        if recent {
+            let store = self.inner.store.clone();
+            return self.on_blocking_threads(move || (store.health(&total), store.health(&by_route))).await;
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            let series = history::health(&engine, &total, memory_bytes).await?;
+            let by_route = HealthQuery { step_s: total.step_s, ..by_route };
+            Ok((series, history::health(&engine, &by_route, memory_bytes).await?))
+        })
+        .await
+    }
+
+    /// Watermark and lag, for heartbeats.
+    pub(crate) fn freshness(&self) -> (i64, Option<i64>, Option<i64>) {
+        let now_ms = self.now_ms();
+        let watermark_ms = freshness::watermark_ms(&self.inner.store.status());
+        (now_ms, watermark_ms, freshness::lag_ms(watermark_ms, now_ms))
+    }
+
+    pub(crate) fn config(&self) -> &QueryConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        (self.inner.config.clock)()
+    }
+
+    /// Runs a task of ours on the query threads until it ends or its handle is dropped.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<T> {
+        AbortOnDropHandle::new(self.runtime().spawn(task))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.inner.runtime.as_ref().expect("the runtime is taken only when the stage is dropped")
+    }
+
+    /// A place among the running queries, waited for within bounds.
+    async fn place(&self, timeout: Duration) -> Result<OwnedSemaphorePermit, QueryError> {
+        let (config, places) = (&self.inner.config, self.inner.places.clone());
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        let busy =
+            |waiting: usize| QueryError::Busy { running: config.running_max, waiting, retry_after_s: RETRY_AFTER_S };
+        let waiting = WaitingCount::enter(&self.inner.waiting);
+        if waiting.before >= config.waiting_max {
+            return Err(busy(waiting.before));
+        }
+        match tokio::time::timeout(PLACE_WAIT.min(timeout), places.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(busy(waiting.before)),
+        }
+    }
+
+    /// Runs a question on the query threads within `left` of its `budget`. Dropping the future cancels the question.
+    async fn on_query_threads<T: Send + 'static>(
+        &self,
+        left: Duration,
+        budget: Duration,
+        question: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        match tokio::time::timeout(left, self.spawn(question)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(ended)) => Err(QueryError::Engine { message: format!("the query ended unexpectedly: {ended}") }),
+            Err(_) => {
+                Err(QueryError::OverBudget(Budget::Time { ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX) }))
+            }
+        }
+    }
+
+    async fn on_blocking_threads<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let ended = self.runtime().spawn_blocking(work).await;
+        ended.map_err(|error| QueryError::Engine { message: format!("the page could not be made: {error}") })
+    }
+
+    /// Makes a page on a thread that may compute for a while; gives the page and the milliseconds it took.
+    async fn page<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        make: impl FnOnce(&Store, &dyn PipelineSource) -> T + Send + 'static,
+    ) -> Result<(T, f64), QueryError> {
+        let started = Instant::now();
+        let (store, source) = (self.inner.store.clone(), self.inner.source.clone());
+        let page = self.on_blocking_threads(move || make(&store, source.as_ref())).await?;
+        let elapsed = started.elapsed();
+        self.inner.metrics.observe(kind, elapsed.as_secs_f64());
+        Ok((page, milliseconds(elapsed)))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The last clone may be dropped on an async thread, where waiting for a runtime is not allowed.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Counts who waits, also when the wait is cancelled.
+struct WaitingCount<'a> {
+    count: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> WaitingCount<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for WaitingCount<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// To a hundredth of a millisecond.
+fn milliseconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1e5).round() / 100.0
+}
+
+/// The releases of the service in the environment that was asked for, or in its busiest one; at least one.
+fn of_service(all: &[ReleaseRow], question: &ServiceQuestion) -> Result<Vec<ReleaseRow>, QueryError> {
+    let mut rows: Vec<&ReleaseRow> = all.iter().filter(|row| *row.release.service == *question.service).collect();
+    let environment = match &question.environment {
+        Some(environment) => environment.clone(),
+        None => {
+            let busiest = rows.iter().max_by_key(|row| (row.requests, row.records));
+            busiest.map(|row| row.release.environment.to_string()).unwrap_or_default()
+        }
+    };
+    let mut environments: Vec<String> = rows.iter().map(|row| row.release.environment.to_string()).collect();
+    rows.retain(|row| *row.release.environment == *environment);
+    if rows.is_empty() {
+        environments.sort_unstable();
+        environments.dedup();
+        let instead = if environments.is_empty() {
+            "no record of it has been seen".to_owned()
+        } else {
+            format!("it has been seen in {}", environments.join(", "))
+        };
+        let place = question.environment.as_ref().map(|name| format!(" in environment {name}")).unwrap_or_default();
+        return Err(QueryError::NotFound {
+            what: format!("there is no service {}{place}: {instead}", question.service),
+        });
+    }
+    Ok(rows.into_iter().cloned().collect())
+}

@@ -1,0 +1,367 @@
+//! What differs between the baseline and the candidate, and since when.
+//!
+//! These are simple rules that say "differs"; they decide nothing about going on. A difference is notable when chance is
+//! implausible *and* it is large enough to care about:
+//!
+//! - error ratio: the pooled two-proportion z statistic, `z = (p2 - p1) / sqrt(p (1 - p) (1/n1 + 1/n2))` with
+//!   `p = (x1 + x2) / (n1 + n2)` (Fleiss, Levin, Paik: Statistical Methods for Rates and Proportions, 3rd ed., §3.1).
+//! - p50, p95, p99: the same statistic for the share of durations above the baseline's quantile. Under "no difference" a
+//!   share `1 - q` of both lies above it, whatever the distribution (the quantile form of the sign test: Conover,
+//!   Practical Nonparametric Statistics, §3.2). Both shares are counted, so the histogram's cells cancel out.
+//! - throughput: requests of the whole service a second before the candidate's first request and since, with the normal
+//!   approximation of two Poisson rates, `z = (r2 - r1) / sqrt(r1/t1 + r2/t2)` (Przyborowski and Wilenski 1940).
+//!
+//! `|z| >= 4` is one false alarm in 16 000 looks at one metric that does not move. The start of a difference is the window
+//! `s` for which the windows from `s` to the end speak the loudest (the largest `|z|`): for a change that persists this is
+//! the maximum-likelihood change point (Page 1955), and it does not blame the good minutes before it.
+
+use shipwake_model::sketch::HdrCells;
+
+use crate::release::timeline::{Cell, Grid, VersionLine, error_ratio, quantile_s};
+use crate::time::{MINUTE_MS, clock_text};
+
+/// Chance is implausible from here on.
+const Z_NOTABLE: f64 = 4.0;
+/// Fewer requests on either side are not compared.
+pub(crate) const REQUESTS_MIN: u64 = 50;
+/// Smallest error-ratio difference to speak of: half a percentage point, and a quarter of the larger ratio.
+const ERROR_RATIO_MIN: f64 = 0.005;
+const ERROR_RELATIVE_MIN: f64 = 0.25;
+/// Smallest quantile difference to speak of: 10 % of the baseline, and a millisecond.
+const QUANTILE_RELATIVE_MIN: f64 = 0.10;
+const QUANTILE_MIN_S: f64 = 0.001;
+/// Expected durations above the quantile, below which the normal approximation is not used.
+const EXCEEDANCES_MIN: f64 = 10.0;
+/// Smallest change of throughput to speak of, and how much time is needed on both sides: load also moves by itself.
+const THROUGHPUT_RELATIVE_MIN: f64 = 0.5;
+const THROUGHPUT_SPAN_MIN_MS: i64 = MINUTE_MS;
+
+/// One thing that differs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Difference {
+    /// `error_ratio`, `p50`, `p95`, `p99`, `throughput`.
+    pub metric: &'static str,
+    /// Ratio, seconds, or requests a second.
+    pub baseline: f64,
+    pub candidate: f64,
+    /// Start of the first window in which it shows, ms.
+    pub since_ms: i64,
+    /// Plain words.
+    pub text: String,
+}
+
+/// Everything notable, errors first. `all` are the versions of the service (for throughput); `before_after` compares with
+/// the whole past of the baseline instead of the same windows.
+pub(crate) fn find(
+    baseline: &VersionLine,
+    candidate: &VersionLine,
+    all: &[VersionLine],
+    grid: &Grid,
+    before_after: bool,
+) -> Vec<Difference> {
+    let Some(end) = candidate.last_traffic().map(|window| window + 1) else { return Vec::new() };
+    let sides = Sides { baseline, candidate, end, before_after };
+    let mut found: Vec<Difference> = Vec::new();
+    found.extend(error_difference(&sides, grid));
+    for (metric, q) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
+        found.extend(quantile_difference(&sides, grid, metric, q));
+    }
+    found.extend(throughput_difference(candidate, all, grid));
+    found
+}
+
+/// The two versions and the windows that count, up to the candidate's last request.
+struct Sides<'a> {
+    baseline: &'a VersionLine,
+    candidate: &'a VersionLine,
+    end: usize,
+    before_after: bool,
+}
+
+/// Cases and trials of both sides.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    cases_baseline: u64,
+    trials_baseline: u64,
+    cases_candidate: u64,
+    trials_candidate: u64,
+}
+
+impl Counts {
+    fn enough(&self) -> bool {
+        self.trials_baseline >= REQUESTS_MIN && self.trials_candidate >= REQUESTS_MIN
+    }
+
+    fn z(&self) -> f64 {
+        let (n1, n2) = (self.trials_baseline as f64, self.trials_candidate as f64);
+        let (x1, x2) = (self.cases_baseline as f64, self.cases_candidate as f64);
+        let pooled = (x1 + x2) / (n1 + n2);
+        let variance = pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n2);
+        if variance > 0.0 { (x2 / n2 - x1 / n1) / variance.sqrt() } else { 0.0 }
+    }
+}
+
+impl Sides<'_> {
+    /// The first window from which the suffix speaks the loudest, among those that `large_enough` accepts. `count` gives
+    /// cases and trials of a cell.
+    fn loudest_suffix(
+        &self,
+        count: impl Fn(&Cell) -> (u64, u64),
+        large_enough: impl Fn(&Counts) -> bool,
+    ) -> Option<usize> {
+        let mut counts = Counts::default();
+        if self.before_after {
+            for cell in &self.baseline.cells {
+                let (cases, trials) = count(cell);
+                counts.cases_baseline += cases;
+                counts.trials_baseline += trials;
+            }
+        }
+        let mut loudest: Option<(f64, usize)> = None;
+        for window in (0..self.end).rev() {
+            let (cases, trials) = count(&self.candidate.cells[window]);
+            counts.cases_candidate += cases;
+            counts.trials_candidate += trials;
+            if !self.before_after {
+                let (cases, trials) = count(&self.baseline.cells[window]);
+                counts.cases_baseline += cases;
+                counts.trials_baseline += trials;
+            }
+            // A window without traffic of the candidate adds nothing, so a difference cannot begin in it.
+            if self.candidate.cells[window].requests == 0 || !counts.enough() || !large_enough(&counts) {
+                continue;
+            }
+            let z = counts.z().abs();
+            if z >= Z_NOTABLE && loudest.is_none_or(|(best, _)| z > best) {
+                loudest = Some((z, window));
+            }
+        }
+        loudest.map(|(_, window)| window)
+    }
+
+    /// Both sides from a window on.
+    fn totals_from(&self, window: usize) -> (Cell, Cell) {
+        let baseline =
+            if self.before_after { self.baseline.total(0..usize::MAX) } else { self.baseline.total(window..self.end) };
+        (baseline, self.candidate.total(window..self.end))
+    }
+}
+
+fn error_difference(sides: &Sides<'_>, grid: &Grid) -> Option<Difference> {
+    let large_enough = |counts: &Counts| {
+        let p1 = counts.cases_baseline as f64 / counts.trials_baseline as f64;
+        let p2 = counts.cases_candidate as f64 / counts.trials_candidate as f64;
+        (p2 - p1).abs() >= ERROR_RATIO_MIN && (p2 - p1).abs() >= ERROR_RELATIVE_MIN * p1.max(p2)
+    };
+    let window = sides.loudest_suffix(|cell| (cell.errors, cell.requests), large_enough)?;
+    let (baseline, candidate) = sides.totals_from(window);
+    Some(difference(
+        "error_ratio",
+        error_ratio(baseline.requests, baseline.errors)?,
+        error_ratio(candidate.requests, candidate.errors)?,
+        grid.from_ms + window as i64 * grid.step_ms,
+    ))
+}
+
+fn quantile_difference(sides: &Sides<'_>, grid: &Grid, metric: &'static str, q: f64) -> Option<Difference> {
+    // The level is the baseline's quantile over all windows that count, so that it does not move with the suffix.
+    let (all_baseline, all_candidate) = sides.totals_from(0);
+    if (all_candidate.duration.count() as f64) * (1.0 - q) < EXCEEDANCES_MIN
+        || (all_baseline.duration.count() as f64) * (1.0 - q) < EXCEEDANCES_MIN
+    {
+        return None;
+    }
+    let level_us = all_baseline.duration.quantile(q)?;
+    let above = |duration: &HdrCells| duration.count() - duration.count_between(0, level_us);
+    let enough =
+        |counts: &Counts| counts.trials_baseline.min(counts.trials_candidate) as f64 * (1.0 - q) >= EXCEEDANCES_MIN;
+    let window = sides.loudest_suffix(|cell| (above(&cell.duration), cell.duration.count()), enough)?;
+    let (baseline, candidate) = sides.totals_from(window);
+    let (before, now) = (quantile_s(&baseline.duration, q)?, quantile_s(&candidate.duration, q)?);
+    let change = (now - before).abs();
+    if change < QUANTILE_MIN_S || change < QUANTILE_RELATIVE_MIN * before {
+        return None;
+    }
+    Some(difference(metric, before, now, grid.from_ms + window as i64 * grid.step_ms))
+}
+
+fn throughput_difference(candidate: &VersionLine, all: &[VersionLine], grid: &Grid) -> Option<Difference> {
+    let arrival = candidate.first_traffic()?;
+    let requests = |windows: std::ops::Range<usize>| -> u64 {
+        all.iter().flat_map(|line| line.cells.get(windows.clone()).unwrap_or_default()).map(|cell| cell.requests).sum()
+    };
+    // The service may itself have begun within the range: only windows from its first request on are "before".
+    let begun = all.iter().filter_map(VersionLine::first_traffic).min()?;
+    let (before_windows, since_windows) = (begun..arrival, arrival..candidate.cells.len());
+    let span_ms = |windows: &std::ops::Range<usize>| {
+        let end_ms = (grid.from_ms + windows.end as i64 * grid.step_ms).min(grid.watermark_ms);
+        end_ms - (grid.from_ms + windows.start as i64 * grid.step_ms)
+    };
+    let (before_ms, since_ms) = (span_ms(&before_windows), span_ms(&since_windows));
+    if before_ms < THROUGHPUT_SPAN_MIN_MS || since_ms < THROUGHPUT_SPAN_MIN_MS {
+        return None;
+    }
+    let (before_n, since_n) = (requests(before_windows), requests(since_windows));
+    let (t1, t2) = (before_ms as f64 / 1e3, since_ms as f64 / 1e3);
+    let (r1, r2) = (before_n as f64 / t1, since_n as f64 / t2);
+    let z = (r2 - r1) / (r1 / t1 + r2 / t2).sqrt();
+    let notable = before_n >= REQUESTS_MIN && z.abs() >= Z_NOTABLE && (r2 - r1).abs() >= THROUGHPUT_RELATIVE_MIN * r1;
+    notable.then(|| difference("throughput", r1, r2, grid.from_ms + arrival as i64 * grid.step_ms))
+}
+
+fn difference(metric: &'static str, baseline: f64, candidate: f64, since_ms: i64) -> Difference {
+    let (name, write): (&str, fn(f64) -> String) = match metric {
+        "error_ratio" => ("error ratio", percent_text),
+        "throughput" => ("throughput of the service", rate_text),
+        quantile => (quantile, seconds_text),
+    };
+    let text = format!("{name} {} → {} since {}", write(baseline), write(candidate), clock_text(since_ms));
+    Difference { metric, baseline, candidate, since_ms, text }
+}
+
+/// `0.4 %`, `30.1 %`, `0.03 %`.
+pub(crate) fn percent_text(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if percent == 0.0 {
+        "0 %".to_owned()
+    } else if percent < 0.1 {
+        format!("{percent:.2} %")
+    } else {
+        format!("{percent:.1} %")
+    }
+}
+
+/// `0.8 ms`, `41 ms`, `1.24 s`.
+pub(crate) fn seconds_text(seconds: f64) -> String {
+    let ms = seconds * 1e3;
+    if ms < 10.0 {
+        format!("{ms:.1} ms")
+    } else if ms < 1_000.0 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{seconds:.2} s")
+    }
+}
+
+/// `0.4/s`, `120/s`.
+fn rate_text(per_second: f64) -> String {
+    if per_second < 10.0 { format!("{per_second:.1}/s") } else { format!("{per_second:.0}/s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::testing::{T0, cell, grid, line, spread_cell, traffic};
+
+    fn found(baseline: VersionLine, candidate: VersionLine, before_after: bool) -> Vec<(String, i64)> {
+        let grid = grid(candidate.cells.len());
+        let all = [baseline.clone(), candidate.clone()];
+        find(&baseline, &candidate, &all, &grid, before_after)
+            .into_iter()
+            .map(|difference| (difference.metric.to_owned(), (difference.since_ms - T0) / 10_000))
+            .collect()
+    }
+
+    fn repeat(good: Cell, windows: usize) -> Vec<Cell> {
+        vec![good; windows]
+    }
+
+    fn then(mut cells: Vec<Cell>, bad: Cell, windows: usize) -> Vec<Cell> {
+        cells.extend(std::iter::repeat_n(bad, windows));
+        cells
+    }
+
+    #[test]
+    fn equal_versions_have_no_difference() {
+        let baseline = line("1", -9, repeat(spread_cell(900, 5, 50_000, 400_000), 18));
+        let candidate = line("2", 0, repeat(spread_cell(100, 1, 50_000, 400_000), 18));
+        assert_eq!(found(baseline, candidate, false), []);
+    }
+
+    #[test]
+    fn errors_are_dated_to_the_window_they_began_in() {
+        let baseline = line("1", -9, repeat(cell(900, 4, 100_000), 18));
+        let candidate = line("2", 0, then(repeat(cell(100, 0, 100_000), 12), cell(100, 30, 100_000), 6));
+        assert_eq!(found(baseline.clone(), candidate.clone(), false), [("error_ratio".to_owned(), 12)]);
+        let text = find(&baseline, &candidate, &[], &grid(18), false)[0].text.clone();
+        assert_eq!(text, "error ratio 0.4 % → 30.0 % since 14:02:00 UTC");
+    }
+
+    #[test]
+    fn fewer_errors_are_a_difference_too() {
+        let baseline = line("1", -9, repeat(cell(900, 90, 100_000), 18));
+        let candidate = line("2", 0, repeat(cell(100, 0, 100_000), 18));
+        assert_eq!(found(baseline, candidate, false), [("error_ratio".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn chance_and_trifles_are_not_notable() {
+        // 3 errors of 40 requests: too few. 0.2 points more on many requests: too small to speak of.
+        let few = found(line("1", -9, vec![cell(400, 0, 9)]), line("2", 0, vec![cell(40, 3, 9)]), false);
+        assert_eq!(few, []);
+        let small = found(line("1", -9, vec![cell(100_000, 100, 9)]), line("2", 0, vec![cell(100_000, 300, 9)]), false);
+        assert_eq!(small, []);
+        let plausible = found(line("1", -9, vec![cell(500, 5, 9)]), line("2", 0, vec![cell(100, 3, 9)]), false);
+        assert_eq!(plausible, []);
+    }
+
+    #[test]
+    fn a_slow_tail_shows_in_the_upper_quantiles_only() {
+        let good = || spread_cell(1_000, 0, 50_000, 400_000);
+        let mut slow = spread_cell(980, 0, 50_000, 400_000);
+        slow.add(&cell(20, 0, 900_000));
+        let baseline = line("1", -9, repeat(good(), 30));
+        let candidate = line("2", 0, then(repeat(good(), 10), slow, 20));
+        assert_eq!(found(baseline, candidate, false), [("p99".to_owned(), 10)]);
+    }
+
+    #[test]
+    fn everything_slower_shows_in_every_quantile() {
+        let baseline = line("1", -9, repeat(spread_cell(500, 0, 50_000, 400_000), 12));
+        let candidate = line("2", 0, repeat(spread_cell(500, 0, 80_000, 640_000), 12));
+        let metrics: Vec<String> = found(baseline, candidate, false).into_iter().map(|(metric, _)| metric).collect();
+        assert_eq!(metrics, ["p50", "p95", "p99"]);
+    }
+
+    #[test]
+    fn before_and_after_compares_with_the_past() {
+        let mut before = repeat(cell(500, 2, 100_000), 10);
+        before.extend(repeat(Cell::default(), 10));
+        let mut after = repeat(Cell::default(), 10);
+        after.extend(repeat(cell(500, 100, 100_000), 10));
+        let differences = found(line("1", -9, before), line("2", 10, after), true);
+        assert_eq!(differences, [("error_ratio".to_owned(), 10)]);
+    }
+
+    #[test]
+    fn after_a_rollback_the_difference_stays_dated() {
+        let baseline = line("1", -9, repeat(cell(900, 0, 100_000), 20));
+        let mut cells = then(repeat(cell(100, 0, 100_000), 5), cell(100, 30, 100_000), 5);
+        cells.extend(repeat(Cell::default(), 10));
+        assert_eq!(found(baseline, line("2", 0, cells), false), [("error_ratio".to_owned(), 5)]);
+    }
+
+    #[test]
+    fn a_service_that_loses_its_traffic_is_noticed() {
+        let old: Vec<u64> = (0..24).map(|n| if n < 12 { 100 } else { 20 }).collect();
+        let new: Vec<u64> = (0..24).map(|n| if n < 12 { 0 } else { 10 }).collect();
+        assert_eq!(found(traffic("1", -9, &old), traffic("2", 12, &new), false), [("throughput".to_owned(), 12)]);
+        let steady: Vec<u64> = (0..24).map(|n| if n < 12 { 100 } else { 90 }).collect();
+        assert_eq!(found(traffic("1", -9, &steady), traffic("2", 12, &new), false), []);
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        let all = [
+            percent_text(0.0),
+            percent_text(0.00034),
+            percent_text(0.301),
+            seconds_text(0.00081),
+            seconds_text(0.0412),
+            seconds_text(1.2351),
+            rate_text(0.44),
+            rate_text(119.6),
+        ];
+        assert_eq!(all, ["0 %", "0.03 %", "30.1 %", "0.8 ms", "41 ms", "1.24 s", "0.4/s", "120/s"]);
+    }
+}

@@ -1,0 +1,282 @@
+//! One query from its text to batches, with every budget but time, which the caller watches: it aborts the task.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::SchemaProvider;
+use datafusion::common::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use shipwake_store::{Store, Table};
+
+use crate::error::QueryError;
+use crate::sql::answer::{SqlAnswer, SqlMeta};
+use crate::sql::budget::{QueryMemory, SharedMemory};
+use crate::sql::failure::explain;
+use crate::sql::guard::{self, Ask};
+use crate::sql::session::Sessions;
+use crate::sql::tables::{Read, SqlTable, comment_of};
+
+/// What somebody asks.
+#[derive(Clone, Debug, Default)]
+pub struct SqlRequest {
+    /// One statement that reads.
+    pub query: String,
+    /// Time it may take. Default and bound: [`crate::QueryConfig`].
+    pub timeout_ms: Option<u64>,
+    /// Rows it may give. Default and bound: [`crate::QueryConfig`].
+    pub limit: Option<usize>,
+}
+
+/// What a query may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub rows: usize,
+    pub result_bytes: usize,
+    pub query_bytes: usize,
+    pub memory_bytes: usize,
+}
+
+/// What queries run on.
+pub(crate) struct Engine {
+    pub store: Arc<Store>,
+    pub sessions: Sessions,
+    pub shared_memory: Arc<SharedMemory>,
+}
+
+impl Engine {
+    /// Answers one statement. `now_ms` is the moment of the snapshot.
+    pub async fn run(&self, text: &str, limits: &Limits, now_ms: i64) -> Result<SqlAnswer, QueryError> {
+        guard::check_size(text, limits.query_bytes)?;
+        let memory = QueryMemory::new(self.shared_memory.clone(), limits.memory_bytes);
+        let fail = |error: DataFusionError| explain(&error, text, Some(&memory));
+        let (state, tables) = self.sessions.open(memory.clone()).map_err(fail)?;
+        let dialect = state.config().options().sql_parser.dialect;
+        let statement = state.sql_to_statement(text, &dialect).map_err(fail)?;
+        let limited = match guard::classify(&statement)? {
+            Ask::ShowTables => return Ok(answer_at_once(list_tables(), now_ms)),
+            Ask::Describe(name) => return Ok(answer_at_once(describe(&name)?, now_ms)),
+            Ask::Plan { limited } => limited,
+        };
+        let wanted = wanted_tables(&state, &statement).map_err(fail)?;
+        let read = Arc::new(self.read(&wanted));
+        register(&state, tables.as_ref(), &wanted, &read).await.map_err(fail)?;
+        let plan = state.statement_to_plan(statement).await.map_err(fail)?;
+        verify(&plan)?;
+        let plan = if limited { limit_rows(plan, limits.rows).map_err(fail)? } else { plan };
+        self.execute(&state, &plan, &read, limits, now_ms).await.map_err(fail)
+    }
+
+    /// A session with tables in it, for plans that are built without text.
+    pub async fn session_for(
+        &self,
+        tables: &[Table],
+        memory_bytes: usize,
+    ) -> Result<(SessionState, Arc<Read>), QueryError> {
+        let memory = QueryMemory::new(self.shared_memory.clone(), memory_bytes);
+        let (state, _) = self.sessions.open(memory).map_err(|error| explain(&error, "", None))?;
+        let read = Arc::new(Read::new(&self.store, tables, Vec::new()));
+        Ok((state, read))
+    }
+
+    fn read(&self, wanted: &[SqlTable]) -> Read {
+        let mut stored: Vec<Table> = wanted.iter().flat_map(|table| table.stored()).copied().collect();
+        stored.sort_unstable();
+        stored.dedup();
+        let releases = if wanted.contains(&SqlTable::Releases) { self.store.releases() } else { Vec::new() };
+        Read::new(&self.store, &stored, releases)
+    }
+
+    async fn execute(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+        read: &Read,
+        limits: &Limits,
+        now_ms: i64,
+    ) -> Result<SqlAnswer, DataFusionError> {
+        let physical = state.create_physical_plan(plan).await?;
+        let schema = physical.schema();
+        let mut stream = execute_stream(physical.clone(), state.task_ctx())?;
+        let mut collected = Collected::new(limits);
+        while let Some(batch) = stream.next().await {
+            if !collected.take(batch?) {
+                break;
+            }
+        }
+        drop(stream);
+        let scanned_bytes = segment_bytes(physical.as_ref()) + read.hot_bytes.load(Ordering::Relaxed);
+        let positions = read.snapshot.shards.iter().map(|shard| (shard.shard, shard.next_offset)).collect();
+        let meta = SqlMeta {
+            rows: collected.rows,
+            scanned_bytes,
+            elapsed_ms: 0,
+            as_of_ms: now_ms,
+            truncated: collected.truncated,
+            positions,
+        };
+        Ok(SqlAnswer { schema, batches: collected.batches, meta })
+    }
+}
+
+/// The tables a statement names. Names that are not ours are left to the planner, which says that they do not exist. A
+/// question about the information schema is about all of them.
+fn wanted_tables(
+    state: &SessionState,
+    statement: &datafusion::sql::parser::Statement,
+) -> Result<Vec<SqlTable>, DataFusionError> {
+    let references = state.resolve_table_references(statement)?;
+    if references.iter().any(|reference| reference.schema().is_some_and(|schema| schema == "information_schema")) {
+        return Ok(SqlTable::ALL.to_vec());
+    }
+    Ok(references.iter().filter_map(|reference| SqlTable::from_name(reference.table())).collect())
+}
+
+async fn register(
+    state: &SessionState,
+    tables: &dyn SchemaProvider,
+    wanted: &[SqlTable],
+    read: &Arc<Read>,
+) -> Result<(), DataFusionError> {
+    for table in wanted {
+        if !tables.table_exist(table.name()) {
+            tables.register_table(table.name().to_owned(), table.provider(state, read).await?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The statement was classified by its text; this looks at what was planned from it.
+fn verify(plan: &LogicalPlan) -> Result<(), QueryError> {
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    read_only.verify_plan(plan).map_err(|error| QueryError::NotAllowed {
+        what: error.strip_backtrace().rsplit(": ").next().unwrap_or("this statement").to_owned(),
+    })
+}
+
+/// One row more than is given out tells whether there were more.
+fn limit_rows(plan: LogicalPlan, rows: usize) -> Result<LogicalPlan, DataFusionError> {
+    LogicalPlanBuilder::from(plan).limit(0, Some(rows.saturating_add(1)))?.build()
+}
+
+/// Batches up to the bounds.
+struct Collected {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+    rows_max: usize,
+    bytes_max: usize,
+    truncated: bool,
+}
+
+impl Collected {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            batches: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            rows_max: limits.rows,
+            bytes_max: limits.result_bytes,
+            truncated: false,
+        }
+    }
+
+    /// Takes what fits; `false` when the answer is full.
+    fn take(&mut self, batch: RecordBatch) -> bool {
+        let room = self.rows_max - self.rows;
+        self.truncated = batch.num_rows() > room;
+        let batch = if self.truncated { batch.slice(0, room) } else { batch };
+        // A slice shares its buffers, so its rows are weighed by their part of them.
+        let bytes = sliced_bytes(&batch);
+        if self.bytes + bytes > self.bytes_max {
+            self.truncated = true;
+            let fitting = batch.num_rows() * (self.bytes_max - self.bytes) / bytes.max(1);
+            self.rows += fitting;
+            self.batches.push(batch.slice(0, fitting));
+            return false;
+        }
+        self.bytes += bytes;
+        self.rows += batch.num_rows();
+        if batch.num_rows() > 0 {
+            self.batches.push(batch);
+        }
+        !self.truncated
+    }
+}
+
+fn sliced_bytes(batch: &RecordBatch) -> usize {
+    let bytes = |column: &arrow::array::ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
+    batch.columns().iter().map(bytes).sum()
+}
+
+/// Bytes that the plan read from segments.
+fn segment_bytes(plan: &dyn ExecutionPlan) -> u64 {
+    let own = plan
+        .metrics()
+        .and_then(|metrics| metrics.sum_by_name("bytes_scanned"))
+        .map_or(0, |value| value.as_usize() as u64);
+    own + plan.children().iter().map(|child| segment_bytes(child.as_ref())).sum::<u64>()
+}
+
+fn answer_at_once(batch: RecordBatch, now_ms: i64) -> SqlAnswer {
+    let meta = SqlMeta { rows: batch.num_rows(), as_of_ms: now_ms, ..SqlMeta::default() };
+    SqlAnswer { schema: batch.schema(), batches: vec![batch], meta }
+}
+
+fn text_batch(columns: &[(&str, Vec<String>)]) -> RecordBatch {
+    let fields: Vec<Field> = columns.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, false)).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let arrays = columns.iter().map(|(_, values)| Arc::new(StringArray::from(values.clone())) as _).collect();
+    RecordBatch::try_new(schema, arrays).expect("every column has a value for each row")
+}
+
+fn list_tables() -> RecordBatch {
+    text_batch(&[
+        ("table_name", SqlTable::ALL.iter().map(|table| table.name().to_owned()).collect()),
+        ("one_row_is", SqlTable::ALL.iter().map(|table| table.comment().to_owned()).collect()),
+    ])
+}
+
+fn describe(name: &str) -> Result<RecordBatch, QueryError> {
+    let plain_name = name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_lowercase();
+    let Some(table) = SqlTable::from_name(&plain_name) else {
+        let known: Vec<&str> = SqlTable::ALL.iter().map(|table| table.name()).collect();
+        let message = format!("there is no table {name}; there are {}", known.join(", "));
+        return Err(QueryError::Sql { message, position: None });
+    };
+    let schema = table.documented_schema();
+    let column = |of: fn(&Field) -> String| schema.fields().iter().map(|field| of(field)).collect();
+    Ok(text_batch(&[
+        ("column_name", column(|field| field.name().clone())),
+        ("data_type", column(|field| type_name(field.data_type()))),
+        ("is_nullable", column(|field| if field.is_nullable() { "YES" } else { "NO" }.to_owned())),
+        ("comment", column(|field| comment_of(field).to_owned())),
+    ]))
+}
+
+/// The type in a word or two.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => "integer".to_owned(),
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => "integer".to_owned(),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => "double".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "binary".to_owned()
+        }
+        DataType::Map(..) => "map".to_owned(),
+        DataType::List(item) | DataType::LargeList(item) => format!("list of {}", type_name(item.data_type())),
+        DataType::Struct(_) => "struct".to_owned(),
+        DataType::Null => "null".to_owned(),
+        DataType::Dictionary(_, value) => type_name(value),
+        DataType::Date32 | DataType::Date64 => "date".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}

@@ -1,0 +1,151 @@
+//! The tables of SQL, one file each. A table says what one row is, which stored tables it needs, and how it is read;
+//! column comments are its documentation.
+//!
+//! `logs`, `spans` and `points` are stored rows as they are ([`telemetry`]). `windows` merges partial rows by key,
+//! `release_health` is made from those, `releases` is what the aggregator remembers.
+
+mod hot;
+mod logs;
+mod points;
+mod prune;
+mod release_health;
+mod releases;
+mod spans;
+mod telemetry;
+mod windows;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::Result;
+use datafusion::execution::SessionState;
+use shipwake_store::tables::COMMENT;
+use shipwake_store::{ReleaseRow, Snapshot, Store, Table};
+
+pub(crate) use windows::parts as window_parts;
+
+/// A table of SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SqlTable {
+    Logs,
+    Points,
+    ReleaseHealth,
+    Releases,
+    Spans,
+    Windows,
+}
+
+impl SqlTable {
+    /// All tables, in the order of their names.
+    pub const ALL: [SqlTable; 6] = [
+        SqlTable::Logs,
+        SqlTable::Points,
+        SqlTable::ReleaseHealth,
+        SqlTable::Releases,
+        SqlTable::Spans,
+        SqlTable::Windows,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            SqlTable::Logs => "logs",
+            SqlTable::Points => "points",
+            SqlTable::ReleaseHealth => "release_health",
+            SqlTable::Releases => "releases",
+            SqlTable::Spans => "spans",
+            SqlTable::Windows => "windows",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// What one row is.
+    pub fn comment(self) -> &'static str {
+        match self {
+            SqlTable::Logs => logs::COMMENT,
+            SqlTable::Points => points::COMMENT,
+            SqlTable::ReleaseHealth => release_health::COMMENT,
+            SqlTable::Releases => releases::COMMENT,
+            SqlTable::Spans => spans::COMMENT,
+            SqlTable::Windows => windows::COMMENT,
+        }
+    }
+
+    /// The stored tables that a snapshot for it needs.
+    pub fn stored(self) -> &'static [Table] {
+        match self {
+            SqlTable::Logs => &[Table::Logs],
+            SqlTable::Points => &[Table::Points],
+            SqlTable::Spans => &[Table::Spans],
+            SqlTable::Windows | SqlTable::ReleaseHealth => &[Table::Windows, Table::Windows1s],
+            SqlTable::Releases => &[],
+        }
+    }
+
+    /// The columns with their comments.
+    pub fn documented_schema(self) -> SchemaRef {
+        match self {
+            SqlTable::Logs => Table::Logs.schema(),
+            SqlTable::Points => Table::Points.schema(),
+            SqlTable::Spans => Table::Spans.schema(),
+            SqlTable::Windows => Table::Windows.schema(),
+            SqlTable::ReleaseHealth => release_health::schema(),
+            SqlTable::Releases => releases::schema(),
+        }
+    }
+
+    /// The table over a snapshot.
+    pub async fn provider(self, state: &SessionState, read: &Arc<Read>) -> Result<Arc<dyn TableProvider>> {
+        match self {
+            SqlTable::Logs => Ok(telemetry::provider(&[Table::Logs], read)),
+            SqlTable::Points => Ok(telemetry::provider(&[Table::Points], read)),
+            SqlTable::Spans => Ok(telemetry::provider(&[Table::Spans], read)),
+            SqlTable::Windows => windows::provider(state, read).await,
+            SqlTable::ReleaseHealth => release_health::provider(state, read).await,
+            SqlTable::Releases => releases::provider(&read.releases),
+        }
+    }
+}
+
+/// What one query reads, all of it taken at one moment, and how much of it was read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub store: Arc<Store>,
+    pub snapshot: Snapshot,
+    pub releases: Vec<ReleaseRow>,
+    /// Bytes of hot rows that were handed to operators.
+    pub hot_bytes: AtomicU64,
+}
+
+impl Read {
+    pub fn new(store: &Arc<Store>, stored: &[Table], releases: Vec<ReleaseRow>) -> Self {
+        Self { store: store.clone(), snapshot: store.snapshot(stored), releases, hot_bytes: AtomicU64::new(0) }
+    }
+
+    fn count_hot(&self, bytes: usize) {
+        self.hot_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The comment of a column, or empty.
+pub(crate) fn comment_of(field: &arrow::datatypes::Field) -> &str {
+    field.metadata().get(COMMENT).map_or("", String::as_str)
+}
+
+/// The schema without comments: DataFusion compares metadata where only names and types should count.
+fn plain(schema: &Schema) -> SchemaRef {
+    let fields: Vec<_> =
+        schema.fields().iter().map(|field| field.as_ref().clone().with_metadata(HashMap::new())).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// A column with its comment, for tables that are not stored.
+fn column(name: &str, data_type: arrow::datatypes::DataType, nullable: bool, comment: &str) -> arrow::datatypes::Field {
+    arrow::datatypes::Field::new(name, data_type, nullable)
+        .with_metadata(HashMap::from([(COMMENT.to_owned(), comment.to_owned())]))
+}

@@ -1,0 +1,98 @@
+//! Which range of event time the filters of a scan leave, so that segments outside it are not opened. Pure.
+//!
+//! Filters that are not understood leave everything: pruning may only skip what cannot match.
+
+use std::ops::Range;
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+
+/// The range of `column` in nanoseconds that rows passing all `filters` lie in.
+pub(super) fn time_range(filters: &[Expr], column: &str) -> Range<i64> {
+    let mut range = i64::MIN..i64::MAX;
+    for filter in filters {
+        narrow(filter, column, &mut range);
+    }
+    range
+}
+
+fn narrow(filter: &Expr, column: &str, range: &mut Range<i64>) {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            narrow(left, column, range);
+            narrow(right, column, range);
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            if let (Some(()), Some(ns)) = (is_column(left, column), literal_ns(right)) {
+                apply(*op, ns, range);
+            } else if let (Some(()), Some(ns), Some(op)) = (is_column(right, column), literal_ns(left), op.swap()) {
+                apply(op, ns, range);
+            }
+        }
+        Expr::Between(between) if !between.negated && is_column(&between.expr, column).is_some() => {
+            if let Some(low) = literal_ns(&between.low) {
+                apply(Operator::GtEq, low, range);
+            }
+            if let Some(high) = literal_ns(&between.high) {
+                apply(Operator::LtEq, high, range);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `column op ns`.
+fn apply(op: Operator, ns: i64, range: &mut Range<i64>) {
+    match op {
+        Operator::Gt => range.start = range.start.max(ns.saturating_add(1)),
+        Operator::GtEq => range.start = range.start.max(ns),
+        Operator::Lt => range.end = range.end.min(ns),
+        Operator::LtEq => range.end = range.end.min(ns.saturating_add(1)),
+        Operator::Eq => {
+            range.start = range.start.max(ns);
+            range.end = range.end.min(ns.saturating_add(1));
+        }
+        _ => {}
+    }
+}
+
+fn is_column(expr: &Expr, column: &str) -> Option<()> {
+    matches!(expr, Expr::Column(found) if found.name == column).then_some(())
+}
+
+fn literal_ns(expr: &Expr) -> Option<i64> {
+    let Expr::Literal(value, _) = expr else { return None };
+    match value {
+        ScalarValue::TimestampNanosecond(ns, _) => *ns,
+        ScalarValue::TimestampMicrosecond(us, _) => us.as_ref()?.checked_mul(1_000),
+        ScalarValue::TimestampMillisecond(ms, _) => ms.as_ref()?.checked_mul(1_000_000),
+        ScalarValue::TimestampSecond(s, _) => s.as_ref()?.checked_mul(1_000_000_000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::prelude::{col, lit};
+
+    fn ns(value: i64) -> Expr {
+        lit(ScalarValue::TimestampNanosecond(Some(value), Some("UTC".into())))
+    }
+
+    #[test]
+    fn bounds_are_read_from_either_side_and_combined() {
+        let check =
+            |filters: &[Expr], expected: Range<i64>| assert_eq!(time_range(filters, "time"), expected, "{filters:?}");
+        check(&[], i64::MIN..i64::MAX);
+        check(&[col("time").gt(ns(5)).and(col("time").lt(ns(9)))], 6..9);
+        check(&[col("time").gt_eq(ns(5)), col("time").lt_eq(ns(9))], 5..10);
+        check(&[ns(5).lt_eq(col("time"))], 5..i64::MAX);
+        check(&[col("time").eq(ns(5))], 5..6);
+        check(&[col("time").between(ns(5), ns(9))], 5..10);
+        check(&[col("observed_time").gt(ns(5))], i64::MIN..i64::MAX);
+        check(&[col("time").gt(ns(5)).or(col("time").lt(ns(3)))], i64::MIN..i64::MAX);
+        check(&[col("time").not_eq(ns(5))], i64::MIN..i64::MAX);
+        check(&[lit(ScalarValue::TimestampSecond(Some(1), None)).lt(col("time"))], 1_000_000_001..i64::MAX);
+    }
+}

@@ -1,0 +1,155 @@
+//! A stored table as one snapshot: segments read through DataFusion's Parquet source, hot rows from memory, united.
+//!
+//! Filters go down into the Parquet source (statistics, page index, row filter); segments outside the time range of the
+//! filters are not opened at all. The snapshot is held until the last read: that is what keeps its files on disk.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::union::UnionExec;
+use shipwake_store::{SegmentFile, Table};
+
+use super::hot::HotPartition;
+use super::{Read, plain, prune};
+use crate::sql::session::segments_url;
+
+/// The rows of `tables` (of one schema) in the snapshot of `read`.
+pub(super) fn provider(tables: &'static [Table], read: &Arc<Read>) -> Arc<dyn TableProvider> {
+    let schema = plain(&tables[0].schema());
+    Arc::new(Telemetry { tables, schema, read: read.clone() })
+}
+
+#[derive(Debug)]
+struct Telemetry {
+    tables: &'static [Table],
+    schema: SchemaRef,
+    read: Arc<Read>,
+}
+
+#[async_trait]
+impl TableProvider for Telemetry {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Filters come here for pruning by time. DataFusion keeps them and moves them into the Parquet source itself.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        let files = self.files(filters);
+        self.verify(&files).await?;
+        if !files.is_empty() {
+            parts.push(self.scan_segments(state, &files, &projection, limit)?);
+        }
+        parts.extend(self.scan_hot(&projection, limit)?);
+        match parts.len() {
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?)))),
+            1 => Ok(parts.remove(0)),
+            _ => UnionExec::try_new(parts),
+        }
+    }
+}
+
+impl Telemetry {
+    fn files(&self, filters: &[Expr]) -> Vec<&SegmentFile> {
+        let range = prune::time_range(filters, self.tables[0].time_column());
+        self.tables
+            .iter()
+            .flat_map(|table| self.read.snapshot.files(*table))
+            .filter(|file| file.overlaps(range.start, range.end))
+            .collect()
+    }
+
+    /// Parquet pages carry no checksum: a segment that this process has not written is checked as a whole before its
+    /// first read, so that a damaged one is named and never answered from.
+    async fn verify(&self, files: &[&SegmentFile]) -> Result<()> {
+        for file in files {
+            let (store, file) = (self.read.store.clone(), (*file).clone());
+            let verified = tokio::task::spawn_blocking(move || store.verify_segment(&file)).await;
+            verified
+                .map_err(|error| DataFusionError::External(Box::new(error)))?
+                .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        }
+        Ok(())
+    }
+
+    fn scan_segments(
+        &self,
+        state: &dyn Session,
+        files: &[&SegmentFile],
+        projection: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let environment = state.runtime_env();
+        let segments = environment.object_store(segments_url())?;
+        let metadata = environment.cache_manager.get_file_metadata_cache();
+        let source = ParquetSource::new(self.schema.clone())
+            .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_pushdown_filters(true)
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(segments, metadata)));
+        let config = FileScanConfigBuilder::new(segments_url(), Arc::new(source))
+            .with_file_groups(groups(files, state.config().target_partitions()))
+            .with_projection_indices(Some(projection.to_vec()))?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn scan_hot(&self, projection: &[usize], limit: Option<usize>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let schema = Arc::new(self.schema.project(projection)?);
+        let mut partitions: Vec<Arc<dyn PartitionStream>> = Vec::new();
+        for shard in &self.read.snapshot.shards {
+            for (_, rows) in shard.hot.iter().filter(|(table, rows)| self.tables.contains(table) && !rows.is_empty()) {
+                partitions.push(Arc::new(HotPartition {
+                    schema: schema.clone(),
+                    projection: projection.to_vec(),
+                    rows: rows.clone(),
+                    read: self.read.clone(),
+                }));
+            }
+        }
+        if partitions.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(StreamingTableExec::try_new(schema, partitions, None, [], false, limit)?)))
+    }
+}
+
+/// The files in at most `groups_max` groups of about equal size, largest files first.
+fn groups(files: &[&SegmentFile], groups_max: usize) -> Vec<FileGroup> {
+    let mut files = files.to_vec();
+    files.sort_by_key(|file| std::cmp::Reverse(file.bytes));
+    let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); groups_max.clamp(1, files.len().max(1))];
+    for file in files {
+        let smallest = groups.iter_mut().min_by_key(|(bytes, _)| *bytes).expect("there is at least one group");
+        smallest.0 += file.bytes;
+        smallest.1.push(PartitionedFile::new(file.path.to_string(), file.bytes));
+    }
+    groups.into_iter().filter(|(_, files)| !files.is_empty()).map(|(_, files)| FileGroup::new(files)).collect()
+}

@@ -1,0 +1,272 @@
+//! Live topics over a real socket.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::support::rows::{Requests, release};
+use crate::support::{T0, World};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+async fn serve(world: &World) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = world.query.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+fn world() -> World {
+    let world = World::new();
+    for second in 0..600 {
+        world.shard.requests_in_memory(&Requests::new(&release("checkout", "1"), T0 + second * 1_000, 5));
+    }
+    world.set_now(T0 + 600_000);
+    world
+}
+
+async fn connect(address: SocketAddr) -> Socket {
+    connect_async(format!("ws://{address}/api/v1/live/ws")).await.expect("a socket").0
+}
+
+async fn send(socket: &mut Socket, command: Value) {
+    socket.send(Message::text(command.to_string())).await.expect("sent");
+}
+
+/// The next message that `wanted` accepts, within the limit.
+async fn next(socket: &mut Socket, wanted: impl Fn(&Value) -> bool) -> Value {
+    let until = tokio::time::Instant::now() + LIMIT;
+    loop {
+        let message = tokio::time::timeout_at(until, socket.next()).await.expect("a message in time");
+        let message = message.expect("an open socket").expect("a message");
+        let Message::Text(text) = message else { continue };
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        if wanted(&value) {
+            return value;
+        }
+    }
+}
+
+fn is(kind: &'static str) -> impl Fn(&Value) -> bool {
+    move |message| message["k"] == kind
+}
+
+#[tokio::test]
+async fn a_topic_begins_whole_and_goes_on_with_what_changed() {
+    let world = world();
+    let mut socket = connect(serve(&world).await).await;
+    let beat = next(&mut socket, is("hb")).await;
+    assert_eq!(beat, json!({"k": "hb", "now": T0 + 600_000, "wm": T0 + 600_000, "lag_ms": 0}));
+    send(&mut socket, json!({"op": "sub", "id": 7, "topic": "service.release", "args": {"service": "checkout", "env": "prod", "from": "now-5m", "step": "10s"}})).await;
+    let snap = next(&mut socket, is("snap")).await;
+    assert_eq!((&snap["id"], &snap["wm"]), (&json!(7), &json!(T0 + 600_000)));
+    let times = |message: &Value| {
+        message["data"]["t"].as_array().expect("times").iter().filter_map(Value::as_i64).collect::<Vec<_>>()
+    };
+    assert_eq!(times(&snap).len(), 31, "thirty windows and the one that begins now");
+
+    // Ten seconds later: one window is new, and of the old ones only the one that was growing is sent again.
+    for second in 600..611 {
+        world.shard.requests_in_memory(&Requests::new(&release("checkout", "1"), T0 + second * 1_000, 5));
+    }
+    world.set_now(T0 + 611_000);
+    let grown = |message: &Value| message["k"] == "delta" && times(message).len() == 2;
+    let delta = next(&mut socket, grown).await;
+    assert!(delta["seq"].as_u64() > snap["seq"].as_u64());
+    assert_eq!(times(&delta), [T0 + 600_000, T0 + 610_000]);
+    assert_eq!(delta["data"]["lanes"][0]["n"], json!([50, 5]));
+    assert_eq!(delta["data"]["meta"]["from"], json!(T0 + 310_000), "what lies before has left the range");
+    assert_eq!(delta["data"]["headline"], "1 takes all traffic");
+}
+
+#[tokio::test]
+async fn the_live_answer_is_the_rest_answer() {
+    let world = world();
+    let mut socket = connect(serve(&world).await).await;
+    for (id, topic, args, path) in [
+        (1, "overview", json!({"env": "prod"}), "/api/v1/overview?env=prod"),
+        (2, "pipeline", json!({}), "/api/v1/pipeline"),
+        (3, "service.release", json!({"service": "checkout"}), "/api/v1/services/checkout/release"),
+    ] {
+        send(&mut socket, json!({"op": "sub", "id": id, "topic": topic, "args": args})).await;
+        let mut pushed =
+            next(&mut socket, |message| message["k"] == "snap" && message["id"] == id).await["data"].take();
+        let (_, mut asked) = world.get(path).await;
+        pushed["meta"]["query_ms"] = Value::Null;
+        asked["meta"]["query_ms"] = Value::Null;
+        assert_eq!(pushed, asked, "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn a_paused_topic_is_silent_until_it_is_resumed() {
+    let world = world();
+    let mut socket = connect(serve(&world).await).await;
+    send(&mut socket, json!({"op": "sub", "id": 1, "topic": "overview", "args": {}})).await;
+    let snap = next(&mut socket, is("snap")).await;
+    send(&mut socket, json!({"op": "pause", "id": 1})).await;
+    let until = Instant::now() + Duration::from_millis(3_200);
+    while Instant::now() < until {
+        let message = next(&mut socket, |_| true).await;
+        if message["id"] == 1 {
+            // One frame may have been on its way when the pause came.
+            assert!(message["seq"].as_u64() <= snap["seq"].as_u64().map(|seq| seq + 1), "{message}");
+        }
+    }
+    send(&mut socket, json!({"op": "resume", "id": 1})).await;
+    let resumed = next(&mut socket, |message| message["id"] == 1).await;
+    assert!(resumed["k"] == "snap" || resumed["k"] == "delta", "{resumed}");
+    send(&mut socket, json!({"op": "resume", "id": 99})).await;
+    assert_eq!(next(&mut socket, is("err")).await["id"], 99);
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_said() {
+    let world = world();
+    let mut socket = connect(serve(&world).await).await;
+    for (command, code) in [
+        (json!({"op": "sub", "id": 1, "topic": "weather"}), "bad-argument"),
+        (json!({"op": "sub", "id": 1, "topic": "service.release", "args": {}}), "bad-argument"),
+        (json!({"op": "sub", "id": 1, "topic": "service.release", "args": {"service": "nobody"}}), "not-found"),
+        (
+            json!({"op": "sub", "id": 1, "topic": "service.release", "args": {"service": "checkout", "from": "x"}}),
+            "bad-argument",
+        ),
+        (json!({"op": "dance"}), "bad-request"),
+    ] {
+        send(&mut socket, command.clone()).await;
+        assert_eq!(next(&mut socket, is("err")).await["code"], code, "{command}");
+    }
+    socket.send(Message::binary(vec![1, 2, 3])).await.expect("sent");
+    assert_eq!(next(&mut socket, is("err")).await["code"], "bad-request");
+    // A failed topic heals when the thing appears.
+    send(&mut socket, json!({"op": "sub", "id": 5, "topic": "service.release", "args": {"service": "late"}})).await;
+    next(&mut socket, |message| message["id"] == 5 && message["k"] == "err").await;
+    world.shard.requests_in_memory(&Requests::new(&release("late", "1"), T0 + 599_000, 5));
+    next(&mut socket, |message| message["id"] == 5 && message["k"] == "snap").await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_may_not_connect() {
+    let world = world();
+    let address = serve(&world).await;
+    for (origin, allowed) in [("http://evil.example".to_owned(), false), (format!("http://{address}"), true)] {
+        let mut request = format!("ws://{address}/api/v1/live/ws").into_client_request().expect("a request");
+        request.headers_mut().insert("origin", origin.parse().expect("a header"));
+        match connect_async(request).await {
+            Ok(_) => assert!(allowed, "{origin}"),
+            Err(WsError::Http(response)) => assert!(!allowed && response.status() == 403, "{origin}: {response:?}"),
+            Err(other) => panic!("{origin}: {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn closing_the_stage_ends_the_sockets() {
+    let world = world();
+    let mut socket = connect(serve(&world).await).await;
+    next(&mut socket, is("hb")).await;
+    world.query.close();
+    let closed = tokio::time::timeout(LIMIT, async {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(Some(frame)) = message {
+                return Some(u16::from(frame.code));
+            }
+        }
+        None
+    });
+    assert_eq!(closed.await.expect("an end in time"), Some(1001));
+}
+
+/// Reads server-sent events until one is of the kind.
+struct Events {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Events {
+    async fn open(address: SocketAddr, path: &str, headers: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        Self { stream, text: String::new() }
+    }
+
+    async fn until(&mut self, wanted: &str) -> String {
+        let read = async {
+            loop {
+                if let Some(at) = self.text.find(wanted)
+                    && let Some(end) = self.text[at..].find("\n\n")
+                {
+                    let event = self.text[at..at + end].to_owned();
+                    self.text.drain(..at + end);
+                    return event;
+                }
+                let mut bytes = [0; 4096];
+                let count = self.stream.read(&mut bytes).await.expect("a stream");
+                assert!(count > 0, "the stream ended: {}", self.text);
+                self.text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        };
+        tokio::time::timeout(LIMIT, read).await.expect("an event in time")
+    }
+}
+
+fn id_of(event: &str) -> u64 {
+    let line = event.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id");
+    line.trim().parse().expect("a number")
+}
+
+#[tokio::test]
+async fn server_sent_events_carry_the_same_and_can_be_resumed() {
+    let world = world();
+    let address = serve(&world).await;
+    let path = "/api/v1/live/sse?topic=overview&env=prod";
+    let mut events = Events::open(address, path, "").await;
+    let head = events.until("HTTP/1.1 200").await;
+    assert!(head.to_lowercase().contains("content-type: text/event-stream"), "{head}");
+    assert!(head.to_lowercase().contains("x-accel-buffering: no"), "{head}");
+    let snap = events.until("event: snap").await;
+    assert!(snap.contains("\"k\":\"snap\"") && snap.contains("\"service\":\"checkout\""), "{snap}");
+    events.until("event: hb").await;
+    let seen = id_of(&events.until("event: delta").await);
+    drop(events);
+
+    let mut again = Events::open(address, path, &format!("Last-Event-ID: {seen}\r\n")).await;
+    let delta = again.until("event: delta").await;
+    assert_eq!(id_of(&delta), seen + 1, "what was missed comes first: {delta}");
+    let mut stranger = Events::open(address, path, "Last-Event-ID: 5\r\n").await;
+    stranger.until("event: snap").await;
+
+    let mut refused = Events::open(address, "/api/v1/live/sse?topic=weather", "").await;
+    assert!(refused.until("HTTP/1.1 400").await.contains("problem+json"));
+}
+
+#[tokio::test]
+async fn subscribers_of_one_topic_share_its_computation() {
+    let world = world();
+    let address = serve(&world).await;
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        let mut socket = connect(address).await;
+        send(&mut socket, json!({"op": "sub", "id": 1, "topic": "overview", "args": {}})).await;
+        sockets.push(socket);
+    }
+    let mut seqs = Vec::new();
+    for socket in &mut sockets {
+        next(socket, is("snap")).await;
+        seqs.push(next(socket, is("delta")).await["seq"].as_u64().expect("a number"));
+    }
+    seqs.sort_unstable();
+    assert!(seqs[7] - seqs[0] <= 1, "all read the same frames: {seqs:?}");
+}

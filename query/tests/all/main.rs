@@ -1,0 +1,11 @@
+//! Tests of the query stage over a real store in a temporary folder, with rows both committed and hot.
+
+mod attacks;
+mod budgets;
+mod damage;
+mod figures;
+mod http;
+mod live;
+mod pages;
+mod scripts;
+mod support;

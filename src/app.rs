@@ -1,0 +1,342 @@
+//! Starts the stages in order and stops them in reverse. The only place that knows every stage.
+//!
+//! Start: sockets are bound first, so that senders of a restarted Shipwake wait instead of failing; then store, journal,
+//! aggregate, query, and the journal is handed to ingest. Stop: no more connections, finish what is in flight, fold and
+//! commit what the journal holds, close. Relies on each stage to say when it is done; has one grace period for all.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use axum::Router;
+use shipwake_aggregate::{Aggregate, AggregateConfig};
+use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig};
+use shipwake_journal::{EmbeddedJournal, Journal, embedded};
+use shipwake_query::{Endpoints, Query, QueryConfig};
+use shipwake_store::{Store, StoreConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::health::{self, Readiness};
+use crate::metrics::SharedRegistry;
+use crate::pipeline::IngestSource;
+use crate::telemetry::Telemetry;
+
+/// How long all stages together may take to stop, below what service managers allow and what the documents promise.
+const GRACE: Duration = Duration::from_secs(9);
+/// How long connections may finish what they are doing when the program stops.
+const CONNECTION_GRACE: Duration = Duration::from_secs(3);
+const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
+
+/// Where a running Shipwake listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// OTLP/gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP/HTTP and `/v1/lines`.
+    pub otlp_http: SocketAddr,
+    /// Pages and API.
+    pub ui: SocketAddr,
+}
+
+/// A stage that runs: its name for messages, and its task.
+type Running = (&'static str, JoinHandle<anyhow::Result<()>>);
+
+/// A running Shipwake. Stop it with [`App::stop`].
+pub struct App {
+    addresses: Addresses,
+    ingest: Ingest,
+    journal: Arc<dyn Journal>,
+    query: Query,
+    servers: Vec<Running>,
+    /// Stops the sockets.
+    stop_servers: CancellationToken,
+    aggregate: Running,
+    /// Stops the shards, after ingest has appended its last record.
+    stop_aggregate: CancellationToken,
+    telemetry: Telemetry,
+}
+
+/// A tokio runtime with a thread for each core.
+///
+/// # Errors
+/// When the operating system gives no threads.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start threads")
+}
+
+/// `shipwake serve`: runs until SIGTERM, Ctrl-C, or a failure that a restart has to mend.
+///
+/// # Errors
+/// When a stage cannot be started, fails, or does not stop in time.
+pub fn serve(config: Config) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let shutdown = CancellationToken::new();
+        cancel_on_signal(&shutdown)?;
+        let app = App::start(config, shutdown.clone()).await?;
+        shutdown.cancelled().await;
+        app.stop().await
+    })
+}
+
+/// Cancels `shutdown` at SIGTERM and Ctrl-C. Must be called inside the runtime.
+///
+/// # Errors
+/// When the handlers cannot be set.
+pub fn cancel_on_signal(shutdown: &CancellationToken) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for Ctrl-C")?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+impl App {
+    /// Starts everything. `shutdown` is cancelled by the app itself when a stage fails in a way that ends the program.
+    ///
+    /// # Errors
+    /// With what could not be started and why: a port in use, a folder that cannot be used, damaged data.
+    pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let telemetry = Telemetry::start(&config)?;
+        let registry = SharedRegistry::default();
+        let [grpc, http, ui] = bind_all(&config).await?;
+        let addresses =
+            Addresses { otlp_grpc: grpc.local_addr()?, otlp_http: http.local_addr()?, ui: ui.local_addr()? };
+
+        let stop_servers = CancellationToken::new();
+        let ingest = Ingest::new(ingest_config(&config), JournalHandle::opening(), &mut registry.lock())?;
+        let mut servers = vec![
+            ("OTLP/gRPC", serve_senders(&ingest, grpc, &stop_servers)),
+            ("OTLP/HTTP", serve_senders(&ingest, http, &stop_servers)),
+        ];
+
+        let (store, journal) = open(&config, &registry).await?;
+        let stop_aggregate = CancellationToken::new();
+        let aggregate = Aggregate::new(aggregate_config(&config), journal.clone(), store.clone(), &mut registry.lock());
+        let aggregate = {
+            let stop = stop_aggregate.clone();
+            tokio::spawn(async move { aggregate.run(stop).await.context("aggregate failed") })
+        };
+        let source = Arc::new(IngestSource::new(ingest.clone(), endpoints(&addresses)));
+        let query = Query::new(query_config(&config), store.clone(), source, &mut registry.lock())?;
+        ingest.journal().open(journal.clone());
+
+        let readiness = readiness(&ingest, &store, config.partitions);
+        let pages = ui_router(&ingest, &query, readiness, registry.clone());
+        servers.push(("pages", serve_router(ui, pages, &stop_servers)));
+        telemetry.export_metrics(&registry);
+        end_when_journal_fails(&ingest, &shutdown);
+        info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, data = %config.data.display(), "ready to take telemetry");
+        let app = Self {
+            addresses,
+            ingest,
+            journal,
+            query,
+            servers,
+            stop_servers,
+            aggregate: ("aggregate", end_with(aggregate, shutdown)),
+            stop_aggregate,
+            telemetry,
+        };
+        Ok(app)
+    }
+
+    /// Where it listens; ports that were asked for as 0 are the real ones here.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Stops everything in reverse order within the grace period.
+    ///
+    /// # Errors
+    /// With what failed while it ran, or was not finished in time.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let telemetry = self.telemetry;
+        let mut unfinished = "the servers";
+        let stopping = async {
+            self.stop_servers.cancel();
+            self.query.close();
+            let mut outcome = Ok(());
+            for (name, server) in self.servers {
+                outcome = outcome.and(joined(name, server.await));
+            }
+            unfinished = "requests in flight";
+            self.ingest.close().await;
+            unfinished = "the last commit";
+            self.stop_aggregate.cancel();
+            outcome = outcome.and(joined(self.aggregate.0, self.aggregate.1.await));
+            unfinished = "closing the journal";
+            outcome.and(self.journal.close().await.context("failed to close the journal"))
+        };
+        let outcome = tokio::time::timeout(GRACE, stopping).await;
+        telemetry.shutdown();
+        match outcome {
+            Ok(outcome) => outcome,
+            // What was acknowledged is in the journal; the next start picks it up.
+            Err(_) => bail!("not finished after {GRACE:?}: {unfinished}"),
+        }
+    }
+}
+
+fn joined(name: &str, outcome: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    match outcome {
+        Ok(outcome) => outcome.with_context(|| format!("{name} failed")),
+        Err(panic) => Err(anyhow!("{name} panicked: {panic}")),
+    }
+}
+
+async fn bind_all(config: &Config) -> anyhow::Result<[TcpListener; 3]> {
+    let bind = async |address: SocketAddr, what: &str| {
+        TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} for {what}"))
+    };
+    Ok([
+        bind(config.otlp_grpc_addr, "OTLP/gRPC").await?,
+        bind(config.otlp_http_addr, "OTLP/HTTP").await?,
+        bind(config.ui_addr, "pages and API").await?,
+    ])
+}
+
+/// Opens the store and the journal, which reads their newest files: on a blocking thread.
+async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
+    let (store_config, journal_config) = (store_config(config), journal_config(config));
+    let registry = registry.clone();
+    let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
+        let dir = store_config.dir.clone();
+        let store = Store::open(store_config, &mut registry.lock())
+            .with_context(|| format!("failed to open the store in {}", dir.display()))?;
+        let dir = journal_config.dir.clone();
+        let journal = EmbeddedJournal::open(journal_config, &mut registry.lock())
+            .with_context(|| format!("failed to open the journal in {}", dir.display()))?;
+        Ok((store, Arc::new(journal)))
+    });
+    opening.await.context("opening the data folder panicked")?
+}
+
+fn serve_senders(ingest: &Ingest, socket: TcpListener, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
+    let (ingest, stop) = (ingest.clone(), stop.clone());
+    tokio::spawn(async move { Ok(ingest.serve(socket, serve_limits(), stop).await?) })
+}
+
+fn serve_router(socket: TcpListener, router: Router, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
+    let stop = stop.clone();
+    tokio::spawn(async move { Ok(shipwake_ingest::serve(socket, router, serve_limits(), stop).await?) })
+}
+
+fn serve_limits() -> ServeConfig {
+    ServeConfig { grace: CONNECTION_GRACE, ..ServeConfig::default() }
+}
+
+/// Pages, API, own health, and the senders' routes for sites that open one port only.
+fn ui_router(ingest: &Ingest, query: &Query, readiness: Readiness, registry: SharedRegistry) -> Router {
+    health::router(readiness, registry)
+        .merge(query.router())
+        .merge(ingest.http_router())
+        .merge(ingest.grpc_router())
+        .fallback_service(shipwake_dashboards::router())
+}
+
+fn readiness(ingest: &Ingest, store: &Arc<Store>, partitions: u32) -> Readiness {
+    let readiness = Readiness::default();
+    let of_journal = ingest.clone();
+    readiness.add("journal", move || match of_journal.journal().state() {
+        "open" => Vec::new(),
+        state => vec![format!("the journal is {state}")],
+    });
+    let store = store.clone();
+    readiness.add("shards", move || {
+        let shards = store.status();
+        let missing = (0..partitions).filter(|shard| !shards.iter().any(|status| status.shard == *shard && status.ready));
+        missing.map(|shard| format!("shard {shard} is reading its state and the journal behind it")).collect()
+    });
+    readiness
+}
+
+/// A journal that failed cannot acknowledge anything: the program ends, and what is on disk is the truth for the next.
+fn end_when_journal_fails(ingest: &Ingest, shutdown: &CancellationToken) {
+    let (ingest, shutdown) = (ingest.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        let reason = ingest.failed().await;
+        error!(%reason, "the journal failed: stopping, a restart recovers what is on disk");
+        shutdown.cancel();
+    });
+}
+
+/// The task's outcome; when it ends before it was asked to, the program ends with it.
+fn end_with(task: JoinHandle<anyhow::Result<()>>, shutdown: CancellationToken) -> JoinHandle<anyhow::Result<()>> {
+    tokio::spawn(async move {
+        let outcome = joined("a stage", task.await);
+        if !shutdown.is_cancelled() {
+            match &outcome {
+                Ok(()) => warn!("a stage ended early: stopping"),
+                Err(error) => error!("{error:#}: stopping"),
+            }
+            shutdown.cancel();
+        }
+        outcome
+    })
+}
+
+fn endpoints(addresses: &Addresses) -> Endpoints {
+    Endpoints {
+        otlp_grpc: format!("http://{}", addresses.otlp_grpc),
+        otlp_http: format!("http://{}", addresses.otlp_http),
+        ui: format!("http://{}", addresses.ui),
+    }
+}
+
+fn ingest_config(config: &Config) -> IngestConfig {
+    IngestConfig {
+        message_bytes_max: config.request_bytes,
+        in_flight_bytes_max: config.inflight_bytes,
+        ..IngestConfig::default()
+    }
+}
+
+/// Folder of the journal below the data folder.
+pub fn journal_dir(data: &Path) -> std::path::PathBuf {
+    data.join("journal")
+}
+
+/// Folder of the store below the data folder.
+pub fn store_dir(data: &Path) -> std::path::PathBuf {
+    data.join("store")
+}
+
+fn journal_config(config: &Config) -> embedded::Config {
+    embedded::Config { partitions: config.partitions, ..embedded::Config::new(journal_dir(&config.data)) }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    let mut store = StoreConfig::new(store_dir(&config.data));
+    let kept_ns = i64::from(config.retention_days) * DAY_NS;
+    store.retention.logs_ns = kept_ns;
+    store.retention.spans_ns = kept_ns;
+    store.retention.points_ns = kept_ns;
+    // A release is compared with those of the last two weeks, however short the rows are kept.
+    store.retention.windows_ns = store.retention.windows_ns.max(kept_ns);
+    store
+}
+
+fn aggregate_config(config: &Config) -> AggregateConfig {
+    AggregateConfig { commit_interval: Duration::from_secs(config.commit_seconds), ..AggregateConfig::default() }
+}
+
+fn query_config(config: &Config) -> QueryConfig {
+    QueryConfig {
+        memory_bytes: config.query_memory_bytes,
+        memory_bytes_per_query: config.query_memory_bytes,
+        ..QueryConfig::default()
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line. Every option of `serve` is also an environment variable and a key of the configuration file:
+//! `config.rs` merges the three. Relies on clap; decides nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Options;
+use crate::{demo, load};
+
+/// Production feedback for every release: telemetry in, release health live.
+#[derive(Debug, Parser)]
+#[command(name = "shipwake", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process: take telemetry, fold it, answer queries, show the pages.
+    Serve(Box<ServeArgs>),
+    /// Start Shipwake in a temporary folder with a simulated shop whose canary goes wrong.
+    Demo(Box<DemoArgs>),
+    /// Ask a running Shipwake in SQL.
+    Query(QueryArgs),
+    /// Send a measured load, or compare what was acknowledged with what Shipwake answers.
+    Load(load::Args),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check a data directory while no Shipwake runs on it; names every damaged file and offset.
+    Doctor(DoctorArgs),
+    /// Print the version.
+    Version,
+}
+
+/// `shipwake serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A configuration file (TOML). Its keys are the long options with `_` for `-`.
+    #[arg(long, env = "SHIPWAKE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The options that the file may hold too.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `shipwake demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// What happens in the shop.
+    #[command(flatten)]
+    pub script: demo::Args,
+    /// The server's options; `--data` keeps the data in a folder of yours instead of a temporary one.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `shipwake query`.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// The statement, for example `select service, version, requests from release_health`.
+    pub sql: String,
+    /// Where Shipwake answers.
+    #[arg(long, env = "SHIPWAKE_URL", default_value = "http://127.0.0.1:4400")]
+    pub url: String,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = QueryFormat::Table)]
+    pub format: QueryFormat,
+    /// Rows at the most.
+    #[arg(long, default_value_t = 10_000)]
+    pub limit: u64,
+    /// Milliseconds after which the query is cancelled.
+    #[arg(long, default_value_t = 30_000)]
+    pub timeout_ms: u64,
+}
+
+/// Output forms of `shipwake query`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QueryFormat {
+    /// An aligned table for people.
+    Table,
+    /// The JSON answer of the API as it is.
+    Json,
+    /// Comma-separated values with a header line.
+    Csv,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+/// `shipwake config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say everything that is wrong with a configuration; exit code 1 if anything is.
+    Check(Box<ServeArgs>),
+    /// Print the configuration in force, defaults included, as TOML.
+    Print(Box<ServeArgs>),
+}
+
+/// `shipwake doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The data directory.
+    #[arg(long, env = "SHIPWAKE_DATA", default_value = "shipwake-data")]
+    pub data: PathBuf,
+}

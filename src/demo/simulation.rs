@@ -1,0 +1,213 @@
+//! The shop in motion: time goes on in ticks of a tenth of a second; each tick plays what the script says, lets customers
+//! come, and lets exporters send. Pure: the same seed, script and start time give the same requests, byte for byte.
+
+use serde_json::{Value, json};
+
+use super::instance::{Instance, Outgoing};
+use super::journey::journey;
+use super::lines;
+use super::random::Chance;
+use super::scenarios::{Act, Fault, Scenario, Step};
+use super::shop::{ENTRANCES, SERVICES, WEB, service_index};
+use super::telemetry::{emit, log_record};
+use super::truth::{self, Tally};
+use super::world::{World, step_service};
+
+/// Length of a tick.
+pub const TICK_NS: u64 = 100_000_000;
+/// Exporters send once in a second, a quarter of them at a time: the journal can commit what arrives together in one go.
+const TICKS_PER_SECOND: u64 = 10;
+const EXPORT_TICKS: [u64; 4] = [0, 2, 5, 7];
+/// Seconds between exports of metrics.
+const METRICS_EVERY_S: u64 = 10;
+/// Lines of an instance that is only alive, per second.
+const HEARTBEATS_PER_SECOND: f64 = 0.1;
+
+/// How a shop is played.
+#[derive(Clone, Copy, Debug)]
+pub struct Play {
+    /// Seed of all chance.
+    pub seed: u64,
+    /// Script seconds per second.
+    pub speed: f64,
+    /// Customers, as a multiple of the shop's own rates.
+    pub scale: f64,
+    /// When it begins, nanoseconds since the epoch.
+    pub started_ns: u64,
+}
+
+/// The running shop.
+pub struct Simulation {
+    scenario: &'static Scenario,
+    play: Play,
+    chance: Chance,
+    world: World,
+    instances: Vec<Option<Instance>>,
+    next_step: usize,
+    tick: u64,
+}
+
+/// What a tick brings forth.
+#[derive(Default)]
+pub struct Ticked {
+    /// Requests that leave now.
+    pub outgoing: Vec<Outgoing>,
+    /// Lines about steps of the script for the truth.
+    pub events: Vec<String>,
+    /// Instances that sent for the last time.
+    pub gone: Vec<usize>,
+}
+
+impl Simulation {
+    /// A shop in which everything runs and nothing has happened.
+    pub fn new(scenario: &'static Scenario, play: Play) -> Self {
+        let mut simulation = Self {
+            scenario,
+            play,
+            chance: Chance::new(play.seed),
+            world: World::new(),
+            instances: Vec::new(),
+            next_step: 0,
+            tick: 0,
+        };
+        for (service, data) in SERVICES.iter().enumerate() {
+            simulation.start(service, data.version, data.instances, play.started_ns);
+            simulation.world.apply(service, Act::Share { version: data.version, percent: 100.0 });
+        }
+        simulation
+    }
+
+    /// The time at which the next tick is over and [`Simulation::advance`] may be called: nothing is ever sent ahead of time.
+    pub fn due_ns(&self) -> u64 {
+        self.play.started_ns + (self.tick + 1) * TICK_NS
+    }
+
+    /// The service of an instance.
+    pub fn service_of(&self, instance: usize) -> Option<usize> {
+        self.instances.get(instance)?.as_ref().map(|instance| instance.release.service)
+    }
+
+    /// Plays the next tick.
+    pub fn advance(&mut self) -> Ticked {
+        let begin_ns = self.play.started_ns + self.tick * TICK_NS;
+        let mut ticked = Ticked::default();
+        self.play_steps(begin_ns, &mut ticked);
+        self.customers_come(begin_ns);
+        self.instances_live(begin_ns);
+        self.export(begin_ns + TICK_NS, &mut ticked);
+        self.tick += 1;
+        ticked
+    }
+
+    /// Lets every instance send what it still holds, as at a clean end.
+    pub fn finish(&mut self) -> Ticked {
+        let now_ns = self.play.started_ns + self.tick * TICK_NS;
+        let mut ticked = Ticked::default();
+        for (index, slot) in self.instances.iter_mut().enumerate() {
+            if let Some(instance) = slot {
+                instance.export_buffers(index, &mut ticked.outgoing);
+                instance.export_metrics(index, now_ns, &mut ticked.outgoing);
+            }
+        }
+        ticked
+    }
+
+    fn play_steps(&mut self, now_ns: u64, ticked: &mut Ticked) {
+        let script_s = (now_ns - self.play.started_ns) as f64 / 1e9 * self.play.speed;
+        let steps: &'static [Step] = self.scenario.steps;
+        while let Some(step) = steps.get(self.next_step).filter(|step| step.at_s <= script_s) {
+            self.next_step += 1;
+            let service = step_service(step.service);
+            let moves = self.world.apply(service, step.act);
+            if let Some((version, instances)) = moves.start {
+                self.start(service, version, instances, now_ns);
+            }
+            for instance in moves.stop {
+                if let Some(Some(instance)) = self.instances.get_mut(instance) {
+                    instance.stopped = true;
+                }
+            }
+            self.world.settled(service, step.act);
+            ticked.events.push(truth::event_line(now_ns, step.service, act_details(step.act), step.say));
+        }
+    }
+
+    fn start(&mut self, service: usize, version: &'static str, instances: u32, now_ns: u64) {
+        let versioned = !self.scenario.unversioned.contains(&SERVICES[service].name);
+        for _ in 0..instances {
+            let identity = self.chance.bits();
+            self.world.joined(service, version, self.instances.len());
+            self.instances.push(Some(Instance::new(service, version, versioned, identity, now_ns)));
+        }
+    }
+
+    /// Customers' requests end within the tick, at a random moment of it, so that nothing lies in the future.
+    fn customers_come(&mut self, begin_ns: u64) {
+        let web = service_index(WEB).expect("customers reach a service of the shop");
+        let tide = tide(begin_ns - self.play.started_ns) * self.play.scale * TICK_NS as f64 / 1e9;
+        for entrance in &ENTRANCES {
+            for _ in 0..self.chance.poisson(entrance.per_second * tide) {
+                let end_ns = begin_ns + self.chance.below(TICK_NS / 1_000) * 1_000;
+                if let Some(journey) = journey(&self.world, &mut self.chance, web, entrance.route) {
+                    emit(&journey, end_ns, &mut self.instances, &mut self.chance);
+                }
+            }
+        }
+    }
+
+    fn instances_live(&mut self, begin_ns: u64) {
+        for instance in self.instances.iter_mut().flatten() {
+            let moved = self.chance.below(512 << 10) as i64 - (256 << 10);
+            instance.measurements.memory_moves(moved);
+            if self.chance.happens(HEARTBEATS_PER_SECOND / TICKS_PER_SECOND as f64) {
+                let line = lines::heartbeat(&mut self.chance);
+                let record = log_record(&line, SERVICES[instance.release.service].language, begin_ns);
+                instance.log(record, Tally::Log { time_ns: begin_ns, level: line.level });
+            }
+        }
+    }
+
+    fn export(&mut self, now_ns: u64, ticked: &mut Ticked) {
+        let (second, tick) = (self.tick / TICKS_PER_SECOND, self.tick % TICKS_PER_SECOND);
+        for (index, slot) in self.instances.iter_mut().enumerate() {
+            let Some(instance) = slot else { continue };
+            let export_now = tick == EXPORT_TICKS[index % EXPORT_TICKS.len()];
+            if export_now || instance.stopped {
+                instance.export_buffers(index, &mut ticked.outgoing);
+            }
+            if instance.stopped || (export_now && (second + index as u64) % METRICS_EVERY_S == 0) {
+                instance.export_metrics(index, now_ns, &mut ticked.outgoing);
+            }
+            if instance.stopped {
+                *slot = None;
+                ticked.gone.push(index);
+            }
+        }
+    }
+}
+
+/// Customers come in waves: a slow one of four minutes and a quick one of half a minute.
+fn tide(elapsed_ns: u64) -> f64 {
+    let seconds = elapsed_ns as f64 / 1e9;
+    let wave = |period_s: f64| (std::f64::consts::TAU * seconds / period_s).sin();
+    1.0 + 0.12 * wave(240.0) + 0.05 * wave(31.0)
+}
+
+/// A step as the truth tells it.
+fn act_details(act: Act) -> Value {
+    match act {
+        Act::Start { version, instances } => json!({"act": "start", "version": version, "instances": instances}),
+        Act::Share { version, percent } => json!({"act": "share", "version": version, "percent": percent}),
+        Act::Replace { old, new } => json!({"act": "replace", "old": old, "new": new}),
+        Act::Stop { version } => json!({"act": "stop", "version": version}),
+        Act::GoWrong { version, route, fault: Fault::Errors { ratio } } => {
+            json!({"act": "errors", "version": version, "route": route, "ratio": ratio})
+        }
+        Act::GoWrong { version, route, fault: Fault::SlowTail { above_ms, factor } } => {
+            json!({"act": "slow_tail", "version": version, "route": route, "above_ms": above_ms, "factor": factor})
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! `shipwake demo`: the server in a temporary folder and, as a separate client task, the simulated shop that sends to its
+//! real ports. Ctrl-C stops both and removes the folder.
+
+use std::io::Write;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, App};
+use crate::cli::DemoArgs;
+use crate::config::Config;
+use crate::demo;
+
+/// Runs until Ctrl-C, SIGTERM, or the end of `--duration`.
+///
+/// # Errors
+/// When a port is taken, the folder cannot be made, or the shop's options make no sense.
+pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
+    if args.script.list {
+        print!("{}", demo::list());
+        return Ok(());
+    }
+    let folder = match &args.options.data {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("shipwake-demo-").tempdir().context("failed to make a temporary folder")?),
+    };
+    if let Some(folder) = &folder {
+        args.options.data = Some(folder.path().to_owned());
+    }
+    // The page is the point of the demo: warnings are enough on the terminal.
+    args.options.log.get_or_insert_with(|| "warn".to_owned());
+    let config = Config::load(&args.options, None)?;
+    app::runtime()?.block_on(run_demo(config, args.script))
+}
+
+async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    app::cancel_on_signal(&shutdown)?;
+    let app = App::start(config, shutdown.clone()).await?;
+    let addresses = app.addresses();
+    let endpoints = demo::Endpoints {
+        otlp_grpc: format!("http://{}", addresses.otlp_grpc),
+        otlp_http: format!("http://{}", addresses.otlp_http),
+    };
+    say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
+    let shop = tokio::spawn(demo::run(script, endpoints, shutdown.clone()));
+    let shop_ended = tokio::select! {
+        ended = shop => Some(ended),
+        () = shutdown.cancelled() => None,
+    };
+    let outcome = match shop_ended {
+        None => Ok(()),
+        Some(ended) => ended.context("the shop panicked")?,
+    };
+    shutdown.cancel();
+    let stopped = app.stop().await;
+    outcome.and(stopped)
+}
+
+fn say_what_to_look_at(url: &str, script: &demo::Args) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n  Shipwake   {url}\n")?;
+    writeln!(out, "  {}\n", demo::describe(script)?.trim().replace('\n', "\n  "))?;
+    writeln!(out, "  Ask it:    shipwake query --url {url} \\")?;
+    writeln!(out, "             'select service, version, sum(requests) from release_health where resolution_s = 60 group by 1, 2'")?;
+    writeln!(out, "  Stop:      Ctrl-C\n")?;
+    out.flush()?;
+    Ok(())
+}

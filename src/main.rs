@@ -1,0 +1,63 @@
+//! The `shipwake` binary: reads the command line and hands over. The only place that knows every stage is `app.rs`.
+
+mod app;
+mod cli;
+mod config;
+mod demo;
+mod demo_command;
+mod doctor;
+mod health;
+mod load;
+mod metrics;
+mod pipeline;
+mod query_command;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
+use crate::config::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            // The chain of causes on one line: what was being done, then why it failed.
+            eprintln!("shipwake: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => app::serve(load_config(&args)?).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => demo_command::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Query(args) => query_command::run(&args),
+        Command::Load(args) => load::run(args),
+        Command::Config(ConfigCommand::Check(args)) => {
+            load_config(&args)?;
+            println!("the configuration is valid");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config(ConfigCommand::Print(args)) => {
+            print!("{}", toml::to_string(&load_config(&args)?)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Version => {
+            println!("shipwake {}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn load_config(args: &ServeArgs) -> anyhow::Result<Config> {
+    Ok(Config::load(&args.options, args.config.as_deref())?)
+}

@@ -1,0 +1,56 @@
+//! What ingest knows, in the words of the pipeline page. Query does not know ingest, so the two meet here.
+
+use shipwake_ingest::Ingest;
+use shipwake_model::Signal;
+use shipwake_query::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection};
+
+const NS_PER_MS: i64 = 1_000_000;
+
+/// The counters of a running ingest.
+pub struct IngestSource {
+    ingest: Ingest,
+    endpoints: Endpoints,
+}
+
+impl IngestSource {
+    /// The counters of `ingest`, which listens at `endpoints`.
+    pub fn new(ingest: Ingest, endpoints: Endpoints) -> Self {
+        Self { ingest, endpoints }
+    }
+}
+
+impl PipelineSource for IngestSource {
+    fn status(&self) -> PipelineStatus {
+        let status = self.ingest.status();
+        let received = |signal: Signal| {
+            status.signals.iter().find(|found| found.signal == signal).map_or(0, |found| found.received)
+        };
+        let rejected = status.rejections.iter().map(|rejection| Rejection {
+            reason: rejection.reason.to_owned(),
+            signal: rejection.signal,
+            count: rejection.count,
+            last_ms: rejection.last_ns / NS_PER_MS,
+            detail: rejection.detail.clone(),
+        });
+        PipelineStatus {
+            received: Received {
+                logs: received(Signal::Logs),
+                metrics: received(Signal::Metrics),
+                spans: received(Signal::Traces),
+            },
+            rejected: rejected.collect(),
+            endpoints: self.endpoints.clone(),
+            instances_guessed: status.instances_guessed > 0,
+            memory_bytes: resident_bytes(),
+        }
+    }
+}
+
+/// Memory of this process that is in RAM, as the kernel counts it.
+pub fn resident_bytes() -> Option<u64> {
+    // The kernel counts in pages; 4 KiB on every platform that we build for.
+    const PAGE_BYTES: u64 = 4096;
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * PAGE_BYTES)
+}

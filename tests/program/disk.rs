@@ -1,0 +1,155 @@
+//! A data directory that is full, read-only, in use, or damaged in the middle: said in words, and nothing is skipped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{Start, eventually, spawn, start};
+use crate::otlp::{logs, post, post_bytes, resource};
+use prost::Message;
+
+#[tokio::test]
+async fn a_directory_in_use_names_the_process_that_uses_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let first = start(&data).await;
+    let mut second = spawn(&Start { data: &data, options: &[], ports: None });
+    let status = second.wait_exit().await;
+    assert!(!status.success());
+    assert!(second.log().contains(&first.pid().to_string()), "{}", second.log());
+    post(&first.http(), "logs", &logs(resource("a", "1", "a"), &["unharmed"])).await;
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a-file");
+    fs::write(&file, "not a folder").expect("written");
+    let mut shipwake = spawn(&Start { data: &file, options: &[], ports: None });
+    assert!(!shipwake.wait_exit().await.success());
+    assert!(shipwake.log().contains("a-file"), "{}", shipwake.log());
+}
+
+/// Every file below a folder whose name ends so.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_of_the_journal_is_refused_and_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let shipwake = start(&data).await;
+    for n in 0..40 {
+        post(&shipwake.http(), "logs", &logs(resource("a", "1", "a"), &[&format!("record {n}"); 20])).await;
+    }
+    shipwake.kill();
+    let segment = files(&data, ".log").into_iter().max_by_key(|path| fs::metadata(path).map_or(0, |m| m.len())).expect("a segment");
+    let mut bytes = fs::read(&segment).expect("read");
+    let used = bytes.iter().rposition(|byte| *byte != 0).expect("written");
+    bytes[used / 2] ^= 0x40;
+    fs::write(&segment, bytes).expect("written");
+
+    let mut again = spawn(&Start { data: &data, options: &[], ports: None });
+    assert!(!again.wait_exit().await.success());
+    let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(again.log().contains(&name) && again.log().contains("byte"), "{}", again.log());
+    let doctor = Command::new(env!("CARGO_BIN_EXE_shipwake")).args(["doctor", "--data"]).arg(&data).output().expect("it runs");
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(!doctor.status.success() && said.contains(&name), "{said}");
+}
+
+/// A small file system of its own, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).expect("a folder");
+        let option = format!("size={size}");
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(at).status();
+        status.is_ok_and(|status| status.success()).then(|| SmallDisk(at.to_owned()))
+    }
+
+    fn remount(&self, option: &str) {
+        let status = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.0).status().expect("mount exists");
+        assert!(status.success(), "remount {option}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l"]).arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_with_a_hint_and_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "400m") else {
+        println!("not run: this user may not mount a tmpfs");
+        return;
+    };
+    let data = disk.0.join("data");
+    let shipwake = start(&data).await;
+    let url = format!("{}/v1/logs", shipwake.http());
+    post(&shipwake.http(), "logs", &logs(resource("a", "1", "a"), &["before"])).await;
+    shipwake.wait_number("select count(*) from logs", 1).await;
+
+    let filler = disk.0.join("filler");
+    let free = free_bytes(&disk.0);
+    fs::write(&filler, vec![1u8; free as usize]).expect_err("the disk is full before the filler ends");
+    let refused = eventually("a request is refused", || async {
+        let bytes = logs(resource("a", "1", "a"), &[&random_text(200_000)]).encode_to_vec();
+        let (status, _, _) = post_bytes(&url, bytes).await;
+        (status != 200).then_some(status)
+    })
+    .await;
+    assert!(refused == 503 || refused == 429, "{refused}");
+    assert!(shipwake.number("select count(*) from logs where body = 'before'").await == 1, "queries still work");
+
+    fs::remove_file(&filler).expect("removed");
+    eventually("a request is taken again without a restart", || async {
+        let bytes = logs(resource("a", "1", "a"), &["after"]).encode_to_vec();
+        (post_bytes(&url, bytes).await.0 == 200).then_some(())
+    })
+    .await;
+    shipwake.wait_number("select least(count(*), 1) from logs where body = 'after'", 1).await;
+}
+
+fn free_bytes(path: &Path) -> u64 {
+    let out = Command::new("df").args(["--output=avail", "-B1"]).arg(path).output().expect("df exists");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let available: u64 = text.lines().nth(1).and_then(|line| line.trim().parse().ok()).expect("a number");
+    available + (1 << 20)
+}
+
+/// Text that does not compress.
+fn random_text(bytes: usize) -> String {
+    use rand::Rng;
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(bytes).map(char::from).collect()
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_read_only_refuses_and_keeps_what_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "300m") else {
+        println!("not run: this user may not mount a tmpfs");
+        return;
+    };
+    let mut shipwake = {
+        fs::create_dir(disk.0.join("data")).expect("made");
+        disk.remount("ro");
+        spawn(&Start { data: &disk.0.join("data"), options: &[], ports: None })
+    };
+    assert!(!shipwake.wait_exit().await.success());
+    assert!(shipwake.log().to_lowercase().contains("read-only"), "{}", shipwake.log());
+}

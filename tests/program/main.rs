@@ -1,0 +1,10 @@
+//! The real program on real ports: every test starts `shipwake serve`, talks to it as a sender or a reader would, kills
+//! and restarts it. Nothing here links the server.
+
+mod bad_input;
+mod disk;
+mod harness;
+mod otlp;
+mod shutdown;
+mod spine;
+mod torture;
