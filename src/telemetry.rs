@@ -3,6 +3,8 @@
 //! Never points at Shipwake itself by default: a pipeline that reports on itself through itself says nothing when it
 //! stands still.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
@@ -35,7 +37,7 @@ impl Telemetry {
     /// When the log filter cannot be parsed or the endpoint is not an address.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         let filter = EnvFilter::try_new(&config.log).with_context(|| format!("log = {:?}", config.log))?;
-        let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
+        let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
         let stderr = if config.log_format == "json" { text.json().boxed() } else { text.boxed() };
         let mut telemetry = Self::default();
         let exported = match &config.own_otlp_endpoint {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringBuilder};
 use hashbrown::HashMap;
 use shipwake_store::tables::text_map_builder;
 use shipwake_store::{RowChunk, Table};
@@ -26,7 +26,9 @@ impl ChunkResources {
     }
 
     /// The chunk of `columns` (without the resource level) in the order of the table's rows, and an empty list again.
-    pub fn seal(&mut self, table: Table, columns: Vec<ArrayRef>) -> RowChunk {
+    pub fn seal(&mut self, table: Table, mut columns: Vec<ArrayRef>) -> RowChunk {
+        // Builders double their buffers; a chunk lives until its commit is written and would hold the slack all that time.
+        columns.iter_mut().for_each(Array::shrink_to_fit);
         let rows = RecordBatch::try_new(table.rows_schema(), columns).expect("the builders follow the table's schema");
         let resources = std::mem::take(self).batch(table);
         RowChunk::new(table, rows, Arc::new(resources)).expect("every row points at a resource of its chunk")

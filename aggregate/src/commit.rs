@@ -11,6 +11,7 @@ use bytes::Bytes;
 use shipwake_model::window::NS_PER_S;
 use shipwake_store::{Commit, HotRows, SegmentFile, ShardCommitter, StoreError, Table};
 
+use crate::routes::Routes;
 use crate::state::State;
 use crate::state_bytes::{compress, encode};
 use crate::window_rows::window_rows;
@@ -75,6 +76,11 @@ impl Cut {
         })
     }
 
+    /// Size of the state, before compression.
+    pub fn state_bytes(&self) -> usize {
+        self.state.len()
+    }
+
     fn window_rows(&self) -> &Vec<(Table, Vec<HotRows>)> {
         self.window_rows.get_or_init(|| window_rows(&self.deltas))
     }
@@ -91,6 +97,8 @@ fn sweep(state: &mut State) {
     }
     state.swept_ns = state.received_ns;
     state.series.clear();
+    // With the series the routes may begin anew too: a service that was at its bound gets another chance.
+    state.routes = Routes::new(state.config.limits.routes_per_service);
     let renumbered = state.releases.wants_renumbering().then(|| {
         state.resources.clear();
         state.releases.renumber()

@@ -36,6 +36,14 @@ pub struct Folded {
     pub rejected: u64,
 }
 
+/// Records of a request that cannot be used, for one reason.
+pub(crate) struct Faulty {
+    pub(crate) reason: &'static str,
+    pub(crate) count: u64,
+    /// The first case in words.
+    pub(crate) detail: String,
+}
+
 /// Oldest and newest event time of a request, where windows took it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeSpan {
@@ -68,31 +76,38 @@ impl State {
             Signal::Traces => self.fold_spans(&stored.value, header.received_ns),
             Signal::Metrics => self.fold_metrics(&stored.value, header.received_ns),
         };
-        let folded = folded.unwrap_or_else(|error| {
-            let rejected = u64::from(header.records);
-            self.reject(header.signal, "malformed", rejected, || format!("offset {}: {error}", stored.offset));
-            Folded { rejected, ..Folded::default() }
+        let (mut folded, faults) = folded.unwrap_or_else(|error| {
+            let detail = format!("offset {}: {error}", stored.offset);
+            (Folded::default(), vec![Faulty { reason: "malformed", count: header.records.into(), detail }])
         });
+        // The header counts records without those that were refused at the door, whose bytes are still in the request: only
+        // what is missing beyond them is news.
+        let missing = u64::from(header.records).saturating_sub(folded.stored);
+        for fault in faults {
+            let count = fault.count.min(missing - folded.rejected);
+            folded.rejected += count;
+            self.reject(header.signal, fault.reason, count, fault.detail);
+        }
         self.counters.stored[header.signal as usize - 1] += folded.stored;
         self.rows.seal_large();
         folded
     }
 
-    fn fold_logs(&mut self, request: &[u8], received_ns: i64) -> Result<Folded, ScanError> {
+    fn fold_logs(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
         scan_logs(request, &mut Check::default())?;
         let mut sink = LogFold { base: Base::new(self, received_ns), scope: b"" };
         scan_logs(request, &mut sink)?;
         Ok(sink.base.finish())
     }
 
-    fn fold_spans(&mut self, request: &[u8], received_ns: i64) -> Result<Folded, ScanError> {
+    fn fold_spans(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
         scan_spans(request, &mut Check::default())?;
         let mut sink = SpanFold { base: Base::new(self, received_ns) };
         scan_spans(request, &mut sink)?;
         Ok(sink.base.finish())
     }
 
-    fn fold_metrics(&mut self, request: &[u8], received_ns: i64) -> Result<Folded, ScanError> {
+    fn fold_metrics(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
         let mut check = Check::default();
         scan_metrics(request, &mut check)?;
         let mut sink = MetricFold::new(Base::new(self, received_ns), check.new_names);
@@ -163,12 +178,13 @@ pub(crate) struct Base<'s> {
     pub(crate) received_ns: i64,
     pub(crate) context: Option<Context>,
     times: Option<TimeSpan>,
-    pub(crate) folded: Folded,
+    folded: Folded,
+    faults: Vec<Faulty>,
 }
 
 impl<'s> Base<'s> {
     fn new(state: &'s mut State, received_ns: i64) -> Self {
-        Base { state, received_ns, context: None, times: None, folded: Folded::default() }
+        Base { state, received_ns, context: None, times: None, folded: Folded::default(), faults: Vec::new() }
     }
 
     pub(crate) fn resource(&mut self, resource: &Resource<'_>) -> Arc<KnownResource> {
@@ -205,11 +221,19 @@ impl<'s> Base<'s> {
         });
     }
 
-    pub(crate) fn finish(self) -> Folded {
+    /// Takes note of a record that cannot be used.
+    pub(crate) fn fault(&mut self, reason: &'static str, detail: impl FnOnce() -> String) {
+        match self.faults.iter_mut().find(|known| known.reason == reason) {
+            Some(known) => known.count += 1,
+            None => self.faults.push(Faulty { reason, count: 1, detail: detail() }),
+        }
+    }
+
+    pub(crate) fn finish(self) -> (Folded, Vec<Faulty>) {
         if let Some(times) = self.times {
             self.state.watermark.advance(times.oldest_ns, times.newest_ns, self.received_ns);
         }
-        self.folded
+        (self.folded, self.faults)
     }
 }
 

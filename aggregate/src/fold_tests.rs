@@ -187,12 +187,16 @@ fn bad_points_are_rejected_one_by_one() {
             histogram("h", "s", DELTA, vec![short, buckets(NOW, NOW, [1, 1, 1], 1.0, 200), wrong]),
         ],
     );
-    let folded = folder.fold(Signal::Metrics, NOW, request);
+    // Six records came without a door that refused any.
+    let folded = folder.state.fold(&stored(0, record(Signal::Metrics, NOW, 6, request.clone(), None)));
     assert_eq!((folded.stored, folded.rejected), (2, 4));
     let mut rejected: Vec<_> =
         folder.state.counters.rejected.iter().map(|rejected| (&*rejected.reason, rejected.count)).collect();
     rejected.sort();
     assert_eq!(rejected, [("inconsistent_buckets", 2), ("not_a_number", 2)]);
+    // Two records are left of a request of which the door has refused four and told its sender.
+    let again = Folder::new().state.fold(&stored(0, record(Signal::Metrics, NOW, 2, request, None)));
+    assert_eq!((again.stored, again.rejected), (2, 0));
     assert_eq!(folder.windows(Resolution::S10)["1.0 metric queue  metrics 0"].1, Some(3.0));
     assert_eq!(folder.count(Resolution::S10, "1.0 metric h  metrics 0"), 3);
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use shipwake_model::{Signal, Sketch, Source};
+use shipwake_model::{Sketch, Source};
 use shipwake_otlp::{Metric, MetricKind, MetricSink, Point, Resource, Scope};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::cells::FullCell;
 use crate::cumulative::{Stream, Total, Totals};
-use crate::fold::{Base, Context, Folded};
+use crate::fold::{Base, Context, Faulty, Folded};
 use crate::health::{DurationMetric, Family, RequestParts, duration_metric};
 use crate::point_values::{SharedBounds, values};
 use crate::points::PointValues;
@@ -53,7 +53,7 @@ impl<'s> MetricFold<'s> {
         }
     }
 
-    pub(crate) fn finish(self) -> Folded {
+    pub(crate) fn finish(self) -> (Folded, Vec<Faulty>) {
         self.base.finish()
     }
 
@@ -218,9 +218,8 @@ impl<'a> MetricSink<'a> for MetricFold<'_> {
         let values = match values(point, &mut self.bounds) {
             Ok(values) => values,
             Err(fault) => {
-                self.base.folded.rejected += 1;
-                let name = || format!("{} in metric {}", fault.detail, String::from_utf8_lossy(metric.name));
-                self.base.state.reject(Signal::Metrics, fault.reason, 1, name);
+                let name = String::from_utf8_lossy(metric.name);
+                self.base.fault(fault.reason, || format!("{} in metric {name}", fault.detail));
                 return;
             }
         };

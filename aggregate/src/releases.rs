@@ -90,7 +90,7 @@ impl Release {
         self.received_ns = self.received_ns.max(received_ns);
         self.instance_guessed |= guessed;
         if self.instances.len() >= INSTANCES_MAX && !self.instances.contains_key(&instance) {
-            self.instances.retain(|_, seen_ns| *seen_ns > received_ns - INSTANCES_NS);
+            self.instances.retain(|_, seen_ns| *seen_ns > received_ns.saturating_sub(INSTANCES_NS));
             if self.instances.len() >= INSTANCES_MAX {
                 return;
             }
@@ -100,7 +100,7 @@ impl Release {
 
     /// Instances seen in the last five minutes.
     pub fn instances(&self, now_ns: i64) -> u32 {
-        self.instances.values().filter(|seen_ns| **seen_ns > now_ns - INSTANCES_NS).count() as u32
+        self.instances.values().filter(|seen_ns| **seen_ns > now_ns.saturating_sub(INSTANCES_NS)).count() as u32
     }
 
     /// Requests from the best source that sent any.
@@ -148,7 +148,7 @@ impl Releases {
         };
         match self.numbers.get(&id) {
             Some(number) => *number,
-            None => self.add(Release::new(id, 0)),
+            None => self.add(Release { received_ns, ..Release::new(id, 0) }),
         }
     }
 

@@ -68,6 +68,8 @@ struct Running {
     reload: Option<JoinHandle<()>>,
     committed_offset: u64,
     committed_ns: i64,
+    /// Size of the last committed state.
+    state_bytes: usize,
     retry: Option<(Duration, i64)>,
     failures: u32,
     /// Offset that the journal held when the shard started.
@@ -112,6 +114,7 @@ impl Running {
             reload: None,
             committed_offset,
             committed_ns: now_ns,
+            state_bytes: 0,
             retry: None,
             failures: 0,
             hot_bytes: 0,
@@ -137,7 +140,10 @@ impl Running {
                 Event::Tick => self.tick(),
                 Event::Stop => self.stopping = true,
             }
-            if self.stopping && self.is_drained() && self.finish() {
+            // A shard that can neither commit nor read on must still end: the journal keeps what it did not get to.
+            let is_stuck = self.failures >= LAST_COMMIT_ATTEMPTS;
+            if self.stopping && (is_stuck || self.is_drained()) && self.finish() {
+                self.end_reload().await;
                 return Ok(());
             }
             self.start_commit_if_due();
@@ -248,8 +254,14 @@ impl Running {
         }
         let interval_ns = i64::try_from(self.shard.config.commit_interval.as_nanos()).unwrap_or(i64::MAX);
         self.stopping && self.is_drained_at(inner.state.next_offset)
-            || self.hot_bytes >= self.shard.config.commit_bytes
+            || self.hot_bytes >= self.commit_bytes()
             || now_ns.saturating_sub(self.committed_ns) >= interval_ns
+    }
+
+    /// Hot bytes that make a commit: more where the state is large, because every commit writes all of it.
+    fn commit_bytes(&self) -> usize {
+        let config = &self.shard.config;
+        config.commit_bytes.max((4 * self.state_bytes).min(config.hot_bytes_max / 2))
     }
 
     async fn committed(&mut self, done: Committed) -> Result<(), AggregateError> {
@@ -259,6 +271,7 @@ impl Running {
             Ok(files) => {
                 self.committer = Some(done.committer);
                 self.committed_offset = done.cut.next_offset;
+                self.state_bytes = done.cut.state_bytes();
                 self.committed_ns = self.shard.config.clock.now_ns();
                 (self.retry, self.failures) = (None, 0);
                 self.hot_bytes = self.shared.publish(files);
@@ -284,6 +297,7 @@ impl Running {
         let wait_ns = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
         self.retry = Some((wait, self.shard.config.clock.now_ns().saturating_add(wait_ns)));
         self.failures += 1;
+        self.shared.lock().problem = Some(format!("commit failed {} times: {error}", self.failures).into());
         tracing::warn!(
             shard = self.shard.shard,
             error = error as &dyn std::error::Error,
@@ -300,7 +314,8 @@ impl Running {
         self.committed_offset = state.next_offset;
         (self.retry, self.failures) = (None, 0);
         let mut inner = self.shared.lock();
-        (inner.state, inner.files, inner.pending) = (state, files, None);
+        (inner.state, inner.files) = (state, files);
+        (inner.pending, inner.problem) = (None, None);
         inner.epoch += 1;
         self.hot_bytes = 0;
         drop(inner);
@@ -316,6 +331,15 @@ impl Running {
                 tracing::warn!(shard, error, "recent windows cannot be read; pages show them incompletely");
             }
         }));
+    }
+
+    /// Recent cells that are not reloaded yet are not needed any more.
+    async fn end_reload(&mut self) {
+        self.shared.lock().epoch += 1;
+        if let Some(reload) = self.reload.take() {
+            // It logs its own errors, and a panic in it concerns nobody after the end.
+            let _ = reload.await;
+        }
     }
 
     async fn truncate_journal(&self) {

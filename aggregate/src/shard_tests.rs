@@ -1,7 +1,7 @@
 //! Shards over a real store: restarts, retries and failures change no count.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,6 +263,32 @@ impl Stage {
     }
 }
 
+/// A file where commits want to write their state: every commit fails until it is dropped.
+struct Obstacle {
+    place: PathBuf,
+    away: PathBuf,
+}
+
+impl Obstacle {
+    fn put(dir: &Path) -> Self {
+        let (place, away) = (dir.join("state"), dir.join("state.away"));
+        if place.exists() {
+            std::fs::rename(&place, &away).unwrap();
+        }
+        std::fs::write(&place, b"in the way").unwrap();
+        Obstacle { place, away }
+    }
+}
+
+impl Drop for Obstacle {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.place).unwrap();
+        if self.away.exists() {
+            std::fs::rename(&self.away, &self.place).unwrap();
+        }
+    }
+}
+
 async fn append(journal: &MemoryJournal, records: &[Record]) {
     for record in records {
         journal.append(vec![record.clone()]).await.unwrap();
@@ -291,7 +317,7 @@ async fn records_are_visible_at_once_and_survive_a_stop() {
     assert_eq!(again.counts(), expected);
     // A retry that comes after the restart is still known.
     append(&journal, &records[..2]).await;
-    again.wait_for("the retries", |stage| stage.store.status()[0].deduplicated == 14).await;
+    again.wait_for("the retries", |stage| stage.store.status()[0].deduplicated == 24).await;
     assert_eq!(again.counts(), expected);
     assert_eq!(again.store.releases().iter().map(|release| release.requests).sum::<u64>(), 100);
     again.stop().await;
@@ -309,16 +335,15 @@ async fn a_commit_that_fails_keeps_rows_visible_and_is_tried_again() {
     let files = |stage: &Stage| stage.store.snapshot(&[]).shards.iter().map(|shard| shard.files.len()).sum::<usize>();
     stage.wait_for("a first commit", |stage| !stage.store.status().is_empty() && files(stage) > 0).await;
 
-    let (manifests, away) = (dir.path().join("manifest"), dir.path().join("manifest.away"));
-    std::fs::rename(&manifests, &away).unwrap();
-    std::fs::write(&manifests, b"in the way").unwrap();
+    let obstacle = Obstacle::put(dir.path());
     append(&journal, &records[10..]).await;
     stage.wait_for("hot rows", |stage| stage.counts() == expected).await;
+    stage.wait_for("the problem to show", |stage| stage.store.status()[0].problem.is_some()).await;
     let before = files(&stage);
-    std::fs::remove_file(&manifests).unwrap();
-    std::fs::rename(&away, &manifests).unwrap();
+    drop(obstacle);
     stage.wait_for("a later commit", |stage| files(stage) > before).await;
     assert_eq!(stage.counts(), expected);
+    assert_eq!(stage.store.status()[0].problem, None);
     stage.stop().await;
     assert_eq!(Stage::start(dir.path(), &journal, self::config()).finished_counts().await, expected);
 }
@@ -370,12 +395,7 @@ async fn a_shard_stops_reading_when_nothing_can_be_committed() {
     };
     let stage = Stage::start(dir.path(), &journal, config);
     stage.wait_for("registration", |stage| !stage.store.status().is_empty()).await;
-    std::fs::write(dir.path().join("manifest.keep"), b"").unwrap();
-    let (manifests, away) = (dir.path().join("manifest"), dir.path().join("manifest.away"));
-    if manifests.exists() {
-        std::fs::rename(&manifests, &away).unwrap();
-    }
-    std::fs::write(&manifests, b"in the way").unwrap();
+    let obstacle = Obstacle::put(dir.path());
     append(&journal, &records).await;
     let behind = |stage: &Stage| {
         let status = &stage.store.status()[0];
@@ -383,10 +403,7 @@ async fn a_shard_stops_reading_when_nothing_can_be_committed() {
         hot >= 60_000 && status.next_offset < status.journal_end
     };
     stage.wait_for("the bound", behind).await;
-    std::fs::remove_file(&manifests).unwrap();
-    if away.exists() {
-        std::fs::rename(&away, &manifests).unwrap();
-    }
+    drop(obstacle);
     stage.wait_for("the end of the journal", |stage| {
         let status = &stage.store.status()[0];
         status.next_offset == status.journal_end

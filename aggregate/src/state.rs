@@ -145,16 +145,19 @@ impl State {
     }
 
     /// Counts records that could not be used.
-    pub(crate) fn reject(&mut self, signal: Signal, reason: &str, count: u64, detail: impl FnOnce() -> String) {
+    pub(crate) fn reject(&mut self, signal: Signal, reason: &str, count: u64, detail: String) {
+        if count == 0 {
+            return;
+        }
         let last_ns = self.received_ns;
         let known = self.counters.rejected.iter_mut().find(|known| known.signal == signal && &*known.reason == reason);
         match known {
             Some(known) => {
                 known.count += count;
-                (known.last_ns, known.detail) = (last_ns, detail().into());
+                (known.last_ns, known.detail) = (last_ns, detail.into());
             }
             None => {
-                let (reason, detail) = (reason.into(), detail().into());
+                let (reason, detail) = (reason.into(), detail.into());
                 self.counters.rejected.push(Rejected { reason, signal, count, last_ns, detail });
             }
         }
@@ -196,14 +199,14 @@ impl Rows {
     }
 
     fn seal(&mut self, table: Table) {
-        let (bytes, chunk) = match table {
-            Table::Logs => (self.logs.bytes(), self.logs.seal()),
-            Table::Spans => (self.spans.bytes(), self.spans.seal()),
-            Table::Points => (self.points.bytes(), self.points.seal()),
+        let chunk = match table {
+            Table::Logs => self.logs.seal(),
+            Table::Spans => self.spans.seal(),
+            Table::Points => self.points.seal(),
             Table::Windows | Table::Windows1s => return,
         };
         if let (Some(chunk), Some(place)) = (chunk, place(table)) {
-            self.sealed_bytes += bytes;
+            self.sealed_bytes += chunk.memory_bytes();
             self.sealed[place].push(Arc::new(chunk));
         }
     }

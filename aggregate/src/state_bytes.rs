@@ -289,7 +289,7 @@ mod tests {
         state.received_ns = 1_800_000_000_000_000_000;
         state.watermark.restore(5, 3, 4_000_000_000);
         state.counters = Counters { stored: [1, 2, 3], late: 9, ..Counters::default() };
-        state.reject(Signal::Metrics, "not_a_number", 4, || "value is NaN".to_owned());
+        state.reject(Signal::Metrics, "not_a_number", 4, "value is NaN".to_owned());
         assert!(state.dedup.is_new(5, 10) && state.dedup.is_new(6, 20));
         let id = ReleaseId {
             service: "shop".into(),

@@ -36,6 +36,8 @@ pub struct Inner {
     pub pending: Option<Arc<Cut>>,
     /// Whether the shard has caught up with what the journal held at its start.
     pub ready: bool,
+    /// Why the last commit failed, until one succeeds.
+    pub problem: Option<Arc<str>>,
     /// Counts reloads: whoever started before one must not add to the state after it.
     pub epoch: u64,
 }
@@ -43,7 +45,7 @@ pub struct Inner {
 impl Shared {
     /// A shard that begins with `state` on top of `files`.
     pub fn new(shard: u32, journal: Arc<dyn Journal>, clock: Clock, state: State, files: Arc<[SegmentFile]>) -> Self {
-        let inner = Inner { state, files, pending: None, ready: false, epoch: 0 };
+        let inner = Inner { state, files, pending: None, ready: false, problem: None, epoch: 0 };
         Shared { shard, journal, clock, inner: Mutex::new(inner), waiting: AtomicU32::new(0) }
     }
 
@@ -56,7 +58,7 @@ impl Shared {
     /// Replaces the cut that was pending by the segments it became. Gives the bytes that are not committed yet.
     pub fn publish(&self, files: Arc<[SegmentFile]>) -> usize {
         let mut inner = self.lock();
-        (inner.files, inner.pending) = (files, None);
+        (inner.files, inner.pending, inner.problem) = (files, None, None);
         inner.uncommitted_bytes()
     }
 
@@ -145,6 +147,7 @@ impl HotShard for Shared {
             rejected: counters.rejected.clone(),
             memory_bytes: guard.memory_bytes(),
             ready: guard.ready,
+            problem: guard.problem.clone(),
         }
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! Run with `cargo bench -p shipwake-ingest`.
 
+// Criterion's macro makes a public function that cannot be documented.
+#![allow(missing_docs)]
+
 use std::io::Write;
 use std::sync::Arc;
 

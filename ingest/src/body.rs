@@ -15,8 +15,13 @@ use crate::config::IngestConfig;
 use crate::error::IngestError;
 use crate::inflate::{Encoding, Inflate, Step};
 
-/// First grant of a request that does not say how long it is, or says that it is longer: what most exports need.
-const FIRST_GRANT_BYTES: usize = 128 << 10;
+/// First grant of a request that does not say how long it is, or says that it is longer. Small, so that many clients who
+/// send nothing, or very slowly, cannot hold what the others need.
+const FIRST_GRANT_BYTES: usize = 32 << 10;
+/// Below this a grant grows fourfold, above twofold: few steps for a usual export, little waste for a large one.
+const STEEP_BELOW_BYTES: usize = 256 << 10;
+/// When no more than this is missing, all of it is granted on the sender's word.
+const TRUSTED_BYTES_MAX: usize = 1 << 20;
 /// After unpacking so much the task lets others run: about a millisecond of work.
 const YIELD_AFTER_BYTES: usize = 512 << 10;
 /// How much of a refused body is read and thrown away, so that the answer is not lost in a connection reset.
@@ -48,31 +53,34 @@ pub(crate) struct Collector {
     grant: Grant,
     bytes_max: usize,
     packed: bool,
+    /// Bytes of memory for each byte that is collected: more than 1 when the bytes are going to be converted.
+    weight: usize,
+    /// How long the bytes will be, when they are not packed and the sender says it. Not to be trusted.
+    declared: Option<usize>,
     hold: Instant,
 }
 
 impl Collector {
     /// Waits for a first grant. `declared` is the length of the bytes to come, if known; a length over the limit is
-    /// refused before anything is read.
+    /// refused before anything is read. `weight` is at least 1.
     pub(crate) async fn new(
         budget: &Budget,
         encoding: Encoding,
         declared: Option<u64>,
         bytes_max: usize,
+        weight: usize,
         hold: Instant,
     ) -> Result<Self, IngestError> {
         if declared.is_some_and(|declared| declared > bytes_max as u64) {
             return Err(IngestError::TooLarge { limit: bytes_max, when: "as sent" });
         }
         let packed = encoding != Encoding::Identity;
-        let wanted = match declared {
-            Some(declared) if !packed => (declared as usize).min(FIRST_GRANT_BYTES),
-            _ => FIRST_GRANT_BYTES.min(bytes_max),
-        };
-        let grant = budget.enter(wanted, hold).await?;
+        let declared = declared.filter(|_| !packed).map(|declared| declared as usize);
+        let wanted = declared.unwrap_or(bytes_max).min(FIRST_GRANT_BYTES);
+        let grant = budget.enter(wanted * weight, hold).await?;
         let mut inflate = Inflate::new(encoding)?;
-        inflate.allow(wanted.min(grant.bytes()));
-        Ok(Collector { inflate, grant, bytes_max, packed, hold })
+        inflate.allow(wanted.min(grant.bytes() / weight));
+        Ok(Collector { inflate, grant, bytes_max, packed, weight, declared, hold })
     }
 
     /// Takes all of `input`.
@@ -100,7 +108,7 @@ impl Collector {
         if bytes.capacity() - bytes.len() > bytes.len() / 4 {
             bytes.shrink_to_fit();
         }
-        self.grant.shrink(bytes.capacity());
+        self.grant.settle(bytes.capacity() * self.weight);
         Ok((Bytes::from(bytes), self.grant))
     }
 
@@ -110,8 +118,12 @@ impl Collector {
             let when = if self.packed { "after decompression" } else { "as sent" };
             return Err(IngestError::TooLarge { limit: self.bytes_max, when });
         }
-        let wanted = (held * 2).clamp(FIRST_GRANT_BYTES.min(self.bytes_max), self.bytes_max);
-        self.grant.grow(wanted, self.hold_from_now()).await?;
+        let factor = if held < STEEP_BELOW_BYTES { 4 } else { 2 };
+        let declared = self.declared.filter(|declared| *declared > held);
+        let stepped = (held * factor).max(FIRST_GRANT_BYTES).min(declared.unwrap_or(self.bytes_max));
+        let whole = declared.filter(|declared| declared - held <= TRUSTED_BYTES_MAX);
+        let wanted = whole.unwrap_or(stepped);
+        self.grant.grow(wanted * self.weight, whole.is_some(), self.hold_from_now()).await?;
         self.inflate.allow(wanted);
         Ok(())
     }

@@ -13,7 +13,8 @@ pub struct IngestConfig {
     /// Largest request in bytes after decompression. Default 64 MiB, the limit that the OTLP specification recommends.
     pub message_bytes_max: usize,
     /// Bytes of requests that may be in memory at once, from the first byte read until the journal has answered. Default
-    /// 64 MiB. More of it absorbs longer bursts; at least `message_bytes_max`.
+    /// 64 MiB. More of it absorbs longer bursts; at least `message_bytes_max`. While a request is tagged or cut there are
+    /// two copies of it for a moment, so the process may use up to twice as much.
     pub in_flight_bytes_max: usize,
     /// Requests that may wait for room or for the journal at once; the next is refused without waiting. Default 4096.
     pub waiting_max: usize,

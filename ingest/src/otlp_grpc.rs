@@ -113,7 +113,7 @@ async fn read_message(
         (true, encoding) => encoding,
     };
     let limit = core.config.message_bytes_max;
-    let mut collector = Collector::new(&core.budget, encoding, Some(length), limit, deadlines.hold).await?;
+    let mut collector = Collector::new(&core.budget, encoding, Some(length), limit, 1, deadlines.hold).await?;
     let mut left = length as usize;
     loop {
         if first.len() > left {

@@ -96,7 +96,7 @@ fn prepare(core: &Core, partitions: u32, delivery: Delivery) -> Result<Prepared,
         unversioned: split.unversioned,
         received_ns,
     };
-    grant.shrink(split.records.iter().map(|record| record.value.len()).sum());
+    grant.settle(split.records.iter().map(|record| record.value.len()).sum());
     Ok(Prepared { split, outcome: Outcome { accepted, rejected }, brought, grant })
 }
 

@@ -95,10 +95,10 @@ mod tests {
         for (name, value) in attributes {
             write::key_value_string(&mut resource, 1, name, value);
         }
-        let request = request(&resource);
+        let request = request_with(&resource);
         let found = resources(&request).next().expect("one").expect("valid");
         let tag = tag(&found.resource.attributes, peer);
-        let request = super::tests::request(&tag.resource);
+        let request = request_with(&tag.resource);
         let found = resources(&request).next().expect("one").expect("valid");
         let text = |value| text_of(value).unwrap_or_default();
         found
@@ -109,7 +109,7 @@ mod tests {
             .collect()
     }
 
-    fn request(resource: &[u8]) -> Vec<u8> {
+    fn request_with(resource: &[u8]) -> Vec<u8> {
         let (mut entry, mut request) = (Vec::new(), Vec::new());
         write::put_len_field(&mut entry, 1, resource);
         write::put_len_field(&mut request, 1, &entry);

@@ -61,7 +61,7 @@ async fn sql(
     let format = Format::of_accept(header_text(&headers, header::ACCEPT));
     let answer = query.sql(SqlRequest { query: body.query, timeout_ms: body.timeout_ms, limit: body.limit }).await?;
     let truncated = answer.meta.truncated;
-    let bytes = format.write(&answer)?;
+    let bytes = query.on_blocking_threads(move || format.write(&answer)).await??;
     let mut response = answered(bytes, format.content_type());
     let truncated = HeaderValue::from_static(if truncated { "true" } else { "false" });
     response.headers_mut().insert(HeaderName::from_static("x-shipwake-truncated"), truncated);

@@ -4,8 +4,8 @@
 //! in of records. A question that its asker gave up on, or that used up its time, is cancelled.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -21,6 +21,7 @@ use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
+use crate::pages::recent::Recent;
 use crate::pages::{freshness, history, overview, pipeline, range, service, wire};
 use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
@@ -56,6 +57,8 @@ struct Inner {
     waiting: AtomicUsize,
     metrics: Metrics,
     hub: Arc<Hub>,
+    /// Locked on threads that may compute for a while, never on those that wait for sockets.
+    recent: Arc<Mutex<Recent>>,
     runtime: Option<Runtime>,
 }
 
@@ -101,6 +104,7 @@ impl Query {
             waiting: AtomicUsize::new(0),
             metrics: Metrics::register(registry),
             hub: Arc::new(Hub::default()),
+            recent: Arc::default(),
             runtime: Some(runtime),
             config,
             store,
@@ -153,11 +157,12 @@ impl Query {
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let now_ms = self.now_ms();
+        let (now_ms, recent) = (self.now_ms(), self.inner.recent.clone());
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
-            let series = store.health(&overview::question(environment.as_deref(), now_ms));
-            overview::answer(environment.as_deref(), &series, &store.releases(), watermark_ms, now_ms)
+            let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let series = recent.update(&overview::question(now_ms), |part| store.health(part));
+            overview::answer(environment.as_deref(), series, &store.releases(), watermark_ms, now_ms)
         });
         let (mut answer, query_ms) = answer.await?;
         answer.meta.query_ms = query_ms;
@@ -201,7 +206,7 @@ impl Query {
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
         let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
         let (series, routes) = self.cells(health, recent).await?;
-        let answered = self.page("service", move |_, _| {
+        let answered = self.on_blocking_threads(move || {
             service::answer(service::Facts {
                 service: &question.service,
                 environment: &environment,
@@ -216,7 +221,8 @@ impl Query {
                 warnings,
             })
         });
-        let (mut answer, _) = answered.await?;
+        let mut answer = answered.await?;
+        self.inner.metrics.observe("service", started.elapsed().as_secs_f64());
         answer.meta.query_ms = milliseconds(started.elapsed());
         Ok(answer)
     }
@@ -308,12 +314,13 @@ impl Query {
         }
     }
 
-    async fn on_blocking_threads<T: Send + 'static>(
+    /// Computes on a thread that may be busy for a while.
+    pub(crate) async fn on_blocking_threads<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryError> {
         let ended = self.runtime().spawn_blocking(work).await;
-        ended.map_err(|error| QueryError::Engine { message: format!("the page could not be made: {error}") })
+        ended.map_err(|error| QueryError::Engine { message: format!("the answer could not be made: {error}") })
     }
 
     /// Makes a page on a thread that may compute for a while; gives the page and the milliseconds it took.

@@ -57,14 +57,14 @@ pub async fn run(args: Args, endpoints: Endpoints, shutdown: CancellationToken) 
             () = tokio::time::sleep_until(tick_due.into()) => {}
         }
         let ticked = simulation.advance();
-        shop.send(&simulation, ticked).await?;
+        shop.send(ticked).await?;
         if Instant::now() >= truth_due {
             truth_due = Instant::now() + TRUTH_EVERY;
             shop.write_truth().await?;
         }
     }
     let last = simulation.finish();
-    shop.send(&simulation, last).await?;
+    shop.send(last).await?;
     shop.close().await
 }
 
@@ -80,7 +80,7 @@ struct Shop {
 }
 
 impl Shop {
-    async fn send(&mut self, simulation: &Simulation, ticked: Ticked) -> anyhow::Result<()> {
+    async fn send(&mut self, ticked: Ticked) -> anyhow::Result<()> {
         self.write_lines(ticked.events).await?;
         for outgoing in ticked.outgoing {
             let service = outgoing.release.service;
@@ -100,7 +100,6 @@ impl Shop {
         for instance in ticked.gone {
             self.senders.remove(&instance);
         }
-        debug_assert!(self.senders.keys().all(|instance| simulation.service_of(*instance).is_some()));
         while let Some(ended) = self.tasks.try_join_next() {
             ended.context("a sender's task panicked")?;
         }

@@ -171,7 +171,11 @@ pub const SCENARIOS: [Scenario; 8] = [
         look: "Open service `checkout`: errors with 2.14.0, and their end when 2.13.4 is back.",
         unversioned: &[],
         steps: &[
-            START_CANARY,
+            step(
+                20.0,
+                Act::Start { version: NEW, instances: 2 },
+                "checkout 2.14.0 starts as a canary with 12 % of the traffic",
+            ),
             step(20.0, Act::Share { version: NEW, percent: 12.0 }, ""),
             step(50.0, Act::Start { version: NEW, instances: 4 }, "2.14.0 gets all traffic, 2.13.4 stops"),
             step(50.0, Act::Share { version: NEW, percent: 100.0 }, ""),

@@ -82,11 +82,6 @@ impl Simulation {
         self.play.started_ns + (self.tick + 1) * TICK_NS
     }
 
-    /// The service of an instance.
-    pub fn service_of(&self, instance: usize) -> Option<usize> {
-        self.instances.get(instance)?.as_ref().map(|instance| instance.release.service)
-    }
-
     /// Plays the next tick.
     pub fn advance(&mut self) -> Ticked {
         let begin_ns = self.play.started_ns + self.tick * TICK_NS;
@@ -128,7 +123,7 @@ impl Simulation {
                 }
             }
             self.world.settled(service, step.act);
-            ticked.events.push(truth::event_line(now_ns, step.service, act_details(step.act), step.say));
+            ticked.events.push(truth::event_line(now_ns, step.service, &act_details(step.act), step.say));
         }
     }
 
@@ -175,7 +170,7 @@ impl Simulation {
             if export_now || instance.stopped {
                 instance.export_buffers(index, &mut ticked.outgoing);
             }
-            if instance.stopped || (export_now && (second + index as u64) % METRICS_EVERY_S == 0) {
+            if instance.stopped || (export_now && (second + index as u64).is_multiple_of(METRICS_EVERY_S)) {
                 instance.export_metrics(index, now_ns, &mut ticked.outgoing);
             }
             if instance.stopped {

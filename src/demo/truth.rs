@@ -154,9 +154,8 @@ pub fn start_line(scenario: &str, seed: u64, speed: f64, started_ns: u64) -> Str
 }
 
 /// The line of a step of the script.
-pub fn event_line(time_ns: u64, service: &str, details: Value, text: &str) -> String {
-    json!({"kind": "event", "time_ms": time_ns / 1_000_000, "service": service, "act": details, "text": text})
-        .to_string()
+pub fn event_line(time_ns: u64, service: &str, act: &Value, text: &str) -> String {
+    json!({"kind": "event", "time_ms": time_ns / 1_000_000, "service": service, "act": act, "text": text}).to_string()
 }
 
 fn window(time_ns: u64) -> u64 {

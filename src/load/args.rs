@@ -56,7 +56,10 @@ pub struct GenerateArgs {
     /// Records of a request.
     #[arg(long, env = "SHIPWAKE_LOAD_BATCH", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub batch: u32,
-    /// Connections, used in turn.
+    /// Resources of a request, each with its part of the records: 1 as an SDK sends, more as a Collector does.
+    #[arg(long, env = "SHIPWAKE_LOAD_RESOURCES_PER_REQUEST", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub resources_per_request: u32,
+    /// Connections, used in turn. Over HTTP, requests that wait for answers open more.
     #[arg(long, env = "SHIPWAKE_LOAD_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
     /// Requests without an answer at the most; the schedule goes on and latency counts from it.

@@ -16,8 +16,8 @@ use super::oracle::{self, Book, Fate, Request};
 use super::payload;
 use super::sql::{ROWS_MAX, Shipwake, whole};
 
-/// Requests whose ids one statement counts: well below the bound on rows, and few enough ids for the query's memory.
-const REQUESTS_PER_QUESTION: usize = 500;
+/// Groups whose ids one statement counts: well below the bound on rows, and few enough ids for the query's memory.
+const GROUPS_PER_QUESTION: u64 = 5_000;
 const IDS_PER_QUESTION: u64 = 500_000;
 /// Requests of each signal whose records are compared field by field.
 const SAMPLES: usize = 12;
@@ -106,14 +106,19 @@ impl Judge {
         let mut findings = Vec::new();
         let mut rows_expected = 0;
         let requests: Vec<(&u64, &Request)> = self.requests(signal).iter().collect();
-        let per_question =
-            (IDS_PER_QUESTION / u64::from(self.book.shape.batch)).clamp(1, REQUESTS_PER_QUESTION as u64) as usize;
+        let shape = &self.book.shape;
+        let by_ids = IDS_PER_QUESTION / u64::from(shape.batch);
+        let by_groups = GROUPS_PER_QUESTION / u64::from(shape.resources_per_request);
+        let per_question = by_ids.min(by_groups).max(1) as usize;
         for piece in requests.chunks(per_question) {
             let found = self.found(signal, piece).await?;
             for (first, request) in piece {
-                let found = found.get(first).copied().unwrap_or_default();
-                rows_expected += found.rows;
-                findings.extend(judge::request(signal, **first, request, found));
+                let group = shape.group();
+                for first in (**first..**first + u64::from(request.count)).step_by(group as usize) {
+                    let found = found.get(&first).copied().unwrap_or_default();
+                    rows_expected += found.rows;
+                    findings.extend(judge::group(signal, first, group, request.fate, found));
+                }
             }
         }
         let rows = self.rows_of(signal).await?;
@@ -123,13 +128,13 @@ impl Judge {
         Ok(findings)
     }
 
-    /// What is there of some neighbouring requests, by first id.
+    /// What is there of some neighbouring requests, by the first id of each group.
     async fn found(&self, signal: Signal, piece: &[(&u64, &Request)]) -> anyhow::Result<BTreeMap<u64, Found>> {
         let Source { table, id } = source(signal);
-        let batch = self.book.shape.batch;
-        let (first, end) = (*piece[0].0, piece[piece.len() - 1].0 + u64::from(batch));
+        let group = u64::from(self.book.shape.group());
+        let (first, end) = (*piece[0].0, piece[piece.len() - 1].0 + u64::from(self.book.shape.batch));
         let sql = format!(
-            "select id / {batch}, count(*), count(distinct id), sum(id % {batch}) from \
+            "select id / {group}, count(*), count(distinct id), sum(id % {group}) from \
              (select {id} as id from {table} where {} and {}) where id >= {first} and id < {end} group by 1",
             self.of_run(),
             time_bounds(piece.iter().map(|(_, request)| *request)),
@@ -137,8 +142,7 @@ impl Judge {
         let mut found = BTreeMap::new();
         for row in self.shipwake.rows(&sql).await? {
             let number = |at: usize| row.get(at).and_then(whole).unwrap_or(0);
-            let key = number(0) as u64 * u64::from(batch);
-            found.insert(key, Found { rows: number(1), ids: number(2), position_sum: number(3) });
+            found.insert(number(0) as u64 * group, Found { rows: number(1), ids: number(2), position_sum: number(3) });
         }
         Ok(found)
     }
@@ -148,6 +152,7 @@ impl Judge {
         let acknowledged: Vec<(&u64, &Request)> =
             self.requests(signal).iter().filter(|(_, request)| request.fate == Fate::Acknowledged).collect();
         let step = (acknowledged.len() / SAMPLES).max(1);
+        let pad = payload::log_padding(&self.book.shape);
         let mut findings = Vec::new();
         for (first, request) in acknowledged.into_iter().step_by(step) {
             let Source { table, id } = source(signal);
@@ -160,7 +165,7 @@ impl Judge {
                 columns = payload::columns(signal),
             );
             for row in self.shipwake.rows(&sql).await? {
-                findings.extend(payload::judge(&self.book.shape, signal, &row));
+                findings.extend(payload::judge(&self.book.shape, &pad, signal, &row));
             }
         }
         Ok(findings)

@@ -1,7 +1,7 @@
 //! What a record with a given id holds: f(id). Pure; the generator writes it, the judge computes it again.
 //!
-//! Ids count from 0 within a signal of a run, and a request holds `batch` consecutive ones, so a record's position in its
-//! request is `id % batch` and its resource follows from `id / batch`.
+//! Ids count from 0 within a signal of a run. The records of one resource in a request are a *group* of consecutive ids, so
+//! a record's position in its group is `id % group` and its resource follows from `id / group`.
 
 use shipwake_model::Signal;
 
@@ -35,8 +35,10 @@ const ROUTES: [(&str, &str); 5] = [
 pub struct Shape {
     /// Name of the run: the namespace of its services.
     pub run: String,
-    /// Records of a request.
+    /// Records of a request: a multiple of `resources_per_request`.
     pub batch: u32,
+    /// Resources of a request.
+    pub resources_per_request: u32,
     /// Services.
     pub services: u32,
     /// Versions of a service.
@@ -65,7 +67,8 @@ impl Shape {
     pub fn of(args: &GenerateArgs, run: String) -> Self {
         Self {
             run,
-            batch: args.batch,
+            batch: args.batch.next_multiple_of(args.resources_per_request),
+            resources_per_request: args.resources_per_request,
             services: args.services,
             versions: args.versions,
             instances: args.instances,
@@ -74,14 +77,24 @@ impl Shape {
         }
     }
 
+    /// Records of one resource in a request.
+    pub fn group(&self) -> u32 {
+        self.batch / self.resources_per_request.max(1)
+    }
+
+    /// The position of a record in its group.
+    pub fn position(&self, id: u64) -> u32 {
+        (id % u64::from(self.group())) as u32
+    }
+
     /// How many resources send.
     pub fn resources(&self) -> u64 {
         u64::from(self.services) * u64::from(self.versions) * u64::from(self.instances)
     }
 
-    /// The resource that sends the request which begins with this id.
-    pub fn resource_of(&self, first_id: u64) -> u64 {
-        first_id / u64::from(self.batch) % self.resources()
+    /// The resource that a record belongs to.
+    pub fn resource_of(&self, id: u64) -> u64 {
+        id / u64::from(self.group()) % self.resources()
     }
 
     /// The identity of a resource.
@@ -103,7 +116,7 @@ impl Shape {
     }
 }
 
-/// Which kind of point stands at a position of a request.
+/// Which kind of point stands at a position of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointKind {
     /// A point of [`GAUGE`].
@@ -115,8 +128,8 @@ pub enum PointKind {
 }
 
 /// Half of the points are gauges, three tenths sums, the rest histograms, in this order.
-pub fn point_kind(position: u32, batch: u32) -> PointKind {
-    match u64::from(position) * 10 / u64::from(batch.max(1)) {
+pub fn point_kind(position: u32, group: u32) -> PointKind {
+    match u64::from(position) * 10 / u64::from(group.max(1)) {
         0..5 => PointKind::Gauge,
         5..8 => PointKind::Sum,
         _ => PointKind::Histogram,
@@ -144,7 +157,7 @@ pub fn is_server(position: u32) -> bool {
 
 /// Whether the span at a position failed: one in fifty, and only server spans.
 pub fn is_error(position: u32) -> bool {
-    position % 50 == 0
+    position.is_multiple_of(50)
 }
 
 /// The body of a log record. `id` has twelve characters, `hash` and `micros` eight.
@@ -194,7 +207,8 @@ mod tests {
     fn shape() -> Shape {
         Shape {
             run: "t".to_owned(),
-            batch: 10,
+            batch: 20,
+            resources_per_request: 2,
             services: 2,
             versions: 3,
             instances: 2,

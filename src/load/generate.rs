@@ -49,14 +49,14 @@ pub async fn run(args: &GenerateArgs, stop: CancellationToken) -> anyhow::Result
         stats: Mutex::default(),
         oracle,
         give_up: args.give_up,
-        batch: args.batch,
+        batch: shape.batch,
         started: Instant::now(),
     });
     eprintln!(
         "run {}: {} resources, {:.0} bytes a record",
         shape.run,
         shape.resources(),
-        templates.request_bytes().iter().sum::<usize>() as f64 / 3.0 / f64::from(args.batch)
+        templates.request_bytes().iter().sum::<usize>() as f64 / 3.0 / f64::from(shape.batch)
     );
 
     let ended = CancellationToken::new();
@@ -96,7 +96,7 @@ async fn pace(
     let start_wall_ns = wall_ns();
     let in_flight = Arc::new(Semaphore::new(args.in_flight as usize));
     let mut tasks = JoinSet::new();
-    for planned in Schedule::new(args.rate, args.mix, args.batch, templates.request_bytes()) {
+    for planned in Schedule::new(args.rate, args.mix, run.batch, templates.request_bytes()) {
         if planned.due >= args.duration {
             break;
         }
@@ -107,13 +107,13 @@ async fn pace(
         }
         let permit = in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
         let time_ns = start_wall_ns + planned.due.as_nanos() as u64;
-        let first = planned.number * u64::from(args.batch);
+        let first = planned.number * u64::from(run.batch);
         let body = templates.request(planned.signal, first, time_ns);
         if let Some(oracle) = &run.oracle {
-            oracle.append(&oracle::sent_line(planned.signal, first, args.batch, time_ns))?;
+            oracle.append(&oracle::sent_line(planned.signal, first, run.batch, time_ns))?;
         }
         let late = run.started.elapsed().saturating_sub(planned.due);
-        run.stats.lock().expect("no holder of the counters panics").sent(args.batch, body.len(), late);
+        run.stats.lock().expect("no holder of the counters panics").sent(run.batch, body.len(), late);
         let sender = senders[(tasks_seed(&planned) % senders.len() as u64) as usize].clone();
         let run = run.clone();
         tasks.spawn(async move {

@@ -1,23 +1,23 @@
 //! Decides whether what Shipwake answered agrees with the oracle. Pure: answers in, findings out.
 //!
-//! A request is one journal record, so its records stand or fall together: a part of a request is a finding even when the
-//! oracle does not know its fate.
+//! The records of one resource in a request (a group) are in one journal record, so they stand or fall together: a part of
+//! a group is a finding even when the oracle does not know the fate of its request.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use shipwake_model::Signal;
 
-use super::oracle::{Fate, Request};
+use super::oracle::Fate;
 
-/// What Shipwake has of the ids of one request.
+/// What Shipwake has of the ids of one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Rows.
     pub rows: i64,
     /// Different ids.
     pub ids: i64,
-    /// The sum of the positions of the ids in their request.
+    /// The sum of the positions of the ids in their group.
     pub position_sum: i64,
 }
 
@@ -28,7 +28,7 @@ pub enum Finding {
     Missing { signal: Signal, first: u64, count: u32, found: i64 },
     /// Records are there more than once.
     Repeated { signal: Signal, first: u64, count: u32, rows: i64, ids: i64 },
-    /// A part of a request whose fate is unknown is there.
+    /// A part of a group whose fate is unknown is there.
     Torn { signal: Signal, first: u64, count: u32, found: i64 },
     /// Records of a request that was declined are there.
     Refused { signal: Signal, first: u64, found: i64 },
@@ -56,11 +56,7 @@ impl fmt::Display for Finding {
             }
             Finding::Torn { signal, first, count, found } => {
                 let end = first + u64::from(*count);
-                write!(
-                    f,
-                    "{}: ids {first}..{end} of one request without an answer: {found} of {count} found",
-                    signal.as_str()
-                )
+                write!(f, "{}: ids {first}..{end} without an answer: {found} of {count} found", signal.as_str())
             }
             Finding::Refused { signal, first, found } => {
                 write!(
@@ -80,16 +76,15 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Judges one request by what was found of it.
-pub fn request(signal: Signal, first: u64, request: &Request, found: Found) -> Option<Finding> {
-    let count = request.count;
+/// Judges the group of `count` ids from `first` on by the fate of its request and what was found.
+pub fn group(signal: Signal, first: u64, count: u32, fate: Fate, found: Found) -> Option<Finding> {
     let n = i64::from(count);
     if found.rows != found.ids {
         return Some(Finding::Repeated { signal, first, count, rows: found.rows, ids: found.ids });
     }
     let whole = found.ids == n && found.position_sum == n * (n - 1) / 2;
-    match request.fate {
-        _ if whole && request.fate != Fate::Refused => None,
+    match fate {
+        _ if whole && fate != Fate::Refused => None,
         Fate::Acknowledged => Some(Finding::Missing { signal, first, count, found: found.ids }),
         Fate::Unknown if found.ids == 0 => None,
         Fate::Unknown => Some(Finding::Torn { signal, first, count, found: found.ids }),
@@ -118,8 +113,7 @@ mod tests {
     use super::*;
 
     fn check(fate: Fate, rows: i64, ids: i64, position_sum: i64) -> Option<Finding> {
-        let sent = Request { count: 10, time_ns: 0, fate };
-        request(Signal::Logs, 50, &sent, Found { rows, ids, position_sum })
+        group(Signal::Logs, 50, 10, fate, Found { rows, ids, position_sum })
     }
 
     #[test]

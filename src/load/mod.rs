@@ -56,7 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             None => {
                 let stop = CancellationToken::new();
-                tokio::spawn(cancel_on_interrupt(stop.clone()));
+                tokio::spawn(cancel_on_signal(stop.clone()));
                 let summary = generate::run(&args.generate, stop).await?;
                 print(&summary, args.generate.json, stats::summary_text)?;
                 Ok(exit_code(summary["acked_records"].as_u64().unwrap_or(0) > 0))
@@ -65,10 +65,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn cancel_on_interrupt(stop: CancellationToken) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        stop.cancel();
+/// Ctrl-C or SIGTERM ends a run early: nothing new is sent, answers are waited for, the summary is printed.
+async fn cancel_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
     }
+    stop.cancel();
+    Ok(())
 }
 
 fn print(answer: &Value, json: bool, text: fn(&Value) -> String) -> anyhow::Result<()> {

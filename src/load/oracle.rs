@@ -171,6 +171,7 @@ mod tests {
         Shape {
             run: "r".to_owned(),
             batch: 10,
+            resources_per_request: 1,
             services: 1,
             versions: 1,
             instances: 1,

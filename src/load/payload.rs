@@ -17,19 +17,24 @@ pub fn columns(signal: Signal) -> &'static str {
     }
 }
 
-/// Compares one row, whose first cell is the id, with what was sent under that id.
-pub fn judge(shape: &Shape, signal: Signal, row: &[Value]) -> Option<Finding> {
+/// The padding of the run's log bodies, which is worth computing once.
+pub fn log_padding(shape: &Shape) -> String {
+    content::padding(pad_for(shape, Signal::Logs))
+}
+
+/// Compares one row, whose first cell is the id, with what was sent under that id. `pad` is [`log_padding`].
+pub fn judge(shape: &Shape, pad: &str, signal: Signal, row: &[Value]) -> Option<Finding> {
     let id = row.first().and_then(whole).unwrap_or(-1) as u64;
     let found: Vec<String> = row.iter().skip(1).map(cell).collect();
-    let expected = expected(shape, signal, id);
+    let expected = expected(shape, pad, signal, id);
     if found == expected {
         return None;
     }
     Some(Finding::Payload { signal, id, expected: expected.join(" | "), found: found.join(" | ") })
 }
 
-fn expected(shape: &Shape, signal: Signal, id: u64) -> Vec<String> {
-    let position = (id % u64::from(shape.batch)) as u32;
+fn expected(shape: &Shape, pad: &str, signal: Signal, id: u64) -> Vec<String> {
+    let position = shape.position(id);
     let owner = shape.owner(shape.resource_of(id));
     let values = derived(signal, id);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -37,10 +42,9 @@ fn expected(shape: &Shape, signal: Signal, id: u64) -> Vec<String> {
     let mut fields = vec![owner.service, owner.version, owner.instance];
     match signal {
         Signal::Logs => {
-            let pad = content::padding(pad_for(shape, signal));
             let (id, hash) = (text(&digits::<12>(id)), text(&hex8(values.hash as u32)));
             fields.push(content::severity(position).0.to_string());
-            fields.push(content::log_body(position, &id, &hash, &text(&digits::<8>(values.duration_us)), &pad));
+            fields.push(content::log_body(position, &id, &hash, &text(&digits::<8>(values.duration_us)), pad));
             fields.extend(ids);
         }
         Signal::Traces => {
@@ -53,7 +57,7 @@ fn expected(shape: &Shape, signal: Signal, id: u64) -> Vec<String> {
             fields.extend(ids);
         }
         Signal::Metrics => {
-            let (metric, temporality) = match content::point_kind(position, shape.batch) {
+            let (metric, temporality) = match content::point_kind(position, shape.group()) {
                 PointKind::Gauge => (content::GAUGE, ""),
                 PointKind::Sum => (content::SUM, "delta"),
                 PointKind::Histogram => (content::HISTOGRAM, "delta"),
@@ -86,7 +90,8 @@ mod tests {
     fn shape() -> Shape {
         Shape {
             run: "t".to_owned(),
-            batch: 10,
+            batch: 20,
+            resources_per_request: 2,
             services: 2,
             versions: 3,
             instances: 2,
@@ -99,10 +104,10 @@ mod tests {
     fn a_row_that_says_what_was_sent_is_no_finding() {
         for signal in Signal::ALL {
             let mut row = vec![json!(123)];
-            row.extend(expected(&shape(), signal, 123).into_iter().map(Value::String));
-            assert_eq!(judge(&shape(), signal, &row), None);
+            row.extend(expected(&shape(), "pad", signal, 123).into_iter().map(Value::String));
+            assert_eq!(judge(&shape(), "pad", signal, &row), None);
             row[1] = json!("other");
-            assert!(matches!(judge(&shape(), signal, &row), Some(Finding::Payload { id: 123, .. })));
+            assert!(matches!(judge(&shape(), "pad", signal, &row), Some(Finding::Payload { id: 123, .. })));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The records of a request as OTLP messages: with real values they are what the judge expects, with marks they are the
+//! The records of a group as OTLP messages: with real values they are what the judge expects, with marks they are the
 //! template. Pure.
 
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
@@ -138,9 +138,9 @@ fn scope_spans(values: &[Values], pad: &str) -> ScopeSpans {
 }
 
 fn scope_metrics(values: &[Values], pad: &str) -> ScopeMetrics {
-    let batch = values.len() as u32;
+    let group = values.len() as u32;
     let of_kind = |kind| {
-        let kind_at = move |position: usize| content::point_kind(position as u32, batch) == kind;
+        let kind_at = move |position: usize| content::point_kind(position as u32, group) == kind;
         values.iter().enumerate().filter(move |(position, _)| kind_at(*position)).map(|(_, v)| v)
     };
     let delta = AggregationTemporality::Delta as i32;

@@ -94,45 +94,50 @@ impl Templates {
                 bytes
             })
             .collect();
-        let marks = vec![Values::marks(); shape.batch as usize];
+        let group = shape.group() as usize;
+        let marks = vec![Values::marks(); group];
         let scopes = Signal::ALL.map(|signal| {
             let pad = pad_for(&shape, signal);
-            Scope::locate(records::encoded_scope(signal, &marks, pad), shape.batch as usize)
+            Scope::locate(records::encoded_scope(signal, &marks, pad), group)
         });
         Self { shape, resources, scopes }
     }
 
     /// Bytes of a request by [`Signal::ALL`]; requests of one signal differ by the length of their resource only.
     pub fn request_bytes(&self) -> [usize; 3] {
-        self.scopes.each_ref().map(|scope| scope.bytes.len() + self.resources[0].len() + 8)
+        let groups = self.shape.resources_per_request as usize;
+        self.scopes.each_ref().map(|scope| (scope.bytes.len() + self.resources[0].len() + 8) * groups)
     }
 
     /// The encoded request of a signal that begins with `first_id`; its last record has the time `time_ns`.
     pub fn request(&self, signal: Signal, first_id: u64, time_ns: u64) -> Bytes {
-        let resource = &self.resources[self.shape.resource_of(first_id) as usize];
         let scope = &self.scopes[signal as usize - 1];
-        let length = resource.len() + scope.bytes.len();
-        let mut out = Vec::with_capacity(length + 12);
-        encode_key(1, WireType::LengthDelimited, &mut out);
-        encode_varint(length as u64, &mut out);
-        out.extend_from_slice(resource);
-        let scope_at = out.len();
-        out.extend_from_slice(&scope.bytes);
-        scope.fill(&mut out[scope_at..], &self.shape, signal, first_id, time_ns);
+        let mut out = Vec::with_capacity(self.request_bytes()[signal as usize - 1] + 512);
+        for group in 0..self.shape.resources_per_request {
+            let first_id = first_id + u64::from(group) * u64::from(self.shape.group());
+            let resource = &self.resources[self.shape.resource_of(first_id) as usize];
+            encode_key(1, WireType::LengthDelimited, &mut out);
+            encode_varint((resource.len() + scope.bytes.len()) as u64, &mut out);
+            out.extend_from_slice(resource);
+            let scope_at = out.len();
+            out.extend_from_slice(&scope.bytes);
+            scope.fill(&mut out[scope_at..], &self.shape, signal, first_id, time_ns);
+        }
         out.into()
     }
 }
 
 /// How many bytes of padding bring a record to the length that is asked for.
 pub fn pad_for(shape: &Shape, signal: Signal) -> usize {
-    let batch = shape.batch as usize;
-    let natural = records::encoded_scope(signal, &vec![Values::marks(); batch], 0).len() / batch;
+    let group = shape.group() as usize;
+    let natural = records::encoded_scope(signal, &vec![Values::marks(); group], 0).len() / group;
     (shape.record_bytes as usize).saturating_sub(natural)
 }
 
 /// The time of a record of a request whose last record has the time `time_ns`.
-pub fn record_time(time_ns: u64, position: u32, batch: u32) -> u64 {
-    time_ns.saturating_sub(u64::from(batch - 1 - position) * SPACING_NS)
+pub fn record_time(shape: &Shape, id: u64, time_ns: u64) -> u64 {
+    let batch = u64::from(shape.batch);
+    time_ns.saturating_sub((batch - 1 - id % batch) * SPACING_NS)
 }
 
 impl Scope {
@@ -156,7 +161,7 @@ impl Scope {
     fn fill(&self, out: &mut [u8], shape: &Shape, signal: Signal, first_id: u64, time_ns: u64) {
         for (position, spots) in self.spots.chunks_exact(self.spots_per_record).enumerate() {
             let id = first_id + position as u64;
-            let time = record_time(time_ns, position as u32, shape.batch);
+            let time = record_time(shape, id, time_ns);
             let values = derived(signal, id);
             for (at, mark) in spots {
                 let out = &mut out[*at as usize..];
@@ -214,6 +219,7 @@ mod tests {
         Shape {
             run: "t".to_owned(),
             batch: 60,
+            resources_per_request: 1,
             services: 2,
             versions: 3,
             instances: 2,
@@ -224,22 +230,22 @@ mod tests {
 
     #[test]
     fn a_filled_template_equals_the_encoding_of_the_same_records() {
-        let shape = shape();
-        let templates = Templates::new(shape.clone());
-        for signal in Signal::ALL {
-            for (number, time) in
-                [(0u64, 1_795_000_000_000_000_000u64), (7, 1_795_000_000_123_456_789), (123_456, 1 << 60)]
-            {
-                let first = number * u64::from(shape.batch);
-                let values: Vec<Values> =
-                    (0..shape.batch).map(|at| Values::of(&shape, signal, first, at, time)).collect();
-                let reference =
-                    records::reference::encoded_request(&shape, signal, first, &values, pad_for(&shape, signal));
-                assert_eq!(
-                    templates.request(signal, first, time).as_ref(),
-                    reference.as_slice(),
-                    "{signal:?} {number}"
-                );
+        for resources_per_request in [1, 3] {
+            let shape = Shape { resources_per_request, ..shape() };
+            let templates = Templates::new(shape.clone());
+            for signal in Signal::ALL {
+                for (number, time) in
+                    [(0, 1_795_000_000_000_000_000), (7, 1_795_000_000_123_456_789), (123_456, 1 << 60)]
+                {
+                    let first = number * u64::from(shape.batch);
+                    let reference =
+                        records::reference::encoded_request(&shape, signal, first, time, pad_for(&shape, signal));
+                    assert_eq!(
+                        templates.request(signal, first, time).as_ref(),
+                        reference.as_slice(),
+                        "{signal:?} {number}"
+                    );
+                }
             }
         }
     }

@@ -50,7 +50,8 @@ async fn damage_in_the_middle_of_the_journal_is_refused_and_named() {
     let data = folder.path().join("data");
     let shipwake = start(&data).await;
     for n in 0..40 {
-        post(&shipwake.http(), "logs", &logs(resource("a", "1", "a"), &[&format!("record {n}"); 20])).await;
+        let body = format!("record {n}");
+        post(&shipwake.http(), "logs", &logs(resource("a", "1", "a"), &[body.as_str(); 20])).await;
     }
     shipwake.kill();
     let segment = files(&data, ".log").into_iter().max_by_key(|path| fs::metadata(path).map_or(0, |m| m.len())).expect("a segment");

@@ -16,8 +16,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A running Shipwake.
 pub struct Shipwake {
     child: Child,
-    /// The data folder.
-    pub data: PathBuf,
     ports: [u16; 3],
     log: PathBuf,
 }
@@ -39,7 +37,8 @@ pub fn free_ports() -> [u16; 3] {
 /// Starts the program without waiting for anything.
 pub fn spawn(start: &Start<'_>) -> Shipwake {
     let ports = start.ports.unwrap_or_else(free_ports);
-    let log = start.data.with_extension(format!("{}.log", ports[2]));
+    // Not beside the data: that may be a disk that is full or cannot be written.
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shipwake-{}-{}.log", std::process::id(), ports[2]));
     let child = Command::new(env!("CARGO_BIN_EXE_shipwake"))
         .args(["serve", "--data"])
         .arg(start.data)
@@ -52,7 +51,7 @@ pub fn spawn(start: &Start<'_>) -> Shipwake {
         .stderr(File::create(&log).expect("a log file"))
         .spawn()
         .expect("the binary was built by cargo");
-    Shipwake { child, data: start.data.to_owned(), ports, log }
+    Shipwake { child, ports, log }
 }
 
 /// Starts the program on `data` and waits until it is ready.
@@ -201,5 +200,8 @@ impl Drop for Shipwake {
         // Both fail for a process that has ended, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_file(&self.log);
+        }
     }
 }

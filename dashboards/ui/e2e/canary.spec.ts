@@ -111,7 +111,7 @@ test('a view is the same after a reload, back and in a private window', async ({
   await page.reload();
   expect(await read(page)).toEqual(first);
 
-  await page.getByRole('link', { name: 'Overview', exact: true }).first().click();
+  await page.getByTestId('nav').getByRole('link', { name: 'Overview' }).click();
   await expect(page.getByTestId('overview')).toBeVisible();
   await page.goBack();
   expect(page.url()).toBe(address);

@@ -97,16 +97,27 @@ test('the theme follows the system until somebody chooses, and the choice stays'
 test('a line is drawn in the colour of its role', async ({ page }) => {
   await page.emulateMedia({ colorScheme: 'dark' });
   await open(page, PAGES[1]!);
-  const drawn = () =>
-    page.getByTestId('chart-rps').locator('canvas').evaluate((element) => {
-      const canvas = element as HTMLCanvasElement;
-      const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
-      let baseline = 0;
-      for (let i = 0; i < data.length; i += 4) if (data[i] === 0x26 && data[i + 1] === 0x82 && data[i + 2] === 0xff) baseline += 1;
-      return baseline;
-    });
-  await expect.poll(drawn).toBeGreaterThan(5);
+  await expect.poll(() => pixelsOf(page, 'chart-rps', [0x26, 0x82, 0xff])).toBeGreaterThan(5);
 });
+
+/** Counts pixels of one colour in a picture of a canvas: reading the canvas itself would slow its drawing down. */
+async function pixelsOf(page: Page, chart: string, wanted: [number, number, number]): Promise<number> {
+  const picture = (await page.getByTestId(chart).locator('canvas').screenshot()).toString('base64');
+  return page.evaluate(
+    async ([data, color]) => {
+      const image = new Image();
+      image.src = `data:image/png;base64,${data}`;
+      await image.decode();
+      const context = new OffscreenCanvas(image.width, image.height).getContext('2d', { willReadFrequently: true });
+      context?.drawImage(image, 0, 0);
+      const pixels = context?.getImageData(0, 0, image.width, image.height).data ?? [];
+      let found = 0;
+      for (let i = 0; i < pixels.length; i += 4) if (color.every((part, k) => pixels[i + k] === part)) found += 1;
+      return found;
+    },
+    [picture, wanted] as const,
+  );
+}
 
 test('an address without a page says so and leads back', async ({ page }) => {
   await open(page, PAGES[3]!);

@@ -15,6 +15,8 @@ test('services without a version are named on the overview and on their page', a
     await expect(page.getByTestId('unversioned-banner')).toBeVisible();
     await expect(page.getByTestId('source')).toContainText('server spans');
   } finally {
+    // The page first: one that loses its server complains, and rightly.
+    await page.close();
     await shipwake.stop();
   }
 });
@@ -29,6 +31,7 @@ test('a candidate without traffic is shown as waiting, with null in place of num
     await expect(row.locator('td').nth(2)).toHaveText('—');
     await expect(page.getByTestId('difference')).toHaveCount(0);
   } finally {
+    await page.close();
     await shipwake.stop();
   }
 });
@@ -41,6 +44,7 @@ test('a slow tail is named, and the errors that did not change are not', async (
     await expect(page.getByTestId('headline')).toContainText('2.14.0');
     await expect(page.locator('[data-testid="difference"][data-metric="error_ratio"]')).toHaveCount(0);
   } finally {
+    await page.close();
     await shipwake.stop();
   }
 });

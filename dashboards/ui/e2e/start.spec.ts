@@ -49,7 +49,7 @@ test('the OTLP snippet works as shown and its service appears with its version',
   await page.goto(`${shipwake.url}/start?lang=otlp&name=${encodeURIComponent("it's <b>odd</b> & \"quoted\"")}&version=1.0%2C0&target=staging%20two`);
   expect(run(await shown(page)).trim()).toBe('200');
   await expect(step(page, 'span')).toHaveAttribute('data-state', 'done', ARRIVES);
-  await page.getByRole('link', { name: 'Overview' }).click();
+  await page.getByTestId('nav').getByRole('link', { name: 'Overview' }).click();
   const row = page.getByTestId('service-row').filter({ hasText: "it's <b>odd</b>" });
   await expect(row).toContainText('1.0,0', ARRIVES);
   await row.getByRole('link').click();

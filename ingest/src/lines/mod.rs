@@ -47,8 +47,11 @@ use parse::Format;
 const ERRORS_MAX: usize = 20;
 /// Bodies above this are parsed on a blocking thread: about half a millisecond of work.
 const INLINE_BYTES_MAX: usize = 64 << 10;
-/// What a line becomes in protobuf besides its own bytes, at most: times, severity, lengths.
-const LINE_OVERHEAD_BYTES: usize = 128;
+/// Memory for each byte of lines: the text, the records made of it (up to twice as long), and the request around them.
+/// It is acquired while the body is read, because a request that waits with its body in hand blocks others.
+const WEIGHT: usize = 4;
+/// What a line becomes in protobuf besides its own bytes: times, severity, lengths. Only very short lines feel it.
+const LINE_OVERHEAD_BYTES: usize = 64;
 
 pub(crate) fn router(core: Arc<Core>) -> Router {
     Router::new().route("/v1/lines", any(move |request: Request| post(core.clone(), request)))
@@ -104,17 +107,16 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     let deadlines = Deadlines::starting_now(&core.config);
     let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
     let journal = core.journal.wait(deadlines.hold).await?;
-    let (limit, declared) = (core.config.message_bytes_max, declared_length(&parts.headers));
-    let collector = Collector::new(&core.budget, encoding, declared, limit, deadlines.hold).await?;
+    let (limit, declared) = (core.config.message_bytes_max / WEIGHT, declared_length(&parts.headers));
+    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, deadlines.hold).await?;
     let (text, mut grant) = read_body(body, collector, &deadlines).await?;
 
-    let lines = memchr_count(&text) + 1;
-    let converted_bytes_max = text.len() * 2 + lines * LINE_OVERHEAD_BYTES;
-    if converted_bytes_max / 2 > limit {
-        return Err(IngestError::TooLarge { limit, when: "as log records" });
+    let overhead = (line_ends(&text) + 1) * LINE_OVERHEAD_BYTES;
+    if text.len() + overhead > core.config.message_bytes_max {
+        return Err(IngestError::TooLarge { limit: core.config.message_bytes_max, when: "as log records" });
     }
-    let room = text.len().saturating_add(converted_bytes_max).min(core.config.in_flight_bytes_max);
-    grant.grow(room, deadlines.hold).await?;
+    let room = (text.len() * (WEIGHT - 1) + overhead).min(core.config.in_flight_bytes_max);
+    grant.grow(room, true, deadlines.hold).await?;
     let query = parts.uri.query().unwrap_or("").to_owned();
     let job = Job { text, query, identity: identity_of(&parameters), format, key };
     convert_and_deliver(core, journal, job, grant, peer_of(parts)).await
@@ -145,7 +147,7 @@ async fn convert_and_deliver(
         convert(core, &job)
     };
     let Converted { request, repetition, rejected, errors } = converted;
-    grant.shrink(request.len());
+    grant.settle(request.len());
     let delivery = Delivery {
         signal: Signal::Logs,
         request: Bytes::from(request),
@@ -210,7 +212,7 @@ fn identity_of(parameters: &Parameters) -> Identity {
     }
 }
 
-fn memchr_count(text: &[u8]) -> usize {
+fn line_ends(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte == b'\n').count()
 }
 

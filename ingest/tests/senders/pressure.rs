@@ -1,10 +1,13 @@
 //! What happens when there is more than fits: requests are held for a while, in order, then refused with a hint; memory
 //! stays bounded and is given back whatever becomes of a client.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use shipwake_ingest::IngestConfig;
+use shipwake_journal::MemoryJournal;
+use shipwake_journal::memory::FaultPlan;
 use tokio::io::AsyncWriteExt;
 use tonic::transport::Channel;
 
@@ -18,9 +21,9 @@ pub fn impatient() -> IngestConfig {
     IngestConfig { hold_max: HOLD, ..IngestConfig::default() }
 }
 
-/// Room for three requests of 128 KiB, the fourth waits.
+/// Room for three requests of 126 KiB; the fourth comes in, and waits to grow.
 fn tight() -> IngestConfig {
-    let bytes = 512 << 10;
+    let bytes = 440 << 10;
     IngestConfig { message_bytes_max: bytes, in_flight_bytes_max: bytes, ..IngestConfig::default() }
 }
 
@@ -53,7 +56,7 @@ async fn a_request_without_room_is_held_and_then_refused_with_a_hint() {
     assert!((1..=3).contains(&answer.retry_after_s().expect("a hint")));
     assert_eq!(answer.rpc_status().0, 14);
     assert!(waited >= HOLD && waited < HOLD + Duration::from_secs(2), "{waited:?}");
-    assert!(server.ingest.status().in_flight_bytes <= 512 << 10);
+    assert!(server.ingest.status().in_flight_bytes <= 440 << 10);
     assert_eq!(server.metric("shipwake_ingest_refused_requests_total{reason=\"overloaded\"}"), 1);
 
     journal.let_through(3);
@@ -139,7 +142,45 @@ async fn a_large_declared_length_takes_no_memory_before_its_bytes_come() {
         stream.write_all(head.as_bytes()).await.expect("open");
         streams.push(stream);
     }
-    until("all are in", || server.ingest.status().in_flight_bytes >= 50 * (128 << 10)).await;
-    assert!(server.ingest.status().in_flight_bytes <= 50 * (128 << 10));
+    until("all are in", || server.ingest.status().in_flight_bytes >= 50 * (32 << 10)).await;
+    assert!(server.ingest.status().in_flight_bytes <= 50 * (32 << 10));
     assert_eq!(server.export("/v1/logs", &logs_bytes(1, 1)).await.status, 200, "others are served meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_more_bytes_than_there_is_room_for_all_get_through_in_turn() {
+    const SENDERS: usize = 300;
+    let limit = 4 << 20;
+    let config = IngestConfig {
+        message_bytes_max: limit,
+        in_flight_bytes_max: limit,
+        hold_max: Duration::from_secs(20),
+        ..IngestConfig::default()
+    };
+    let journal = MemoryJournal::with_faults(2, FaultPlan { delay_max: Duration::from_millis(3), ..FaultPlan::none() });
+    let server = Arc::new(Server::start(config, shared(&journal)).await);
+    let body = logs_bytes(10, 25 << 10);
+    let mut chunked =
+        b"POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+    chunked.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+    chunked.extend_from_slice(&body);
+    chunked.extend_from_slice(b"\r\n0\r\n\r\n");
+    let requests = [post("/v1/logs", &[PROTOBUF], &body), chunked].map(Arc::new);
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|n| {
+            let (server, request) = (server.clone(), requests[n % 2].clone());
+            tokio::spawn(async move { server.exchange(&request).await.status })
+        })
+        .collect();
+    while !senders.iter().all(tokio::task::JoinHandle::is_finished) {
+        let used = server.ingest.status().in_flight_bytes;
+        assert!(used <= limit as u64, "{used}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for sender in senders {
+        assert_eq!(sender.await.expect("does not panic"), 200);
+    }
+    assert_eq!(count(&journal).await, SENDERS as u64 * 10);
+    assert_eq!(server.ingest.status().in_flight_bytes, 0);
 }

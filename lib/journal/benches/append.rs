@@ -30,7 +30,8 @@ fn main() {
         None => tempfile::tempdir(),
     };
     let root = root.expect("a directory to write to");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     bare_disk(root.path());
     runtime.block_on(async {
         let journal = open(&root.path().join("journal"));
@@ -40,12 +41,14 @@ fn main() {
         closed_loop(&journal).await;
         let bytes = segment_bytes(&root.path().join("throughput"));
         journal.close().await.expect("closing works");
-        println!("  on disk: {:.1} MB", bytes as f64 / 1e6);
+        println!("  on disk: {:.0} MB", bytes as f64 / 1e6);
         drop(journal);
         let begun = Instant::now();
         let journal = open(&root.path().join("throughput"));
         println!("reopening it: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
         cold_read(&journal).await;
+        journal.close().await.expect("closing works");
+        many_segments(&root.path().join("many")).await;
     });
 }
 
@@ -53,7 +56,7 @@ fn open(dir: &Path) -> Arc<EmbeddedJournal> {
     Arc::new(EmbeddedJournal::open(Config::new(dir), &mut Registry::default()).expect("the journal opens"))
 }
 
-/// Text that compresses about as well as an OTLP request of logs does (4 to 5 times).
+/// Text like a request of logs, with ids that do not compress.
 fn request(number: u64) -> Bytes {
     let mut state = number | 1;
     let mut random = || {
@@ -65,10 +68,10 @@ fn request(number: u64) -> Bytes {
     let mut text = Vec::with_capacity(REQUEST_BYTES + 400);
     while text.len() < REQUEST_BYTES {
         let (trace, user, took) = (random(), random() % 10_000, random() % 900);
-        let _ = write!(
+        let _ = writeln!(
             text,
             "service.name=checkout service.version=1.42.{} http.route=/api/cart/{{id}} trace_id={trace:016x}{:016x} \
-             user handled request for user {user} in {took} ms with status {} severity=INFO thread=worker-{}\n",
+             user handled request for user {user} in {took} ms with status {} severity=INFO thread=worker-{}",
             random() % 3,
             random(),
             if took > 880 { 500 } else { 200 },
@@ -111,7 +114,10 @@ async fn open_loop(journal: &Arc<EmbeddedJournal>) {
     }
     let waits = tasks.join_all().await;
     let rate = number as f64 * REQUEST_BYTES as f64 / begun.elapsed().as_secs_f64() / 1e6;
-    print(&format!("open loop, {rate:.1} MB/s of {} KiB requests, wait until acknowledged", REQUEST_BYTES >> 10), waits);
+    print(
+        &format!("open loop, {rate:.1} MB/s of {} KiB requests, wait until acknowledged", REQUEST_BYTES >> 10),
+        waits,
+    );
 }
 
 async fn closed_loop(journal: &Arc<EmbeddedJournal>) {
@@ -145,7 +151,35 @@ async fn cold_read(journal: &Arc<EmbeddedJournal>) {
         bytes += records.iter().map(|stored| stored.value.len()).sum::<usize>();
         next += records.len() as u64;
     }
-    println!("reading a partition from its files: {:.0} MB/s of values", bytes as f64 / begun.elapsed().as_secs_f64() / 1e6);
+    println!(
+        "reading a partition from its files: {:.0} MB/s of values",
+        bytes as f64 / begun.elapsed().as_secs_f64() / 1e6
+    );
+}
+
+/// Opening as many segments as a day at the promised rate fills (273 GB at a compression of 4.4), of 256 KiB each.
+async fn many_segments(dir: &Path) {
+    const SEGMENTS: u64 = 4000;
+    let config = Config { segment_bytes: 256 << 10, ..Config::new(dir) };
+    let journal = EmbeddedJournal::open(config.clone(), &mut Registry::default()).expect("the journal opens");
+    let value = noise(250 << 10);
+    for number in 0..SEGMENTS {
+        journal.append(vec![record(number, value.clone())]).await.expect("the append succeeds");
+    }
+    journal.close().await.expect("closing works");
+    let begun = Instant::now();
+    let journal = EmbeddedJournal::open(config, &mut Registry::default()).expect("the journal opens");
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    println!("opening {} segments: {took:.1} ms", journal.end(0) + journal.end(1));
+}
+
+fn noise(bytes: usize) -> Bytes {
+    let mut state = 1u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
 }
 
 /// A write of a group of the usual size (one compressed request) and a sync, one after the other.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use shipwake_model::Signal;
 
 use crate::error::JournalError;
-use crate::journal::{Header, Journal, Position, Record, Stored};
+use crate::journal::{Header, Journal, Position, Record, Stored, TENANT_BYTES_MAX};
 
 /// An implementation under test, with two partitions at least, small files, and no minimum retention. It must not inject
 /// faults.
@@ -232,11 +232,13 @@ async fn several_partitions(subject: &impl Subject) {
     assert!(journal.partitions() >= 2, "the suite needs two partitions");
     assert_eq!(append(&*journal, Vec::new()).await, []);
     for round in 0..5 {
-        let records = [1, 0, 1, 1, 0].into_iter().zip(round * 5..).map(|(partition, number)| record(partition, number, 300));
+        let records =
+            [1, 0, 1, 1, 0].into_iter().zip(round * 5..).map(|(partition, number)| record(partition, number, 300));
         let positions = append(&*journal, records.collect()).await;
         let expected = [(1, 0), (0, 0), (1, 1), (1, 2), (0, 1)];
         let base = [round * 2, round * 3];
-        let expected = expected.map(|(partition, index)| Position { partition, offset: base[partition as usize] + index });
+        let expected =
+            expected.map(|(partition, index)| Position { partition, offset: base[partition as usize] + index });
         assert_eq!(positions, expected);
     }
     for (partition, numbers) in [(0, [1, 4]), (1, [0, 2])] {
@@ -283,6 +285,10 @@ async fn refusals(subject: &impl Subject) {
     let too_large = vec![record(0, 0, 10), record(1, 1, bytes_max + 1)];
     let refused = journal.append(too_large).await.expect_err("the value is too large");
     assert!(matches!(refused, JournalError::TooLarge { .. }) && !refused.retryable(), "{refused}");
+    let mut long_name = record(0, 0, 10);
+    long_name.header.tenant = "t".repeat(TENANT_BYTES_MAX + 1).into();
+    let refused = journal.append(vec![long_name]).await.expect_err("the tenant's name is too long");
+    assert!(matches!(refused, JournalError::TooLarge { .. }), "{refused}");
     let nowhere = vec![record(0, 0, 10), record(journal.partitions(), 1, 10)];
     let refused = journal.append(nowhere).await.expect_err("there is no such partition");
     assert!(matches!(refused, JournalError::NoPartition { .. }) && !refused.retryable(), "{refused}");
@@ -314,7 +320,9 @@ async fn truncation(subject: &impl Subject) {
             for from in 0..needed {
                 match journal.read(0, from, 1).await {
                     Ok(stored) => assert_same(&stored[0], &record(0, from, 5000)),
-                    Err(JournalError::OffsetGone { from: asked, oldest }) => assert!(asked == from && from < oldest && oldest <= needed),
+                    Err(JournalError::OffsetGone { from: asked, oldest }) => {
+                        assert!(asked == from && from < oldest && oldest <= needed);
+                    }
                     Err(error) => panic!("neither there nor gone: {error}"),
                 }
             }

@@ -69,8 +69,8 @@ pub enum JournalError {
         /// The first failure.
         reason: Arc<str>,
     },
-    /// A record's value is larger than the journal accepts. Nothing was appended.
-    #[error("record of {bytes} bytes is larger than the limit of {bytes_max} bytes")]
+    /// A record's value (or its tenant's name) is larger than the journal accepts. Nothing was appended.
+    #[error("record with {bytes} bytes is larger than the limit of {bytes_max} bytes")]
     TooLarge {
         /// The size of the value.
         bytes: usize,
@@ -98,7 +98,9 @@ pub enum JournalError {
         oldest: u64,
     },
     /// The offset asked for lies beyond the end: whoever asks remembers records that this journal does not have.
-    #[error("offset {from} lies beyond the end {end} of the journal: it is not the journal that this position came from")]
+    #[error(
+        "offset {from} lies beyond the end {end} of the journal: it is not the journal that this position came from"
+    )]
     OffsetAhead {
         /// The offset asked for.
         from: u64,

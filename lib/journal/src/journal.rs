@@ -9,10 +9,13 @@ use shipwake_model::Signal;
 
 use crate::error::JournalError;
 
+/// Longest name of a tenant, in bytes.
+pub const TENANT_BYTES_MAX: usize = 1024;
+
 /// What is known about a record without decoding its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Whose record it is; `default` where there is one tenant. At most 1024 bytes.
+    /// Whose record it is; `default` where there is one tenant. At most [`TENANT_BYTES_MAX`].
     pub tenant: Arc<str>,
     /// What the value is: an export request of this signal.
     pub signal: Signal,
@@ -127,6 +130,19 @@ pub trait Journal: Send + Sync + 'static {
 }
 
 impl Record {
+    /// Fails for a record that no journal with so many partitions and this largest value accepts.
+    pub(crate) fn check(&self, partitions: u32, value_bytes_max: usize) -> Result<(), JournalError> {
+        if self.partition >= partitions {
+            return Err(JournalError::NoPartition { partition: self.partition, partitions });
+        }
+        for (bytes, bytes_max) in [(self.value.len(), value_bytes_max), (self.header.tenant.len(), TENANT_BYTES_MAX)] {
+            if bytes > bytes_max {
+                return Err(JournalError::TooLarge { bytes, bytes_max });
+            }
+        }
+        Ok(())
+    }
+
     /// Size for limits and budgets, in bytes: the value, and what a header takes at most.
     pub fn weight(&self) -> usize {
         self.value.len() + HEADER_WEIGHT

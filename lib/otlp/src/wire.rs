@@ -213,13 +213,7 @@ fn long_varint(bytes: &[u8], offset: usize) -> Result<(u64, &[u8]), ScanError> {
 /// What is behind the value of an unknown field; see [`Reader::unknown`].
 #[cold]
 #[inline(never)]
-fn after_unknown(
-    r: Reader<'_>,
-    field_key: u64,
-    offset: usize,
-    known: u32,
-    depth: Depth,
-) -> Result<&[u8], ScanError> {
+fn after_unknown(r: Reader<'_>, field_key: u64, offset: usize, known: u32, depth: Depth) -> Result<&[u8], ScanError> {
     let field = checked(field_key, offset)? >> 3;
     if field < 32 && known >> field & 1 == 1 {
         return Err(ScanError::WireType { offset, field, wire_type: (field_key & 7) as u8 });

@@ -157,4 +157,6 @@ pub struct ShardStatus {
     pub memory_bytes: Vec<(&'static str, u64)>,
     /// Whether the shard has caught up with what the journal held at its start.
     pub ready: bool,
+    /// What keeps the shard from committing, in words; records are safe in the journal and visible meanwhile.
+    pub problem: Option<Arc<str>>,
 }

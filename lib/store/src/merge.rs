@@ -1,8 +1,8 @@
 //! Small segments are written again together with the rows of a commit, so that a quiet system does not end up with a
 //! file a minute for weeks: every file costs a query an opening and the manifest a line.
 //!
-//! It is bounded in rows and bytes, because the rows are in memory while they are written again, and in time, because the
-//! merged rows are kept as long as the newest of them.
+//! It is bounded in rows and bytes, because the rows are in memory while they are written again, and in time, because
+//! the merged rows are kept as long as the newest of them.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,8 @@ const SMALL_BYTES: u64 = 64 << 10;
 const MERGED_BYTES_MAX: u64 = 1 << 20;
 /// See [`MERGED_BYTES_MAX`]; windows have small rows.
 const MERGED_ROWS_MAX: u64 = 32 << 10;
-/// How far apart in time of commit merged segments may be: so much longer than their retention are the oldest rows kept.
+/// How far apart in time of commit merged segments may be: so much longer than their retention the oldest rows are
+/// kept.
 const MERGED_SPAN_NS: i64 = 6 * 3600 * NS_PER_S;
 
 /// The small segments of `table` that a commit at `now_ns` writes again; none unless there are `count_min`. Pure.

@@ -1,4 +1,4 @@
-//! One topic with its arguments: computed once a second, for all that follow it, and only while somebody does.
+//! One topic with its arguments: computed about once a second, for all that follow it, and only while somebody does.
 //!
 //! A channel keeps the newest frame and a few before it. A reader that is slow misses frames and is given the newest one
 //! whole; nothing is queued for it. A reader that was away for a moment can have the deltas it missed.
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::QueryError;
@@ -17,8 +17,12 @@ use crate::live::delta;
 use crate::live::topic::{Answer, Topic};
 use crate::query::Query;
 
-/// How often a topic is computed.
+/// How often a topic is computed at the most.
 const TICK: Duration = Duration::from_secs(1);
+/// A topic rests this many times as long as it took: a page over weeks, which reads windows from disk, must not keep a
+/// thread busy because somebody left it open.
+const REST: u32 = 10;
+const TICK_MAX: Duration = Duration::from_secs(30);
 /// Frames that are kept for readers that were away: half a minute.
 const FRAMES_KEPT: usize = 30;
 /// A channel without readers is forgotten after this time; until then a reader can come back to it.
@@ -170,16 +174,14 @@ impl Channel {
 }
 
 async fn tick(channel: Arc<Channel>, query: Query) {
-    let mut seconds = tokio::time::interval(TICK);
-    // A slow computation must not be followed by several at once.
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        seconds.tick().await;
-        if !channel.go_on(&mut channel.lock()) {
-            return;
-        }
+        let started = Instant::now();
         let answered = channel.topic.answer(&query).await;
         if !channel.publish(answered) {
+            return;
+        }
+        tokio::time::sleep_until(started + (REST * started.elapsed()).clamp(TICK, TICK_MAX)).await;
+        if !channel.go_on(&mut channel.lock()) {
             return;
         }
     }
@@ -265,7 +267,17 @@ impl Cursor {
     /// The messages that bring the reader to the newest frame.
     pub fn take(&mut self, subscriber: &Subscriber) -> Vec<Message> {
         let newest = subscriber.newest.borrow().clone();
-        let Some(frame) = newest.filter(|frame| self.seen != Some(frame.seq)) else { return Vec::new() };
+        match newest {
+            Some(frame) => self.advance(&frame, |seen| subscriber.channel.missed(seen)),
+            None => Vec::new(),
+        }
+    }
+
+    /// Moves to a frame. `missed` gives the frames after a number, if they are still there.
+    fn advance(&mut self, frame: &Frame, missed: impl FnOnce(u64) -> Option<Vec<Arc<Frame>>>) -> Vec<Message> {
+        if self.seen == Some(frame.seq) {
+            return Vec::new();
+        }
         let resuming = std::mem::take(&mut self.resuming);
         let before = self.seen.replace(frame.seq);
         let (full, delta) = match &frame.body {
@@ -276,13 +288,13 @@ impl Cursor {
             Body::Data { full, delta } => (full, delta),
         };
         let recovered = self.failed.take().is_some();
-        let snap = Message::data("snap", &frame, full);
+        let snap = Message::data("snap", frame, full);
         let Some(before) = before.filter(|_| !recovered) else { return vec![snap] };
         if let Some(delta) = delta.as_ref().filter(|_| before + 1 == frame.seq) {
-            return vec![Message::data("delta", &frame, delta)];
+            return vec![Message::data("delta", frame, delta)];
         }
         if resuming {
-            return subscriber.channel.missed(before).map_or(vec![snap], |frames| deltas(&frames));
+            return missed(before).map_or(vec![snap], |frames| deltas(&frames));
         }
         let skipped = frame.seq.saturating_sub(before + 1);
         if skipped > 0 { vec![Message::gap(skipped), snap] } else { vec![snap] }
@@ -295,4 +307,71 @@ fn deltas(frames: &[Arc<Frame>]) -> Vec<Message> {
         _ => None,
     };
     frames.iter().filter_map(delta).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(seq: u64, delta: bool) -> Frame {
+        let body = Body::Data { full: "{}".to_owned(), delta: delta.then(|| "{}".to_owned()) };
+        Frame { seq, wm: Some(5), body }
+    }
+
+    fn failed(seq: u64, detail: &str) -> Frame {
+        Frame { seq, wm: None, body: Body::Failed { code: "not-found", title: "Not found", detail: detail.to_owned() } }
+    }
+
+    /// The kinds of messages for a frame, for a reader whose channel still has the frames from 10 on.
+    fn kinds(cursor: &mut Cursor, frame: &Frame) -> Vec<&'static str> {
+        let missed = |seen: u64| {
+            (seen >= 9).then(|| (seen + 1..=frame.seq).map(|seq| Arc::new(data(seq, true))).collect::<Vec<_>>())
+        };
+        cursor.advance(frame, missed).into_iter().map(|message| message.kind).collect()
+    }
+
+    #[test]
+    fn a_reader_begins_whole_and_follows_with_deltas() {
+        let mut cursor = Cursor::default();
+        assert_eq!(kinds(&mut cursor, &data(10, true)), ["snap"]);
+        assert_eq!(kinds(&mut cursor, &data(10, true)), Vec::<&str>::new(), "nothing is said twice");
+        assert_eq!(kinds(&mut cursor, &data(11, true)), ["delta"]);
+        assert_eq!(kinds(&mut cursor, &data(12, false)), ["snap"], "where a delta cannot say it");
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_how_much_it_missed() {
+        let mut cursor = Cursor::default();
+        kinds(&mut cursor, &data(10, true));
+        let messages = cursor.advance(&data(14, true), |_| None);
+        assert_eq!(messages[0], Message::gap(3));
+        assert_eq!(messages[1].kind, "snap");
+    }
+
+    #[test]
+    fn a_reader_that_was_away_gets_what_it_missed() {
+        assert_eq!(kinds(&mut Cursor::after(11), &data(14, true)), ["delta", "delta", "delta"]);
+        assert_eq!(kinds(&mut Cursor::after(3), &data(14, true)), ["snap"], "too long away");
+        let mut paused = Cursor::after(11);
+        paused.resume();
+        assert_eq!(kinds(&mut paused, &data(12, true)), ["delta"]);
+    }
+
+    #[test]
+    fn an_error_is_said_once_and_healed_with_a_whole_answer() {
+        let mut cursor = Cursor::default();
+        assert_eq!(kinds(&mut cursor, &failed(10, "a")), ["err"]);
+        assert_eq!(kinds(&mut cursor, &failed(11, "a")), Vec::<&str>::new());
+        assert_eq!(kinds(&mut cursor, &failed(12, "b")), ["err"]);
+        assert_eq!(kinds(&mut cursor, &data(13, true)), ["snap"]);
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_json() {
+        let text = Message::error("busy", "Too \"many\"", "line\nbreak").text(Some(7));
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&value["id"], &value["k"], &value["detail"]), (&json!(7), &json!("err"), &json!("line\nbreak")));
+        assert!(!text.contains('\n'));
+        assert_eq!(Message::gap(2).text(None), "{\"k\":\"gap\",\"skipped\":2,\"reason\":\"slow_client\"}");
+    }
 }

@@ -27,21 +27,21 @@ mod tests {
 
     #[test]
     fn only_pages_of_the_same_host_or_allowed_ones_may_connect() {
-        let check = |origin: Option<&str>, host: &str| {
+        let allows = |origin: Option<&str>, host: &str| {
             let mut headers = HeaderMap::new();
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().expect("a header"));
             }
             headers.insert(header::HOST, host.parse().expect("a header"));
-            super::check(&headers, &["http://localhost:5173".to_owned()]).is_ok()
+            check(&headers, &["http://localhost:5173".to_owned()]).is_ok()
         };
-        assert!(check(None, "127.0.0.1:4400"), "programs send no origin");
-        assert!(check(Some("http://127.0.0.1:4400"), "127.0.0.1:4400"));
-        assert!(check(Some("https://shipwake.example"), "shipwake.example"));
-        assert!(check(Some("http://localhost:5173"), "127.0.0.1:4400"), "allowed by name");
-        assert!(!check(Some("http://evil.example"), "127.0.0.1:4400"));
-        assert!(!check(Some("http://127.0.0.1:4401"), "127.0.0.1:4400"));
-        assert!(!check(Some("null"), "127.0.0.1:4400"));
-        assert!(!check(Some("http://127.0.0.1:4400.evil.example"), "127.0.0.1:4400"));
+        assert!(allows(None, "127.0.0.1:4400"), "programs send no origin");
+        assert!(allows(Some("http://127.0.0.1:4400"), "127.0.0.1:4400"));
+        assert!(allows(Some("https://shipwake.example"), "shipwake.example"));
+        assert!(allows(Some("http://localhost:5173"), "127.0.0.1:4400"), "allowed by name");
+        assert!(!allows(Some("http://evil.example"), "127.0.0.1:4400"));
+        assert!(!allows(Some("http://127.0.0.1:4401"), "127.0.0.1:4400"));
+        assert!(!allows(Some("null"), "127.0.0.1:4400"));
+        assert!(!allows(Some("http://127.0.0.1:4400.evil.example"), "127.0.0.1:4400"));
     }
 }

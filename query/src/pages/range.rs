@@ -44,7 +44,12 @@ pub(crate) fn grid(
         Some(text) => asked_step_ms(text, from_ms, to_ms, now_ms, &mut warnings)?,
         None => default_step_ms(from_ms, to_ms, now_ms),
     };
-    let aligned_ms = from_ms.div_euclid(step_ms) * step_ms;
+    let mut aligned_ms = from_ms.div_euclid(step_ms) * step_ms;
+    // The last hour is answered from memory, unless its first window begins a few seconds before it.
+    let kept_from_ms = now_ms - RECENT_KEPT_MS;
+    if aligned_ms < kept_from_ms && from_ms >= kept_from_ms && aligned_ms + step_ms < to_ms {
+        aligned_ms += step_ms;
+    }
     Ok((Grid { from_ms: aligned_ms, to_ms, step_ms, watermark_ms }, warnings))
 }
 
@@ -116,7 +121,7 @@ mod tests {
         check("now-6h", None, 60);
         check("now-7d", None, 1_800);
         check("now-90d", None, 21_600);
-        check("now-800w", None, 335 * 3_600);
+        check("now-800w", None, 336 * 3_600);
         check("now-5m", Some("1s"), 1);
         check("now-30m", Some("1s"), 10);
         check("now-30m", Some("60"), 60);
@@ -141,5 +146,12 @@ mod tests {
             .expect("a range");
         assert_eq!(grid.from_ms % 10_000, 0);
         assert_eq!(grid.starts().last().copied(), Some(1_795_442_390_000));
+    }
+
+    #[test]
+    fn the_last_hour_begins_with_a_window_that_is_kept() {
+        let asked = Asked { from: Some("now-1h"), to: None, step: None };
+        let (grid, _) = grid(asked, NOW, NOW, |_| None).expect("a range");
+        assert_eq!(grid.from_ms, NOW - HOUR_MS + 3_000);
     }
 }

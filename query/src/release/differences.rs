@@ -5,9 +5,10 @@
 //!
 //! - error ratio: the pooled two-proportion z statistic, `z = (p2 - p1) / sqrt(p (1 - p) (1/n1 + 1/n2))` with
 //!   `p = (x1 + x2) / (n1 + n2)` (Fleiss, Levin, Paik: Statistical Methods for Rates and Proportions, 3rd ed., §3.1).
-//! - p50, p95, p99: the same statistic for the share of durations above the baseline's quantile. Under "no difference" a
-//!   share `1 - q` of both lies above it, whatever the distribution (the quantile form of the sign test: Conover,
-//!   Practical Nonparametric Statistics, §3.2). Both shares are counted, so the histogram's cells cancel out.
+//! - p50, p95, p99: the same statistic for the share of durations above a level: the baseline's quantile with the margin
+//!   that is worth speaking of (10 % more for slower, 10 % less for faster). Under "no difference" equal shares of both lie
+//!   above any level, whatever the distribution (the quantile form of the sign test: Conover, Practical Nonparametric
+//!   Statistics, §3.2). Both shares are counted, so the histogram's cells cancel out.
 //! - throughput: requests of the whole service a second before the candidate's first request and since, with the normal
 //!   approximation of two Poisson rates, `z = (r2 - r1) / sqrt(r1/t1 + r2/t2)` (Przyborowski and Wilenski 1940).
 //!
@@ -30,8 +31,10 @@ const ERROR_RELATIVE_MIN: f64 = 0.25;
 /// Smallest quantile difference to speak of: 10 % of the baseline, and a millisecond.
 const QUANTILE_RELATIVE_MIN: f64 = 0.10;
 const QUANTILE_MIN_S: f64 = 0.001;
-/// Expected durations above the quantile, below which the normal approximation is not used.
+/// Durations of the baseline above its quantile, below which the quantile is not known well enough.
 const EXCEEDANCES_MIN: f64 = 10.0;
+/// Expected durations above the level on the smaller side, below which the normal approximation is not used (Cochran).
+const EXPECTED_MIN: f64 = 5.0;
 /// Smallest change of throughput to speak of, and how much time is needed on both sides: load also moves by itself.
 const THROUGHPUT_RELATIVE_MIN: f64 = 0.5;
 const THROUGHPUT_SPAN_MIN_MS: i64 = MINUTE_MS;
@@ -78,6 +81,13 @@ struct Sides<'a> {
     before_after: bool,
 }
 
+/// Which way durations move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Slower,
+    Faster,
+}
+
 /// Cases and trials of both sides.
 #[derive(Clone, Copy, Default)]
 struct Counts {
@@ -90,6 +100,11 @@ struct Counts {
 impl Counts {
     fn enough(&self) -> bool {
         self.trials_baseline >= REQUESTS_MIN && self.trials_candidate >= REQUESTS_MIN
+    }
+
+    fn shares(&self) -> (f64, f64) {
+        let share = |cases: u64, trials: u64| cases as f64 / trials as f64;
+        (share(self.cases_baseline, self.trials_baseline), share(self.cases_candidate, self.trials_candidate))
     }
 
     fn z(&self) -> f64 {
@@ -139,6 +154,19 @@ impl Sides<'_> {
         loudest.map(|(_, window)| window)
     }
 
+    /// The window from which the share of durations above a level differs in one direction.
+    fn quantile_window(&self, level_us: u64, direction: Direction) -> Option<usize> {
+        let above = |duration: &HdrCells| duration.count() - duration.count_between(0, level_us);
+        let large_enough = |counts: &Counts| {
+            let (p1, p2) = counts.shares();
+            let pooled = (counts.cases_baseline + counts.cases_candidate) as f64
+                / (counts.trials_baseline + counts.trials_candidate) as f64;
+            let expected = pooled * counts.trials_baseline.min(counts.trials_candidate) as f64;
+            (p2 > p1) == (direction == Direction::Slower) && expected >= EXPECTED_MIN
+        };
+        self.loudest_suffix(|cell| (above(&cell.duration), cell.duration.count()), large_enough)
+    }
+
     /// Both sides from a window on.
     fn totals_from(&self, window: usize) -> (Cell, Cell) {
         let baseline =
@@ -149,8 +177,7 @@ impl Sides<'_> {
 
 fn error_difference(sides: &Sides<'_>, grid: &Grid) -> Option<Difference> {
     let large_enough = |counts: &Counts| {
-        let p1 = counts.cases_baseline as f64 / counts.trials_baseline as f64;
-        let p2 = counts.cases_candidate as f64 / counts.trials_candidate as f64;
+        let (p1, p2) = counts.shares();
         (p2 - p1).abs() >= ERROR_RATIO_MIN && (p2 - p1).abs() >= ERROR_RELATIVE_MIN * p1.max(p2)
     };
     let window = sides.loudest_suffix(|cell| (cell.errors, cell.requests), large_enough)?;
@@ -165,17 +192,15 @@ fn error_difference(sides: &Sides<'_>, grid: &Grid) -> Option<Difference> {
 
 fn quantile_difference(sides: &Sides<'_>, grid: &Grid, metric: &'static str, q: f64) -> Option<Difference> {
     // The level is the baseline's quantile over all windows that count, so that it does not move with the suffix.
-    let (all_baseline, all_candidate) = sides.totals_from(0);
-    if (all_candidate.duration.count() as f64) * (1.0 - q) < EXCEEDANCES_MIN
-        || (all_baseline.duration.count() as f64) * (1.0 - q) < EXCEEDANCES_MIN
-    {
-        return None;
+    let (all_baseline, _) = sides.totals_from(0);
+    if (all_baseline.duration.count() as f64) * (1.0 - q) < EXCEEDANCES_MIN {
+        return None; // The baseline's own quantile is not known.
     }
     let level_us = all_baseline.duration.quantile(q)?;
-    let above = |duration: &HdrCells| duration.count() - duration.count_between(0, level_us);
-    let enough =
-        |counts: &Counts| counts.trials_baseline.min(counts.trials_candidate) as f64 * (1.0 - q) >= EXCEEDANCES_MIN;
-    let window = sides.loudest_suffix(|cell| (above(&cell.duration), cell.duration.count()), enough)?;
+    let margin_us = (level_us as f64 * QUANTILE_RELATIVE_MIN).max(QUANTILE_MIN_S * 1e6) as u64;
+    let window = sides
+        .quantile_window(level_us.saturating_add(margin_us), Direction::Slower)
+        .or_else(|| sides.quantile_window(level_us.saturating_sub(margin_us), Direction::Faster))?;
     let (baseline, candidate) = sides.totals_from(window);
     let (before, now) = (quantile_s(&baseline.duration, q)?, quantile_s(&candidate.duration, q)?);
     let change = (now - before).abs();

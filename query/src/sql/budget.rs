@@ -23,7 +23,8 @@ impl SharedMemory {
     }
 
     /// Bytes reserved now.
-    pub fn used(&self) -> usize {
+    #[cfg(test)]
+    fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 }

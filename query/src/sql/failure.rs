@@ -36,6 +36,15 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
         DataFusionError::External(outside) if outside.is::<StoreError>() => {
             QueryError::Store { message: outside.to_string() }
         }
+        // The regular expression of a query, from the library that compiles it.
+        DataFusionError::External(outside) if outside.to_string().contains("regex") => {
+            QueryError::Evaluation { message: outside.to_string() }
+        }
+        // Functions that fail on their arguments are reported as bugs of the engine, with the reason inside.
+        DataFusionError::Internal(message) if message.contains("Compute error: ") => {
+            let reason = message.split("Compute error: ").nth(1).unwrap_or(message);
+            QueryError::Evaluation { message: clean(reason) }
+        }
         DataFusionError::Execution(message) => QueryError::Evaluation { message: clean(message) },
         _ => QueryError::Engine { message: clean(&root.strip_backtrace()) },
     }
@@ -56,6 +65,7 @@ fn is_about_values(error: &ArrowError) -> bool {
 /// The message without DataFusion's own prefixes and advice to file bugs with them.
 fn clean(message: &str) -> String {
     let mut text = message.split("\n\nbacktrace").next().unwrap_or(message);
+    text = text.split("\nThis issue was likely caused by a bug").next().unwrap_or(text);
     for prefix in [
         "SQL error: ",
         "sql parser error: ",

@@ -60,7 +60,7 @@ impl Sessions {
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, schema.clone())?;
         // No table factories and no file formats: CREATE EXTERNAL TABLE and COPY would find nothing to work with.
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(self.config())
             .with_runtime_env(environment)
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
@@ -70,6 +70,8 @@ impl Sessions {
             .with_window_functions(SessionStateDefaults::default_window_functions())
             .with_table_function_list(SessionStateDefaults::default_table_functions())
             .build();
+        // One moment for every `now()` of the statement; without it `now()` cannot be planned.
+        state.mark_start_execution();
         state.catalog_list().register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         Ok((state, schema))
     }

@@ -25,7 +25,7 @@ async fn a_query_that_never_ends_is_cancelled_and_says_so() {
     for query in [
         "select count(*) from generate_series(1, 1000000000000)",
         "with recursive t as (select 1 as n union all select n + 1 from t) select max(n) from t",
-        "select count(*) from generate_series(1, 100000000) a, generate_series(1, 100000000) b where a.value + b.value = 1",
+        "select count(*) from generate_series(1, 1000) a, generate_series(1, 1000000000000) b where a.value + b.value = 1",
     ] {
         let started = Instant::now();
         let (status, answer) = world.sql(query).await;
@@ -53,12 +53,12 @@ async fn a_query_may_be_given_less_or_more_time() {
 async fn a_query_stops_at_its_memory_budget() {
     let world = World::with(QueryConfig { timeout: Duration::from_secs(60), ..small() });
     for query in [
-        "select value, count(*) from generate_series(1, 20000000) group by value",
-        "select value from generate_series(1, 20000000) order by value desc limit 10 offset 10000000",
-        "select count(distinct value) from generate_series(1, 20000000)",
+        "select value * 7919 % 20000003 as k, count(*) from generate_series(1, 20000000) group by 1",
+        "select value from generate_series(1, 20000000) order by value * 7919 % 20000003 limit 10 offset 10000000",
+        "select count(distinct value * 7919 % 20000003) from generate_series(1, 20000000)",
     ] {
         let (status, answer) = world.sql(query).await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{query}: {answer}");
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{query}: {}", answer["meta"]);
         assert_eq!(answer["type"], "urn:shipwake:problem:memory-budget", "{query}: {answer}");
         assert!(answer["detail"].as_str().is_some_and(|text| text.contains("8 MiB")), "{answer}");
     }

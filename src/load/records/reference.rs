@@ -13,10 +13,9 @@ use crate::load::content::derived;
 use crate::load::template::{digits, hex8, record_time, trace_id};
 
 impl Values {
-    /// The values of the record at a position of the request that begins with `first_id` and ends at `time_ns`.
-    pub fn of(shape: &Shape, signal: Signal, first_id: u64, position: u32, time_ns: u64) -> Self {
-        let id = first_id + u64::from(position);
-        let time = record_time(time_ns, position, shape.batch);
+    /// The values of a record of the request whose last record has the time `time_ns`.
+    fn of(shape: &Shape, signal: Signal, id: u64, time_ns: u64) -> Self {
+        let time = record_time(shape, id, time_ns);
         let values = derived(signal, id);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
@@ -35,25 +34,40 @@ impl Values {
     }
 }
 
-/// The encoded request, the plain way: what a filled template must equal.
-pub fn encoded_request(shape: &Shape, signal: Signal, first_id: u64, values: &[Values], pad_bytes: usize) -> Vec<u8> {
+/// The encoded request that begins with `first_id` and whose last record has the time `time_ns`.
+pub fn encoded_request(shape: &Shape, signal: Signal, first_id: u64, time_ns: u64, pad_bytes: usize) -> Vec<u8> {
     let pad = content::padding(pad_bytes);
-    let resource = Some(resource(shape, shape.resource_of(first_id)));
-    let schema_url = String::new();
+    let group = u64::from(shape.group());
+    let groups = (0..u64::from(shape.resources_per_request)).map(|number| {
+        let first = first_id + number * group;
+        let values: Vec<Values> = (first..first + group).map(|id| Values::of(shape, signal, id, time_ns)).collect();
+        (Some(resource(shape, shape.resource_of(first))), values)
+    });
+    let schema_url = String::new;
     match signal {
         Signal::Logs => {
-            let resource_logs = vec![ResourceLogs { resource, scope_logs: vec![scope_logs(values, &pad)], schema_url }];
-            ExportLogsServiceRequest { resource_logs }.encode_to_vec()
+            let of = |(resource, values): (_, Vec<Values>)| ResourceLogs {
+                resource,
+                scope_logs: vec![scope_logs(&values, &pad)],
+                schema_url: schema_url(),
+            };
+            ExportLogsServiceRequest { resource_logs: groups.map(of).collect() }.encode_to_vec()
         }
         Signal::Metrics => {
-            let resource_metrics =
-                vec![ResourceMetrics { resource, scope_metrics: vec![scope_metrics(values, &pad)], schema_url }];
-            ExportMetricsServiceRequest { resource_metrics }.encode_to_vec()
+            let of = |(resource, values): (_, Vec<Values>)| ResourceMetrics {
+                resource,
+                scope_metrics: vec![scope_metrics(&values, &pad)],
+                schema_url: schema_url(),
+            };
+            ExportMetricsServiceRequest { resource_metrics: groups.map(of).collect() }.encode_to_vec()
         }
         Signal::Traces => {
-            let resource_spans =
-                vec![ResourceSpans { resource, scope_spans: vec![scope_spans(values, &pad)], schema_url }];
-            ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+            let of = |(resource, values): (_, Vec<Values>)| ResourceSpans {
+                resource,
+                scope_spans: vec![scope_spans(&values, &pad)],
+                schema_url: schema_url(),
+            };
+            ExportTraceServiceRequest { resource_spans: groups.map(of).collect() }.encode_to_vec()
         }
     }
 }

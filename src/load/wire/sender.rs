@@ -97,7 +97,7 @@ impl Sender {
             Ok(Ok(response)) => of_success(signal, response.get_ref()),
             // A status that the server sent has no source; one that was made from a broken connection names its cause.
             Ok(Err(status)) => match std::error::Error::source(&status) {
-                Some(cause) => Answer::Lost { reason: cause_chain(cause) },
+                Some(cause) => unanswered(cause, chain(cause).any(|cause| cause.is::<tonic::ConnectError>())),
                 None => of_grpc_status(status.code(), status.message(), status.details()),
             },
         }
@@ -113,7 +113,7 @@ impl Sender {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Answer::Lost { reason: cause_chain(&error) },
+            Err(error) => return unanswered(&error, error.is_connect()),
         };
         let status = response.status().as_u16();
         let retry_after =
@@ -121,7 +121,7 @@ impl Sender {
         match response.bytes().await {
             Ok(body) if status == 200 => of_success(signal, &body),
             Ok(body) => of_http_status(status, retry_after.as_deref(), &body),
-            Err(error) => Answer::Lost { reason: cause_chain(&error) },
+            Err(error) => unanswered(&error, false),
         }
     }
 }
@@ -139,14 +139,18 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
     encoder.write_all(body).and_then(|()| encoder.finish()).expect("writing to a vector cannot fail")
 }
 
-fn cause_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// What a failure of the connection says: where none came about, nothing was sent.
+fn unanswered(error: &(dyn std::error::Error + 'static), never_connected: bool) -> Answer {
+    let reason = chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    match never_connected {
+        true => Answer::Refused { retryable: true, hint: None, maybe_taken: false, reason },
+        false => Answer::Lost { reason },
     }
-    text
+}
+
+/// The error and its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// Passes messages through as bytes: they were encoded before.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ServiceRelease } from '../api/types.ts';
-import { eventsIn, firstSeen, laneViews, rangeOf, stepMs } from './lanes.ts';
+import { eventsIn, firstSeen, fitted, laneViews, rangeOf, stepMs } from './lanes.ts';
 
 const release: ServiceRelease = {
   meta: { wm: 45_000, step_s: 10 },
@@ -31,6 +31,14 @@ describe('what a service page shows', () => {
     expect(rangeOf(release, { kind: 'now', agoMs: 60_000 }, now, 99_000)).toEqual({ from: -10_000, to: 50_000 });
     expect(rangeOf(release, { kind: 'at', ms: 5 }, { kind: 'at', ms: 10 }, 0)).toEqual({ from: 5, to: 10 });
     expect(rangeOf(null, { kind: 'now', agoMs: 60_000 }, now, 99_000)).toEqual({ from: 39_000, to: 99_000 });
+  });
+
+  it('leaves out the time before the first data when that is most of the range', () => {
+    const young: ServiceRelease = { t: [500_000, 600_000], lanes: [{ version: 'a', n: [null, 4] }] };
+    expect(fitted({ from: 0, to: 800_000 }, young)).toEqual({ from: 600_000, to: 800_000 });
+    expect(fitted({ from: 0, to: 610_000 }, young)).toEqual({ from: 490_000, to: 610_000 });
+    expect(fitted({ from: 300_000, to: 1_000_000 }, young)).toEqual({ from: 300_000, to: 1_000_000 });
+    expect(fitted({ from: 0, to: 9 }, { t: [0], lanes: [] })).toEqual({ from: 0, to: 9 });
   });
 
   it('finds when a version began', () => {

@@ -41,7 +41,22 @@ export interface Range {
   to: number;
 }
 
-/** What the time axes cover. A live range ends with the newest step, so that it moves with the data. */
+/** A time axis never covers less than this. */
+const SPAN_MIN_MS = 120_000;
+
+/**
+ * The range without the time before the first data, as far as that is most of it: a service that is three minutes old
+ * would be a sliver at the edge of half an hour.
+ */
+export function fitted(range: Range, release: ServiceRelease | null): Range {
+  const times = release?.t ?? [];
+  const first = times.findIndex((_, i) => (release?.lanes ?? []).some((lane) => (lane.n ?? lane.rps ?? [])[i] != null));
+  const start = times[first];
+  if (start === undefined || start - range.from < (range.to - range.from) / 2) return range;
+  return { from: Math.max(range.from, Math.min(start, range.to - SPAN_MIN_MS)), to: range.to };
+}
+
+/** What was asked for. A live range ends with the newest step, so that it moves with the data. */
 export function rangeOf(release: ServiceRelease | null, from: TimeExpr, to: TimeExpr, nowMs: number): Range {
   const times = release?.t ?? [];
   const last = times.at(-1);

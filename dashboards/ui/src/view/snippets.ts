@@ -104,7 +104,7 @@ function python(input: SnippetInput): Snippet {
     steps: [
       {
         title: 'Install beside your app',
-        text: text('pip install opentelemetry-distro opentelemetry-exporter-otlp', 'opentelemetry-bootstrap -a install'),
+        text: text('pip install opentelemetry-distro opentelemetry-exporter-otlp \\', '  opentelemetry-instrumentation-flask'),
       },
       {
         title: 'Start the app through the agent',
@@ -116,7 +116,7 @@ function python(input: SnippetInput): Snippet {
         ),
       },
     ],
-    note: 'Replace the last line with your own start command. Leave OTEL_EXPORTER_OTLP_COMPRESSION unset: the value "none" switches the whole agent off.',
+    note: 'For another framework install its own instrumentation in place of Flask’s: -django, -fastapi, -aiohttp-server … Replace the last line with your own start command. Leave OTEL_EXPORTER_OTLP_COMPRESSION unset: the value "none" switches the whole agent off.',
   };
 }
 

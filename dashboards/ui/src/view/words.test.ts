@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ServiceRelease } from '../api/types.ts';
+import { clockTime } from './format.ts';
 import { assignLooks, inReadingOrder } from './roles.ts';
 import { change, hasNoTraffic, localTimes, overviewSentence, releaseSentence } from './words.ts';
 
@@ -16,21 +17,21 @@ describe('the sentence of a service', () => {
   };
 
   it('is the server’s own when there is one', () => {
-    expect(releaseSentence({ ...release, headline: 'said' }, 'utc')).toBe('said');
+    expect(releaseSentence({ ...release, headline: 'said' }, 'utc', 0)).toBe('said');
   });
 
   it('names the version, the number that changed and since when', () => {
-    expect(plain(releaseSentence(release, 'utc'))).toBe('2.14.0 against 2.13.4: error ratio 0.40 % → 30.1 % since 14:02:10');
+    expect(plain(releaseSentence(release, 'utc', 0))).toBe('2.14.0 against 2.13.4: error ratio 0.40 % → 30.1 % since 14:02:10');
   });
 
   it('judges nothing when the server named no differences', () => {
     const { differences: _, ...bare } = release;
-    expect(releaseSentence(bare, 'utc')).toBe('2.14.0 beside 2.13.4');
-    expect(releaseSentence({ ...release, differences: [] }, 'utc')).toBe('No number of 2.14.0 stands out against 2.13.4');
+    expect(releaseSentence(bare, 'utc', 0)).toBe('2.14.0 beside 2.13.4');
+    expect(releaseSentence({ ...release, differences: [] }, 'utc', 0)).toBe('No number of 2.14.0 stands out against 2.13.4');
   });
 
   it('copes with an answer that has nothing', () => {
-    expect(releaseSentence({}, 'utc')).toBe('No data in this range');
+    expect(releaseSentence({}, 'utc', 0)).toBe('No data in this range');
   });
 });
 
@@ -42,10 +43,12 @@ describe('the sentence of the overview', () => {
   });
 });
 
-it('a time of the server’s sentence is shown in the reader’s zone when it is known', () => {
-  const t = Date.UTC(2026, 10, 23, 14, 2, 10);
-  const text = 'a → b since 14:02:10 UTC; old since 09:00:00 UTC; then 2026-11-22 14:02:10 UTC';
-  expect(localTimes(text, [t], () => '15:02:10')).toBe('a → b since 15:02:10; old since 09:00:00 UTC; then 2026-11-22 14:02:10 UTC');
+it('a time of the server’s sentence is shown on the reader’s clock', () => {
+  const end = Date.UTC(2026, 10, 23, 14, 5, 0);
+  const local = (hour: number, day: number) => clockTime(Date.UTC(2026, 10, day, hour, 2, 10), 'local');
+  const text = 'a → b since 14:02:10 UTC; old since 20:02:10 UTC; then 2026-11-22 14:02:10 UTC';
+  expect(localTimes(text, end, 'local')).toBe(`a → b since ${local(14, 23)}; old since ${local(20, 22)}; then 2026-11-22 14:02:10 UTC`);
+  expect(localTimes('since 14:02:10 UTC', end, 'utc')).toBe('since 14:02:10');
 });
 
 it('a change of a ratio is in points, of a duration in per cent or a factor', () => {

@@ -90,7 +90,7 @@ export function overviewSentence(overview: Overview): string {
   const steady = overview.summary?.steady ?? states.steady;
   const differing = overview.summary?.differing ?? 0;
   const parts = [rollouts === 0 ? 'No rollout live' : `${plural(rollouts, 'rollout')} live`];
-  if (differing > 0) parts.push(`${count(differing)} ${differing === 1 ? 'differs' : 'differ'} from the version beside`);
+  if (differing > 0) parts.push(`${count(differing)} ${differing === 1 ? 'differs from the version beside it' : 'differ from the versions beside them'}`);
   if (steady > 0) parts.push(`${plural(steady, 'service')} steady`);
   if (states.unversioned > 0) parts.push(`${plural(states.unversioned, 'service')} without a version`);
   return parts.join(' · ');
@@ -106,9 +106,9 @@ export function countStates(services: readonly OverviewService[]): { rollout: nu
   return states;
 }
 
-/** The sentence at the top of a service page. */
-export function releaseSentence(release: ServiceRelease, zone: Zone): string {
-  if (release.headline) return localTimes(release.headline, knownTimes(release), (t) => clockTime(t, zone));
+/** The sentence at the top of a service page. `end` is where its range ends. */
+export function releaseSentence(release: ServiceRelease, zone: Zone, end: number): string {
+  if (release.headline) return localTimes(release.headline, end, zone);
   const lanes = release.lanes ?? [];
   const candidate = release.pair?.candidate ?? lanes.find((lane) => lane.role === 'candidate')?.version;
   const baseline = release.pair?.baseline ?? lanes.find((lane) => lane.role === 'baseline')?.version;
@@ -119,18 +119,16 @@ export function releaseSentence(release: ServiceRelease, zone: Zone): string {
   return `One version in this range: ${only}`;
 }
 
-function knownTimes(release: ServiceRelease): number[] {
-  const since = (release.differences ?? []).flatMap((difference) => difference.since ?? []);
-  const seen = (release.lanes ?? []).flatMap((lane) => lane.first_seen ?? []);
-  return [...since, ...seen, ...(release.events ?? []).map((event) => event.t), ...(release.t ?? [])];
-}
+const DAY_MS = 86_400_000;
+/** Clocks of servers and readers differ a little. */
+const CLOCK_SLACK_MS = 60_000;
 
-/** Clock times that the server wrote in UTC, as the reader's clock shows them; one that is not known stays as it is. */
-export function localTimes(text: string, known: readonly number[], clock: (t: number) => string): string {
-  const byUtc = new Map(known.map((t) => [new Date(t).toISOString().slice(11, 19), t]));
-  return text.replace(/(?<!\d-\d\d )\b(\d\d:\d\d:\d\d) UTC\b/g, (whole, utc: string) => {
-    const t = byUtc.get(utc);
-    return t === undefined ? whole : clock(t);
+/** Clock times that the server wrote in UTC, as the reader's clock shows them: each is the last such time before `end`. */
+export function localTimes(text: string, end: number, zone: Zone): string {
+  return text.replace(/(?<!\d-\d\d )\b(\d\d):(\d\d):(\d\d) UTC\b/g, (_, h: string, m: string, s: string) => {
+    const midnight = Math.floor(end / DAY_MS) * DAY_MS;
+    const today = midnight + (Number(h) * 3_600 + Number(m) * 60 + Number(s)) * 1_000;
+    return clockTime(today > end + CLOCK_SLACK_MS ? today - DAY_MS : today, zone);
   });
 }
 

@@ -43,7 +43,12 @@ pub fn check(dir: &Path) -> Result<Vec<Finding>, JournalError> {
     Ok(findings)
 }
 
-fn check_partition(dir: &Path, partition: u32, journal_id: u128, findings: &mut Vec<Finding>) -> Result<(), JournalError> {
+fn check_partition(
+    dir: &Path,
+    partition: u32,
+    journal_id: u128,
+    findings: &mut Vec<Finding>,
+) -> Result<(), JournalError> {
     let segments = recover::list(dir)?;
     let mut due = None;
     for (index, segment) in segments.iter().enumerate() {
@@ -69,7 +74,8 @@ fn check_segment(
 ) -> Result<Option<u64>, JournalError> {
     let path = &segment.path;
     let bytes = files::read_whole(path)?;
-    let Some(block) = noted(recover::check_superblock(segment, &bytes, partition, journal_id).map(Some), findings)? else {
+    let Some(block) = noted(recover::check_superblock(segment, &bytes, partition, journal_id).map(Some), findings)?
+    else {
         return Ok(None);
     };
     let mut decompressor = Decompressor::new().map_err(|error| files::io_error("decompress", path, error))?;
@@ -82,7 +88,8 @@ fn check_segment(
         }
     };
     if scan.good_len < bytes.len() as u64 {
-        let reason = format!("{} bytes that were being written when the program stopped", bytes.len() as u64 - scan.good_len);
+        let reason =
+            format!("{} bytes that were being written when the program stopped", bytes.len() as u64 - scan.good_len);
         findings.push(Finding { harmless: last, ..damage(path.clone(), scan.good_len, reason) });
     }
     Ok(Some(scan.summary.next_offset))

@@ -1,5 +1,6 @@
-//! Compression of values. It runs on the caller's side of an append, so that the writer thread of a partition has nothing
-//! to do but copy, write and sync (measured: zstd level 1 takes 1.4 ns a byte, four times what writing takes).
+//! Compression of values. It runs on the caller's side of an append, on whichever core is free, so that the writer thread
+//! of a partition has nothing to do but copy, write and sync: zstd level 1 takes about 1.5 ns a byte, which at 100 MB/s
+//! would be 15 % of the one thread that everybody waits for, and would come on top of every sync.
 
 use std::sync::Mutex;
 
@@ -92,7 +93,12 @@ impl CodecPool {
 }
 
 /// A stored payload's value, in memory of its own. `raw_len` has been verified together with the header.
-pub(super) fn unpack(decompressor: &mut Decompressor<'_>, codec: Codec, payload: &[u8], raw_len: usize) -> Result<Bytes, &'static str> {
+pub(super) fn unpack(
+    decompressor: &mut Decompressor<'_>,
+    codec: Codec,
+    payload: &[u8],
+    raw_len: usize,
+) -> Result<Bytes, &'static str> {
     match codec {
         Codec::Raw if payload.len() == raw_len => Ok(Bytes::copy_from_slice(payload)),
         Codec::Raw => Err("the payload has another length than its header says"),
@@ -128,7 +134,9 @@ mod tests {
             (noise >> 56) as u8
         });
         let random: Vec<u8> = random.take(10_000).collect();
-        for (value, codec) in [(vec![], Codec::Raw), (vec![7; 10], Codec::Raw), (vec![7; 100_000], Codec::Zstd), (random, Codec::Raw)] {
+        for (value, codec) in
+            [(vec![], Codec::Raw), (vec![7; 10], Codec::Raw), (vec![7; 100_000], Codec::Zstd), (random, Codec::Raw)]
+        {
             let value = Bytes::from(value);
             let prepared = pool.prepare(&header, &value);
             assert_eq!(prepared.header[7], codec as u8);

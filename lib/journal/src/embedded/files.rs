@@ -3,7 +3,7 @@
 //! New files appear whole: written under another name, synced, renamed, and the directory synced. Files are 0600 and
 //! directories 0700, because telemetry can hold personal data.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,9 @@ pub(super) const UNFINISHED_SUFFIX: &str = ".tmp";
 /// An error of the operating system as the caller should treat it.
 pub(super) fn io_error(doing: &'static str, path: &Path, error: io::Error) -> JournalError {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => JournalError::Full { path: path.into() },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            JournalError::Full { path: path.into() }
+        }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => JournalError::ReadOnly { path: path.into() },
         _ => JournalError::Io { doing, path: path.into(), source: Arc::new(error) },
     }
@@ -93,25 +95,34 @@ pub(super) fn remove(path: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Takes the lock of a journal directory for this process. It ends with the file that is returned, also when the process
-/// is killed.
-pub(super) fn lock_dir(dir: &Path) -> Result<File, JournalError> {
+/// The lock of a journal directory. It ends with this value, and with the process however that ends.
+pub(super) struct DirLock(File);
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file would do, but for a child process that has just been forked and has not closed its copy yet.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of a journal directory for this process.
+pub(super) fn lock_dir(dir: &Path) -> Result<DirLock, JournalError> {
     let path = dir.join("LOCK");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(&path).map_err(|error| io_error("open", &path, error))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
+        Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             return Err(JournalError::InUse { path: dir.into(), pid: holder.trim().parse().ok() });
         }
-        Err(std::fs::TryLockError::Error(error)) => return Err(io_error("lock", &path, error)),
+        Err(TryLockError::Error(error)) => return Err(io_error("lock", &path, error)),
     }
     // The number is for people; the lock itself holds without it, on a full disk too.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
+    Ok(DirLock(file))
 }
 
 fn write_new(path: &Path, content: &[u8]) -> Result<File, JournalError> {

@@ -79,7 +79,8 @@ impl Footer {
 pub(super) fn decode_trailer(bytes: &[u8], salt: u64) -> Option<u64> {
     let trailer = bytes.last_chunk::<TRAILER_LEN>()?;
     let crc = u32::from_le_bytes(take(trailer, 16));
-    let whole = trailer[8..16] == TRAILER_MAGIC && trailer[20..] == [0; 4] && frame::checksum(salt, &trailer[..16]) == crc;
+    let whole =
+        trailer[8..16] == TRAILER_MAGIC && trailer[20..] == [0; 4] && frame::checksum(salt, &trailer[..16]) == crc;
     whole.then(|| u64::from_le_bytes(take(trailer, 0)))
 }
 

@@ -12,8 +12,6 @@ use crate::journal::Header;
 
 /// Size of a header without its tenant, in bytes.
 pub(super) const HEADER_LEN: usize = 80;
-/// Longest tenant, in bytes.
-pub(super) const TENANT_LEN_MAX: usize = 1024;
 /// Headers may grow in later versions up to this; anything larger is not a header.
 const HEADER_LEN_MAX: usize = 4096;
 
@@ -82,7 +80,13 @@ pub(super) fn checksum(salt: u64, bytes: &[u8]) -> u32 {
 }
 
 /// A header that lacks only what the writer thread knows: `offset`, `back`, and with them the checksum.
-pub(super) fn encode_record(header: &Header, codec: Codec, raw_len: usize, payload: &[u8], payload_crc: u32) -> Vec<u8> {
+pub(super) fn encode_record(
+    header: &Header,
+    codec: Codec,
+    raw_len: usize,
+    payload: &[u8],
+    payload_crc: u32,
+) -> Vec<u8> {
     let tenant = header.tenant.as_bytes();
     let mut bytes = blank(Kind::Record, codec, payload.len(), payload_crc, raw_len, HEADER_LEN + tenant.len());
     bytes[32..40].copy_from_slice(&header.received_ns.to_le_bytes());

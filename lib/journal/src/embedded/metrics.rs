@@ -21,8 +21,16 @@ impl Metrics {
         // 0.1 ms to 6.5 s: from a good NVMe disk to one that is in trouble.
         let fsync_seconds = Histogram::new(exponential_buckets(0.0001, 2.0, 17));
         let metrics = Self { fsync_seconds, append_bytes: Counter::default(), queue_bytes: Gauge::default() };
-        registry.register("shipwake_journal_fsync_seconds", "Time of a sync of the journal", metrics.fsync_seconds.clone());
-        registry.register("shipwake_journal_append_bytes", "Bytes of values acknowledged", metrics.append_bytes.clone());
+        registry.register(
+            "shipwake_journal_fsync_seconds",
+            "Time of a sync of the journal",
+            metrics.fsync_seconds.clone(),
+        );
+        registry.register(
+            "shipwake_journal_append_bytes",
+            "Bytes of values acknowledged",
+            metrics.append_bytes.clone(),
+        );
         registry.register("shipwake_journal_queue_bytes", "Bytes waiting to be written", metrics.queue_bytes.clone());
         metrics
     }

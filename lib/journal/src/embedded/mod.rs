@@ -24,7 +24,6 @@ mod superblock;
 mod truncate;
 mod writer;
 
-use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
@@ -38,14 +37,14 @@ pub use config::Config;
 use crate::error::JournalError;
 use crate::journal::{Journal, Position, Record, Stored};
 use codec::CodecPool;
-use frame::TENANT_LEN_MAX;
+use files::DirLock;
 use metrics::Metrics;
 use partition::{Found, Partition};
 use queue::{Job, Queue, Waiting};
 use recover::Recovered;
-use writer::Writer;
 #[cfg(test)]
 use segment::ActiveSegment;
+use writer::Writer;
 
 /// Appends with more bytes than this are compressed on a blocking thread: it takes longer than half a millisecond, and
 /// other connections wait on this one's thread meanwhile.
@@ -67,7 +66,7 @@ struct Shared {
     codecs: CodecPool,
     poison: OnceLock<Arc<str>>,
     /// Kept until the journal is closed.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<DirLock>>,
 }
 
 impl EmbeddedJournal {
@@ -243,18 +242,12 @@ impl Shared {
     fn split(&self, records: Vec<Record>) -> Result<Vec<Part>, JournalError> {
         let mut parts: Vec<Part> = Vec::new();
         for (place, record) in records.into_iter().enumerate() {
-            self.partition(record.partition)?;
-            let bytes_max = self.config.record_bytes_max;
-            let bytes = record.value.len();
-            if bytes > bytes_max {
-                return Err(JournalError::TooLarge { bytes, bytes_max });
-            }
-            let (tenant_bytes, tenant_bytes_max) = (record.header.tenant.len(), TENANT_LEN_MAX);
-            if tenant_bytes > tenant_bytes_max {
-                return Err(JournalError::TooLarge { bytes: tenant_bytes, bytes_max: tenant_bytes_max });
-            }
+            record.check(self.config.partitions, self.config.record_bytes_max)?;
             let index = parts.binary_search_by_key(&record.partition, |part| part.partition).unwrap_or_else(|index| {
-                parts.insert(index, Part { partition: record.partition, places: Vec::new(), records: Vec::new(), weight: 0 });
+                parts.insert(
+                    index,
+                    Part { partition: record.partition, places: Vec::new(), records: Vec::new(), weight: 0 },
+                );
                 index
             });
             let part = &mut parts[index];

@@ -154,11 +154,21 @@ impl Partition {
         }
         if let Some(active) = state.active.as_ref().filter(|active| active.base_offset <= from) {
             let start = footer::seek(&active.index, from).expect("the index of a segment starts with its first record");
-            return Found::OnDisk(Place { path: active.path.clone(), salt: active.salt, limit: active.len, start: Start::At(start) });
+            return Found::OnDisk(Place {
+                path: active.path.clone(),
+                salt: active.salt,
+                limit: active.len,
+                start: Start::At(start),
+            });
         }
         let index = state.sealed.partition_point(|sealed| sealed.next_offset <= from);
         let sealed = &state.sealed[index];
-        Found::OnDisk(Place { path: sealed.path.clone(), salt: sealed.salt, limit: sealed.footer_position, start: Start::ByFooter })
+        Found::OnDisk(Place {
+            path: sealed.path.clone(),
+            salt: sealed.salt,
+            limit: sealed.footer_position,
+            start: Start::ByFooter,
+        })
     }
 
     /// Takes the oldest sealed segment out of the list if nobody needs it any more: readers do not find it from now on,

@@ -53,8 +53,10 @@ pub(super) fn read(place: &Place, from: u64, max_bytes: usize) -> Result<Option<
             footer::seek(&footer.index, from).ok_or_else(missing)?
         }
     };
-    let mut frames = Frames { file: &file, place, position: entry.position, next_offset: entry.offset, buffer: Vec::new(), at: 0 };
-    let mut decompressor = Decompressor::new().map_err(|error| super::files::io_error("decompress", &place.path, error))?;
+    let mut frames =
+        Frames { file: &file, place, position: entry.position, next_offset: entry.offset, buffer: Vec::new(), at: 0 };
+    let mut decompressor =
+        Decompressor::new().map_err(|error| super::files::io_error("decompress", &place.path, error))?;
     let mut left = max_bytes;
     let mut found: Vec<Arc<Stored>> = Vec::new();
     while frames.position < place.limit {
@@ -66,12 +68,17 @@ pub(super) fn read(place: &Place, from: u64, max_bytes: usize) -> Result<Option<
         if !found.is_empty() && frame.raw_len > left {
             break;
         }
-        let stored = decode(&mut decompressor, &frame, bytes).map_err(|reason| damaged(&place.path, position, reason))?;
+        let stored =
+            decode(&mut decompressor, &frame, bytes).map_err(|reason| damaged(&place.path, position, reason))?;
         left = left.saturating_sub(frame.raw_len);
         found.push(Arc::new(stored));
     }
     if found.is_empty() {
-        return Err(damaged(&place.path, place.limit, "the records end before the offset that the segment should hold"));
+        return Err(damaged(
+            &place.path,
+            place.limit,
+            "the records end before the offset that the segment should hold",
+        ));
     }
     Ok(Some(found))
 }
@@ -135,7 +142,11 @@ impl Frames<'_> {
             return Err(damaged(&self.place.path, self.position, "the payload's checksum is wrong"));
         }
         if frame.offset != self.next_offset {
-            return Err(damaged(&self.place.path, self.position, "the frame has another offset than the one that is due"));
+            return Err(damaged(
+                &self.place.path,
+                self.position,
+                "the frame has another offset than the one that is due",
+            ));
         }
         self.position += frame.len() as u64;
         self.at = bytes.end;

@@ -32,7 +32,12 @@ pub(super) struct SegmentFile {
 }
 
 /// Opens partition `partition` in `dir`, which exists.
-pub(super) fn recover(dir: &Path, partition: u32, journal_id: u128, fsync_seconds: &Histogram) -> Result<Recovered, JournalError> {
+pub(super) fn recover(
+    dir: &Path,
+    partition: u32,
+    journal_id: u128,
+    fsync_seconds: &Histogram,
+) -> Result<Recovered, JournalError> {
     remove_unfinished(dir)?;
     let mut segments = list(dir)?;
     let last = segments.pop();
@@ -67,8 +72,13 @@ pub(super) fn list(dir: &Path) -> Result<Vec<SegmentFile>, JournalError> {
         let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 20);
         let base_offset = digits.and_then(|digits| digits.parse().ok());
         match base_offset {
-            Some(base_offset) if file_name(base_offset) == name => segments.push(SegmentFile { path: dir.join(&name), base_offset }),
-            _ => tracing::warn!(path = %dir.join(&name).display(), "a file in the journal's directory is not the journal's; left alone"),
+            Some(base_offset) if file_name(base_offset) == name => {
+                segments.push(SegmentFile { path: dir.join(&name), base_offset });
+            }
+            _ => {
+                let path = dir.join(&name);
+                tracing::warn!(path = %path.display(), "a file in the journal's directory is not the journal's; left alone");
+            }
         }
     }
     segments.sort_by_key(|segment| segment.base_offset);
@@ -76,9 +86,15 @@ pub(super) fn list(dir: &Path) -> Result<Vec<SegmentFile>, JournalError> {
 }
 
 /// The superblock of a segment, which must be the one of this file.
-pub(super) fn check_superblock(segment: &SegmentFile, bytes: &[u8], partition: u32, journal_id: u128) -> Result<SegmentBlock, JournalError> {
+pub(super) fn check_superblock(
+    segment: &SegmentFile,
+    bytes: &[u8],
+    partition: u32,
+    journal_id: u128,
+) -> Result<SegmentBlock, JournalError> {
     let block = SegmentBlock::decode(bytes).map_err(|error| block_error(&segment.path, error))?;
-    let same = block.partition == partition && block.base_offset == segment.base_offset && block.journal_id == journal_id;
+    let same =
+        block.partition == partition && block.base_offset == segment.base_offset && block.journal_id == journal_id;
     if !same {
         return Err(damaged(&segment.path, 0, "the segment belongs to another journal or has been renamed"));
     }
@@ -89,7 +105,8 @@ pub(super) fn check_superblock(segment: &SegmentFile, bytes: &[u8], partition: u
 pub(super) fn check_base(segment: &SegmentFile, due: Option<u64>) -> Result<(), JournalError> {
     match due {
         Some(due) if due != segment.base_offset => {
-            let reason = format!("offsets {due} to {} are missing: the segment before this one is gone", segment.base_offset);
+            let reason =
+                format!("offsets {due} to {} are missing: the segment before this one is gone", segment.base_offset);
             Err(damaged(&segment.path, 0, reason))
         }
         _ => Ok(()),
@@ -129,7 +146,12 @@ enum Last {
     Active(ActiveSegment),
 }
 
-fn open_last(segment: &SegmentFile, partition: u32, journal_id: u128, fsync_seconds: &Histogram) -> Result<Last, JournalError> {
+fn open_last(
+    segment: &SegmentFile,
+    partition: u32,
+    journal_id: u128,
+    fsync_seconds: &Histogram,
+) -> Result<Last, JournalError> {
     let bytes = files::read_whole(&segment.path)?;
     let block = check_superblock(segment, &bytes, partition, journal_id)?;
     let scan = scan::scan(&bytes, block.salt, block.base_offset, |_, _| Ok(()))

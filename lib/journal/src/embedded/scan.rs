@@ -148,7 +148,13 @@ fn was_on_disk(file: &[u8], salt: u64, bad: usize) -> bool {
 
 /// The file's length if the footer at `position` and the trailer behind it seal exactly these records; `None` when
 /// the trailer did not make it to the disk.
-fn sealed_len(file: &[u8], salt: u64, position: usize, frame: &Frame, summary: &Summary) -> Result<Option<u64>, BadPlace> {
+fn sealed_len(
+    file: &[u8],
+    salt: u64,
+    position: usize,
+    frame: &Frame,
+    summary: &Summary,
+) -> Result<Option<u64>, BadPlace> {
     let end = position + frame.len();
     let payload = &file[position + frame.header_len..end];
     let bad = |reason| BadPlace { position: position as u64, reason };
@@ -161,7 +167,10 @@ fn sealed_len(file: &[u8], salt: u64, position: usize, frame: &Frame, summary: &
         return Ok(None);
     }
     if file.len() > end + TRAILER_LEN {
-        return Err(BadPlace { position: (end + TRAILER_LEN) as u64, reason: "there are bytes after the end of a sealed segment" });
+        return Err(BadPlace {
+            position: (end + TRAILER_LEN) as u64,
+            reason: "there are bytes after the end of a sealed segment",
+        });
     }
     Ok(Some((end + TRAILER_LEN) as u64))
 }

@@ -59,7 +59,8 @@ impl ActiveSegment {
     pub(super) fn resume(path: PathBuf, salt: u64, scan: Scan, fsync_seconds: Histogram) -> Result<Self, JournalError> {
         let file = files::open_existing(&path)?;
         let Scan { summary, good_len, marked, .. } = scan;
-        let mut segment = Self { file, path, salt, summary, durable_len: good_len, len: good_len, buffer: Vec::new(), fsync_seconds };
+        let mut segment =
+            Self { file, path, salt, summary, durable_len: good_len, len: good_len, buffer: Vec::new(), fsync_seconds };
         if files::length(&segment.file, &segment.path)? > good_len {
             segment.file.set_len(good_len).map_err(|error| files::io_error("truncate", &segment.path, error))?;
         }

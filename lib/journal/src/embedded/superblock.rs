@@ -77,10 +77,7 @@ impl DirectoryBlock {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
         let block = check(bytes, DIRECTORY_MAGIC)?;
-        Ok(Self {
-            partitions: u32::from_le_bytes(take(block, 20)),
-            journal_id: u128::from_le_bytes(take(block, 32)),
-        })
+        Ok(Self { partitions: u32::from_le_bytes(take(block, 20)), journal_id: u128::from_le_bytes(take(block, 32)) })
     }
 }
 

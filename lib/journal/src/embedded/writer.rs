@@ -72,7 +72,9 @@ impl Writer {
             self.commit(partition, jobs);
         }
         // A sync after one that failed would tell nothing.
-        if shared.check_poison().is_ok() && let Some(Err(error)) = self.active.as_mut().map(ActiveSegment::settle) {
+        if shared.check_poison().is_ok()
+            && let Some(Err(error)) = self.active.as_mut().map(ActiveSegment::settle)
+        {
             self.take_note(&error);
         }
     }

@@ -28,7 +28,14 @@ impl FaultPlan {
 
     /// One append in six goes wrong in one of the three ways, and answers take up to 3 ms.
     pub fn seeded(seed: u64) -> Self {
-        Self { seed, refuse: 0.06, full: 0.04, lose_answer: 0.06, delay_max: Duration::from_millis(3), poison_after: None }
+        Self {
+            seed,
+            refuse: 0.06,
+            full: 0.04,
+            lose_answer: 0.06,
+            delay_max: Duration::from_millis(3),
+            poison_after: None,
+        }
     }
 }
 

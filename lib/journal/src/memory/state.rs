@@ -99,10 +99,11 @@ impl Shared {
         state.check_records(&records)?;
         state.appends += 1;
         if state.plan.poison_after.is_some_and(|appends| state.appends > appends) {
-            state.fate = Fate::Poisoned("fault plan: the appends allowed are used up".into());
+            let reason: Arc<str> = "fault plan: the appends allowed are used up".into();
+            state.fate = Fate::Poisoned(Arc::clone(&reason));
             drop(state);
             self.changes.send_replace(());
-            return self.lock().check_open().map(|()| unreachable!("the journal was just poisoned"));
+            return Err(JournalError::Poisoned { reason });
         }
         let plan = state.plan.clone();
         if state.full || state.dice.chance(plan.full) {
@@ -138,7 +139,12 @@ impl Shared {
     }
 
     /// Records from `from` on, or `None` when a reader has to wait.
-    pub(super) fn look(&self, partition: u32, from: u64, max_bytes: usize) -> Result<Option<Vec<Arc<Stored>>>, JournalError> {
+    pub(super) fn look(
+        &self,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<Arc<Stored>>>, JournalError> {
         let state = self.lock();
         let partitions = state.partitions.len() as u32;
         let Some(part) = state.partitions.get(partition as usize) else {
@@ -234,16 +240,7 @@ impl State {
 
     fn check_records(&self, records: &[Record]) -> Result<(), JournalError> {
         let partitions = self.partitions.len() as u32;
-        for record in records {
-            if record.partition >= partitions {
-                return Err(JournalError::NoPartition { partition: record.partition, partitions });
-            }
-            let (bytes, bytes_max) = (record.value.len(), MemoryJournal::RECORD_BYTES_MAX);
-            if bytes > bytes_max {
-                return Err(JournalError::TooLarge { bytes, bytes_max });
-            }
-        }
-        Ok(())
+        records.iter().try_for_each(|record| record.check(partitions, MemoryJournal::RECORD_BYTES_MAX))
     }
 
     fn finish(&mut self, id: u64, lose_answer: bool) -> Result<Vec<Position>, JournalError> {

@@ -35,7 +35,8 @@ async fn the_memory_journal_keeps_the_contract() {
 #[tokio::test]
 async fn acknowledged_records_survive_restarts_under_every_fault_and_a_retry_is_at_most_a_repetition() {
     for seed in 0..20 {
-        let mut journal = MemoryJournal::with_faults(2, FaultPlan { delay_max: Duration::ZERO, ..FaultPlan::seeded(seed) });
+        let mut journal =
+            MemoryJournal::with_faults(2, FaultPlan { delay_max: Duration::ZERO, ..FaultPlan::seeded(seed) });
         let mut acknowledged = BTreeMap::new();
         let mut errors = 0;
         for number in 0..300 {

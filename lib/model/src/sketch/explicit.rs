@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::bytes::{Reader, put_f64, put_varint};
+use super::hdr::index_of;
 use super::{HDR_TICKS_MAX, HdrCells, SketchError};
 
 /// First byte of the stored form.
@@ -90,12 +91,12 @@ impl Explicit {
 
     /// HDR cells with the same count: each bucket is spread evenly over the logarithm of its range.
     pub fn to_hdr(&self, ticks_per_unit: f64) -> HdrCells {
-        let mut cells = HdrCells::new();
-        for (at, &count) in self.counts.iter().enumerate() {
+        let mut cells = Rising::default();
+        for (at, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let (low, high) = self.bucket_range(at).unwrap_or((0.0, 0.0));
-            spread(&mut cells, low * ticks_per_unit, high * ticks_per_unit, count);
+            cells.spread(low * ticks_per_unit, high * ticks_per_unit, count);
         }
-        with_known_summary(cells, self.sum, self.min, self.max, ticks_per_unit)
+        with_known_summary(cells.finish(), self.sum, self.min, self.max, ticks_per_unit)
     }
 
     /// The range of a bucket, made finite with the minimum, the maximum or the nearest bound; `None` when nothing is known.
@@ -184,22 +185,49 @@ pub(super) fn interpolate(low: f64, high: f64, share: f64) -> f64 {
     low + (high - low) * share
 }
 
-/// Spreads `count` values over the ticks from `low` to `high` in steps that add up to `count` exactly.
-pub(super) fn spread(cells: &mut HdrCells, low: f64, high: f64, count: u64) {
-    /// Enough to fill the cells of a usual bucket (a factor of two is 128 cells at most); more only costs time.
-    const STEPS_MAX: u64 = 64;
-    let steps = count.clamp(1, STEPS_MAX);
-    let mut placed = 0;
-    for step in 1..=steps {
-        let until = (u128::from(count) * u128::from(step) / u128::from(steps)) as u64;
-        let value = interpolate(low, high, (step as f64 - 0.5) / steps as f64);
-        cells.record_n(ticks(value), until - placed);
-        placed = until;
+/// HDR cells that are filled from low values to high ones.
+#[derive(Default)]
+pub(super) struct Rising {
+    cells: Vec<(u16, u64)>,
+}
+
+impl Rising {
+    /// Spreads `count` values over the ticks from `low` to `high`, in steps that add up to `count` exactly. Ranges must
+    /// come in rising order.
+    pub(super) fn spread(&mut self, low: f64, high: f64, count: u64) {
+        /// A usual bucket spans a factor of two or so: half a step is then four per cent, which is little beside what the
+        /// bucket does not tell. More steps only make more cells to store and to merge.
+        const STEPS_MAX: u64 = 8;
+        let steps = count.clamp(1, STEPS_MAX);
+        let is_logarithmic = low > 0.0 && high > low;
+        let factor = if is_logarithmic { (high / low).powf(1.0 / steps as f64) } else { 1.0 };
+        let stride = if is_logarithmic { 0.0 } else { (high - low) / steps as f64 };
+        let mut value = low * factor.sqrt() + stride / 2.0;
+        let mut placed = 0;
+        for step in 1..=steps {
+            let until = (u128::from(count) * u128::from(step) / u128::from(steps)) as u64;
+            self.push(index_of(ticks(value)), until - placed);
+            (placed, value) = (until, value * factor + stride);
+        }
+    }
+
+    pub(super) fn finish(self) -> HdrCells {
+        HdrCells::from_cells(&self.cells)
+    }
+
+    fn push(&mut self, index: u16, count: u64) {
+        if count == 0 {
+            return;
+        }
+        match self.cells.last_mut() {
+            Some((last, known)) if *last >= index => *known = known.saturating_add(count),
+            _ => self.cells.push((index, count)),
+        }
     }
 }
 
 /// A finite value as ticks: negative ones count as 0, as no duration is negative.
-pub(super) fn ticks(value: f64) -> u64 {
+fn ticks(value: f64) -> u64 {
     value.round().clamp(0.0, HDR_TICKS_MAX as f64) as u64
 }
 

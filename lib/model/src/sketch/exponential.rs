@@ -4,7 +4,7 @@
 //! bounded; a range too wide for the bound lowers the scale further, by the same rule, so the order of merges never matters.
 
 use super::bytes::{Reader, put_f64, put_varint, put_zigzag};
-use super::explicit::{decode_summary, encode_summary, interpolate, merged_summary, spread, with_known_summary};
+use super::explicit::{Rising, decode_summary, encode_summary, interpolate, merged_summary, with_known_summary};
 use super::{HdrCells, SketchError};
 
 /// First byte of the stored form.
@@ -188,11 +188,11 @@ impl Exponential {
 
     /// HDR cells with the same count; negative values count as 0.
     pub fn to_hdr(&self, ticks_per_unit: f64) -> HdrCells {
-        let mut cells = HdrCells::new();
+        let mut cells = Rising::default();
         for (low, high, count) in self.ranges() {
-            spread(&mut cells, low * ticks_per_unit, high * ticks_per_unit, count);
+            cells.spread(low * ticks_per_unit, high * ticks_per_unit, count);
         }
-        with_known_summary(cells, self.sum, self.min, self.max, ticks_per_unit)
+        with_known_summary(cells.finish(), self.sum, self.min, self.max, ticks_per_unit)
     }
 
     /// Populated ranges (low, high, count) in rising order of value.

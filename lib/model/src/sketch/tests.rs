@@ -76,7 +76,7 @@ proptest! {
             explicit(&bounds, &values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>())
         };
         let [a, b, c] = [part(&parts[0]), part(&parts[1]), part(&parts[2])];
-        let (mut left, mut bc, mut right) = (a.clone(), b.clone(), a.clone());
+        let (mut left, mut bc, mut right) = (a.clone(), b.clone(), a);
         left.merge(&b);
         left.merge(&c);
         bc.merge(&c);
@@ -92,7 +92,7 @@ proptest! {
         parts in prop::collection::vec((-2i32..8, prop::collection::vec(-1e6..1e6f64, 0..40)), 3)
     ) {
         let [a, b, c] = [0, 1, 2].map(|at| exponential(parts[at].0, &parts[at].1));
-        let (mut left, mut bc, mut right) = (a.clone(), b.clone(), a.clone());
+        let (mut left, mut bc, mut right) = (a.clone(), b.clone(), a);
         left.merge(&b);
         left.merge(&c);
         bc.merge(&c);

@@ -3,9 +3,10 @@
 use super::{put_double_field, put_fixed32_field, put_fixed64_field, put_len_field, put_message, put_varint_field};
 
 /// A value to write. Text is bytes: a line that is not UTF-8 is kept as it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Value<'a> {
     /// No value.
+    #[default]
     Empty,
     /// Text.
     String(&'a [u8]),
@@ -30,7 +31,7 @@ impl<'a> From<&'a str> for Value<'a> {
 }
 
 /// A log record to write. Zero and empty fields are left out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LogLine<'a> {
     /// When it happened, in nanoseconds since the epoch; 0 when unknown.
     pub time_unix_nano: u64,

@@ -25,7 +25,7 @@ pub fn check_logs(request: &[u8]) -> bool {
     let mut rebuilt = Rebuilt::<lenient::LogRecord>::new();
     let scanned = scan_logs(request, &mut rebuilt);
     check_strict::<ExportLogsServiceRequest, lenient::LogRecord>(request);
-    check(request, scanned, rebuilt, |_| true)
+    check(request, scanned, &rebuilt, |_| true)
 }
 
 /// Checks the bytes as an `ExportTraceServiceRequest`; gives whether they are one.
@@ -33,7 +33,7 @@ pub fn check_spans(request: &[u8]) -> bool {
     let mut rebuilt = Rebuilt::<lenient::Span>::new();
     let scanned = scan_spans(request, &mut rebuilt);
     check_strict::<ExportTraceServiceRequest, lenient::Span>(request);
-    check(request, scanned, rebuilt, |_| true)
+    check(request, scanned, &rebuilt, |_| true)
 }
 
 /// Checks the bytes as an `ExportMetricsServiceRequest`; gives whether they are one.
@@ -41,13 +41,13 @@ pub fn check_metrics(request: &[u8]) -> bool {
     let mut rebuilt = Rebuilt::<lenient::Metric>::new();
     let scanned = scan_metrics(request, &mut rebuilt);
     check_strict::<ExportMetricsServiceRequest, lenient::Metric>(request);
-    check(request, scanned, rebuilt, |metric| metric.data.is_some())
+    check(request, scanned, &rebuilt, |metric| metric.data.is_some())
 }
 
 fn check<R: Record + Reported>(
     request: &[u8],
     scanned: Result<(), ScanError>,
-    rebuilt: Rebuilt<R>,
+    rebuilt: &Rebuilt<R>,
     keep: impl Fn(&R) -> bool,
 ) -> bool {
     match (scanned, Request::<R>::decode(request)) {

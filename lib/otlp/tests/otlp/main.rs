@@ -10,6 +10,7 @@ mod hash;
 mod lenient;
 mod mutated;
 mod rebuild;
+mod retain;
 mod schema;
 mod text;
 mod wild;

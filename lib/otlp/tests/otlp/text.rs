@@ -13,26 +13,12 @@ fn text(value: Value<'_>) -> Vec<u8> {
             record.body.write_text(&mut self.0);
         }
     }
+    let line = LogLine { body: value, ..LogLine::default() };
     let mut request = Vec::new();
-    put_resource_logs(&mut request, &[], "", |out| put_log_record(out, &line(value)));
+    put_resource_logs(&mut request, &[], "", |out| put_log_record(out, &line));
     let mut sink = Sink(Vec::new());
     scan_logs(&request, &mut sink).unwrap();
     sink.0
-}
-
-pub fn line(body: Value<'_>) -> LogLine<'_> {
-    LogLine {
-        time_unix_nano: 0,
-        observed_time_unix_nano: 0,
-        severity_number: 0,
-        severity_text: b"",
-        body,
-        attributes: &[],
-        flags: 0,
-        trace_id: b"",
-        span_id: b"",
-        event_name: b"",
-    }
 }
 
 #[test]

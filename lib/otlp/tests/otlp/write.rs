@@ -54,7 +54,7 @@ fn a_request_made_of_lines_is_read_by_prost() {
     let mut out = Vec::new();
     put_resource_logs(&mut out, &[("service.name", "checkout".into())], "shipwake.lines", |out| {
         put_log_record(out, &line);
-        put_log_record(out, &crate::text::line(Value::Empty));
+        put_log_record(out, &LogLine::default());
     });
     put_resource_logs(&mut out, &[], "", |_| {});
     assert!(crate::agree::check_logs(&out));

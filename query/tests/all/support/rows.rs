@@ -74,10 +74,6 @@ impl Requests {
     pub fn from_source(self, source: Source) -> Self {
         Self { source, ..self }
     }
-
-    pub fn on(self, route: &str) -> Self {
-        Self { route: route.into(), ..self }
-    }
 }
 
 fn text(values: Vec<&str>) -> ArrayRef {

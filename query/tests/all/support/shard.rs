@@ -13,7 +13,8 @@ use shipwake_store::{
 
 use super::rows::{self, Log, Requests};
 
-type CellKey = (Arc<ReleaseId>, Source, Arc<str>, i64);
+/// Time first: pages ask for a range.
+type CellKey = (i64, Arc<ReleaseId>, Source, Arc<str>);
 
 pub struct TestShard {
     state: Mutex<State>,
@@ -102,7 +103,7 @@ impl TestShard {
 impl State {
     fn count(&mut self, requests: &Requests) {
         let t_ms = requests.t_ms.div_euclid(1_000) * 1_000;
-        let key = (requests.release.clone(), requests.source, requests.route.clone(), t_ms);
+        let key = (t_ms, requests.release.clone(), requests.source, requests.route.clone());
         let mut duration = HdrCells::new();
         duration.record_n(requests.duration_us, if requests.source == Source::Logs { 0 } else { requests.count });
         let cell = HealthCell { t_ms, requests: requests.count, errors: requests.errors, duration, slots: 1 };
@@ -156,10 +157,13 @@ impl HotShard for TestShard {
         let state = self.state.lock().expect("a test");
         let step_ms = i64::from(query.step_s) * 1_000;
         let mut series: BTreeMap<(Arc<ReleaseId>, Source, Arc<str>), Vec<HealthCell>> = BTreeMap::new();
-        for ((release, source, route, t_ms), cell) in &state.cells {
+        let nobody = rows::release_in("", "", "");
+        let first = |t_ms: i64| -> CellKey { (t_ms, nobody.clone(), Source::Spans, "".into()) };
+        let from = first(query.from_ms);
+        let range = from..first(query.to_ms);
+        for ((t_ms, release, source, route), cell) in state.cells.range(range) {
             let wanted = query.service.as_deref().is_none_or(|service| *release.service == *service)
-                && query.environment.as_deref().is_none_or(|environment| *release.environment == *environment)
-                && (query.from_ms..query.to_ms).contains(t_ms);
+                && query.environment.as_deref().is_none_or(|environment| *release.environment == *environment);
             if !wanted {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! The embedded journal as a whole: the contract, its files, its bounds, and what it does when a file fails it.
 
+mod format;
 mod recovery;
 
 use std::os::unix::fs::PermissionsExt;
@@ -65,7 +66,9 @@ async fn files_are_private_and_a_second_open_says_who_has_the_directory() {
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
     }
     match open(small(dir.path())) {
-        Err(JournalError::InUse { path, pid }) => assert_eq!((path.as_path(), pid), (dir.path(), Some(std::process::id()))),
+        Err(JournalError::InUse { path, pid }) => {
+            assert_eq!((path.as_path(), pid), (dir.path(), Some(std::process::id())));
+        }
         other => panic!("{other:?}"),
     }
     assert!(matches!(check(dir.path()), Err(JournalError::InUse { .. })));

@@ -1,0 +1,91 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/svelte';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ratio } from '../view/format.ts';
+import { laneViews } from '../view/lanes.ts';
+import DataTable from './DataTable.svelte';
+import EventList from './EventList.svelte';
+import ProblemChips from './ProblemChips.svelte';
+import RouteTable from './RouteTable.svelte';
+import SplitBar from './SplitBar.svelte';
+import VersionTable from './VersionTable.svelte';
+
+afterEach(cleanup);
+
+const plain = (element: Element | null) => (element?.textContent ?? '').replaceAll('\u202f', ' ').replace(/\s+/g, ' ').trim();
+
+describe('the table of a chart', () => {
+  const times = Array.from({ length: 60 }, (_, i) => i * 10_000);
+  const series = [{ key: '2.14.0', look: 'candidate' as const, values: times.map((_, i) => (i === 59 ? null : i / 100)) }];
+
+  it('is built when it is opened, newest first, a page at a time', async () => {
+    render(DataTable, { id: 'err', title: 'Error ratio', times, series, format: ratio, zone: 'utc' });
+    expect(document.querySelectorAll('tbody tr').length).toBe(0);
+    const details = document.querySelector('details') as HTMLDetailsElement;
+    details.open = true;
+    await fireEvent(details, new Event('toggle'));
+    const rows = () => [...document.querySelectorAll<HTMLElement>('tbody tr')];
+    expect(rows().length).toBe(25);
+    expect(rows()[0]?.dataset['t']).toBe('590000');
+    expect(plain(rows()[0]?.querySelector('td') ?? null)).toBe('—');
+    expect(rows()[0]?.querySelector('td')?.dataset['value']).toBe('');
+    await fireEvent.click(screen.getByText('Older'));
+    await fireEvent.click(screen.getByText('Older'));
+    expect(rows().length).toBe(10);
+    expect(rows().at(-1)?.dataset['t']).toBe('0');
+  });
+});
+
+describe('the traffic split', () => {
+  it('says in words what the bar shows', () => {
+    render(SplitBar, {
+      lanes: [{ version: '2.14.0', role: 'candidate', share: 0.12 }, { version: '2.13.4', role: 'baseline', share: 0.88 }],
+      size: 'page',
+    });
+    expect(screen.getByRole('img').getAttribute('aria-label')?.replaceAll('\u202f', ' ')).toBe(
+      'Traffic split: 2.13.4 baseline 88 %, 2.14.0 candidate 12 %',
+    );
+  });
+});
+
+describe('versions beside each other', () => {
+  const lanes = laneViews({
+    meta: { wm: 20_000, step_s: 10 },
+    t: [0, 10_000],
+    lanes: [
+      { version: '2.13.4', role: 'baseline', share: [1, 1], rps: [80, 81], err: [0, 0], n: [800, 810] },
+      { version: '2.14.0', role: 'no_traffic', share: [null, null], rps: [0, 0], err: [null, null], n: [0, 0], instances: 2 },
+    ],
+  });
+
+  it('keep zero and no data apart', () => {
+    render(VersionTable, { lanes, times: [0, 10_000], source: 'spans', zone: 'utc' });
+    const cells = [...(document.querySelector('[data-version="2.14.0"]')?.querySelectorAll('td') ?? [])].map((cell) => plain(cell));
+    expect(cells.slice(0, 3)).toEqual(['—', '0 /s', '—']);
+  });
+
+  it('with plain logs show no columns of durations', () => {
+    render(VersionTable, { lanes, times: [0, 10_000], source: 'logs', zone: 'utc' });
+    expect(screen.queryByText('p99')).toBeNull();
+    expect(screen.getByText('Log records in range')).toBeTruthy();
+  });
+
+  it('route by route show one number when there is nothing to compare with', () => {
+    render(RouteTable, { lanes, routes: [{ route: 'GET /', requests: 5, versions: [{ version: '2.13.4', role: 'baseline', err: 0.5, p50: 0.1, p99: null }] }] });
+    const cells = [...document.querySelectorAll('tbody tr > *')].map((cell) => plain(cell));
+    expect(cells).toEqual(['GET /', '5', '50.0 %', '100 ms', '—']);
+  });
+});
+
+describe('text from outside', () => {
+  it('is never a link unless it is an address of the web', () => {
+    const events = [{ t: 1, kind: 'deploy', title: 'x', url: 'javascript:alert(1)' }, { t: 2, kind: 'deploy', title: 'y', url: 'https://ci.example/1' }];
+    render(EventList, { props: { events, env: '', zone: 'utc', limit: 5 } });
+    expect(screen.getAllByRole('link').map((link) => link.getAttribute('href'))).toEqual(['https://ci.example/1']);
+  });
+
+  it('of a repeated parameter is shown each time', () => {
+    const problem = { param: 'from', text: '<b>', wants: 'a time' };
+    render(ProblemChips, { problems: [problem, problem] });
+    expect(screen.getAllByText('<b>').length).toBe(2);
+  });
+});
