@@ -43,15 +43,8 @@ async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
         otlp_http: format!("http://{}", addresses.otlp_http),
     };
     say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
-    let shop = tokio::spawn(demo::run(script, endpoints, shutdown.clone()));
-    let shop_ended = tokio::select! {
-        ended = shop => Some(ended),
-        () = shutdown.cancelled() => None,
-    };
-    let outcome = match shop_ended {
-        None => Ok(()),
-        Some(ended) => ended.context("the shop panicked")?,
-    };
+    // The shop ends by itself at a shutdown or after `--duration`, and takes its last answers before it does.
+    let outcome = tokio::spawn(demo::run(script, endpoints, shutdown.clone())).await.context("the shop panicked")?;
     shutdown.cancel();
     let stopped = app.stop().await;
     outcome.and(stopped)

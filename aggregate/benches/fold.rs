@@ -98,7 +98,11 @@ fn text(key: &str, value: impl Into<String>) -> KeyValue {
 }
 
 fn int(key: &str, value: i64) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(Value::IntValue(value)) }), ..Default::default() }
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(Value::IntValue(value)) }),
+        ..Default::default()
+    }
 }
 
 fn resource(n: usize) -> Option<Resource> {

@@ -91,9 +91,7 @@ impl Cell {
     pub fn expand(&self, arena: &[FullCell]) -> FullCell {
         match self.kind {
             FULL => arena[self.sum as usize].clone(),
-            COUNTER => {
-                FullCell { requests: self.sum.into(), errors: self.min.into(), duration: HdrCells::new() }
-            }
+            COUNTER => FullCell { requests: self.sum.into(), errors: self.min.into(), duration: HdrCells::new() },
             inline => {
                 let mut duration = HdrCells::new();
                 for at in 0..inline {

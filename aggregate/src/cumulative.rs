@@ -175,7 +175,8 @@ impl Streams {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let totals: usize = self.streams.values().filter_map(|stream| stream.totals.as_ref()).map(|t| t.heap_bytes()).sum();
+        let totals: usize =
+            self.streams.values().filter_map(|stream| stream.totals.as_ref()).map(|t| t.heap_bytes()).sum();
         self.streams.capacity() * (size_of::<(u128, Stream)>() + 1) + totals
     }
 }

@@ -214,10 +214,9 @@ impl<'s> Base<'s> {
     pub(crate) fn note_event(&mut self, time_ns: i64) {
         self.times = Some(match self.times {
             None => TimeSpan { oldest_ns: time_ns, newest_ns: time_ns },
-            Some(times) => TimeSpan {
-                oldest_ns: times.oldest_ns.min(time_ns),
-                newest_ns: times.newest_ns.max(time_ns),
-            },
+            Some(times) => {
+                TimeSpan { oldest_ns: times.oldest_ns.min(time_ns), newest_ns: times.newest_ns.max(time_ns) }
+            }
         });
     }
 

@@ -17,6 +17,9 @@ use crate::window_rows::window_rows;
 const DELTA: i32 = 1;
 const CUMULATIVE: i32 = 2;
 
+/// Count, sum and histogram of a row.
+type Content = (i64, Option<f64>, Option<Vec<u8>>);
+
 /// A state that folds requests one after the other.
 struct Folder {
     state: State,
@@ -43,7 +46,7 @@ impl Folder {
     }
 
     /// Count, sum and histogram of the windows of a resolution: key is "version signal metric route source start".
-    fn windows(&self, resolution: Resolution) -> BTreeMap<String, (i64, Option<f64>, Option<Vec<u8>>)> {
+    fn windows(&self, resolution: Resolution) -> BTreeMap<String, Content> {
         let table = if resolution == Resolution::S1 { Table::Windows1s } else { Table::Windows };
         let mut out = BTreeMap::new();
         for (_, rows) in window_rows(&self.state.deltas()).into_iter().filter(|(of, _)| *of == table) {
@@ -212,7 +215,12 @@ fn cumulative_sums_and_histograms_become_increases() {
             "1.0",
             vec![
                 sum("orders", CUMULATIVE, vec![number(at, start, total, vec![])]),
-                histogram("http.server.request.duration", "s", CUMULATIVE, vec![buckets(at, start, counts, total, 503)]),
+                histogram(
+                    "http.server.request.duration",
+                    "s",
+                    CUMULATIVE,
+                    vec![buckets(at, start, counts, total, 503)],
+                ),
             ],
         );
         folder.fold(Signal::Metrics, at, request);
@@ -268,7 +276,9 @@ fn a_version_per_request_costs_one_overflow_release_and_leaves_others_exact() {
     let versions: std::collections::BTreeSet<String> = folder
         .rows(Table::Spans)
         .iter()
-        .flat_map(|batch| column(batch, "version").as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|batch| {
+            column(batch, "version").as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+        })
         .collect();
     assert_eq!(versions.len(), 501, "rows keep the version they were sent with");
 }

@@ -11,6 +11,8 @@ mod chunk_resources;
 pub mod clock;
 pub mod commit;
 pub mod config;
+#[cfg(test)]
+mod crash_tests;
 pub mod cumulative;
 mod dedup;
 pub mod error;

@@ -79,7 +79,11 @@ impl Metrics {
             unusable,
         );
         registry.register("shipwake_visible_lag_seconds", "From receiving a request to its being visible", visible_lag);
-        registry.register("shipwake_event_lag_seconds", "From the newest event of a request to its being visible", event_lag);
+        registry.register(
+            "shipwake_event_lag_seconds",
+            "From the newest event of a request to its being visible",
+            event_lag,
+        );
         registry.register("shipwake_watermark_seconds", "Event time up to which windows are complete", watermark);
         registry.register("shipwake_series", "Series in memory", series);
         registry.register("shipwake_memory_bytes", "Memory of the aggregator by part", memory);
@@ -95,9 +99,11 @@ impl Metrics {
     /// Takes note of a folded request.
     pub fn folded(&self, tenant: &str, signal: Signal, folded: Folded) {
         let labels = SignalLabels { tenant: tenant.to_owned(), signal: signal.as_str() };
-        for (family, count) in
-            [(&self.stored, folded.stored), (&self.deduplicated, folded.deduplicated), (&self.unusable, folded.rejected)]
-        {
+        for (family, count) in [
+            (&self.stored, folded.stored),
+            (&self.deduplicated, folded.deduplicated),
+            (&self.unusable, folded.rejected),
+        ] {
             if count > 0 {
                 family.get_or_create(&labels).inc_by(count);
             }

@@ -10,7 +10,7 @@ use crate::cells::FullCell;
 use crate::cumulative::{Stream, Total, Totals};
 use crate::fold::{Base, Context, Faulty, Folded};
 use crate::health::{DurationMetric, Family, RequestParts, duration_metric};
-use crate::point_values::{SharedBounds, values};
+use crate::point_values::values;
 use crate::points::PointValues;
 use crate::releases::OVERFLOW;
 use crate::resources::KnownResource;
@@ -24,7 +24,8 @@ const CUMULATIVE: i32 = 2;
 const ATTRIBUTES_MAX: usize = 8;
 const ATTRIBUTE_BYTES_MAX: usize = 128;
 /// Attributes that name one end of one connection, or one client: they multiply series and explain no release.
-const DROPPED_PREFIXES: [&[u8]; 7] = [b"net.", b"network.", b"client.", b"server.", b"peer.", b"user_agent.", b"thread."];
+const DROPPED_PREFIXES: [&[u8]; 7] =
+    [b"net.", b"network.", b"client.", b"server.", b"peer.", b"user_agent.", b"thread."];
 const DROPPED: [&[u8]; 4] = [b"http.url", b"url.full", b"url.query", b"http.user_agent"];
 
 /// What is the same for all points of a metric.
@@ -35,7 +36,6 @@ struct OfMetric {
 
 pub(crate) struct MetricFold<'s> {
     base: Base<'s>,
-    bounds: SharedBounds,
     /// For each resource of the request, whether it has the new names of HTTP and RPC durations.
     new_names: std::vec::IntoIter<[bool; 2]>,
     scope_hash: u128,
@@ -46,7 +46,6 @@ impl<'s> MetricFold<'s> {
     pub(crate) fn new(base: Base<'s>, new_names: Vec<[bool; 2]>) -> Self {
         MetricFold {
             base,
-            bounds: SharedBounds::default(),
             new_names: new_names.into_iter(),
             scope_hash: 0,
             metric: OfMetric { hash: 0, duration: None },
@@ -121,8 +120,8 @@ impl<'s> MetricFold<'s> {
             let release = state.releases.get_mut(known.release);
             let is_full = state.streams.count() >= limits.streams || release.streams >= limits.streams_per_release;
             if is_full {
-                state.counters.overflow += 1;
                 // An increase or a level needs no memory of earlier points; a running total does.
+                state.counters.overflow += u64::from(cumulative_ns.is_some());
                 return cumulative_ns.is_none().then_some((series, total));
             }
             release.streams += 1;
@@ -215,7 +214,7 @@ impl<'a> MetricSink<'a> for MetricFold<'_> {
     }
 
     fn point(&mut self, metric: &Metric<'a>, point: &Point<'a>) {
-        let values = match values(point, &mut self.bounds) {
+        let values = match values(point, &mut self.base.state.bounds) {
             Ok(values) => values,
             Err(fault) => {
                 let name = String::from_utf8_lossy(metric.name);

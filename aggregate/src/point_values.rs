@@ -9,7 +9,6 @@ use hashbrown::HashMap;
 use shipwake_model::Sketch;
 use shipwake_model::sketch::{Buckets, Explicit, Exponential};
 use shipwake_otlp::{ExponentialHistogramPoint, HistogramPoint, Point};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::points::PointValues;
 
@@ -36,8 +35,9 @@ pub struct SharedBounds {
 
 impl SharedBounds {
     fn share(&mut self, bounds: Vec<f64>) -> Arc<[f64]> {
-        let bytes: Vec<u8> = bounds.iter().flat_map(|bound| bound.to_le_bytes()).collect();
-        let hash = xxh3_64(&bytes);
+        let hash = bounds
+            .iter()
+            .fold(0u64, |hash, bound| (hash ^ bound.to_bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23));
         match self.lists.get(&hash) {
             Some(known) if **known == *bounds => known.clone(),
             _ => {
@@ -59,10 +59,8 @@ pub fn values(point: &Point<'_>, bounds: &mut SharedBounds) -> Result<PointValue
     match point {
         Point::Number(number) => {
             let value = number.value.map(|value| value.as_f64());
-            let value = value.ok_or(Fault {
-                reason: "no_value",
-                detail: "point has neither a value nor the no-value flag",
-            })?;
+            let value =
+                value.ok_or(Fault { reason: "no_value", detail: "point has neither a value nor the no-value flag" })?;
             finite([value], "value is NaN or infinite")?;
             Ok(PointValues { value: Some(value), ..PointValues::default() })
         }
@@ -96,9 +94,8 @@ fn explicit(point: &HistogramPoint<'_>, shared: &mut SharedBounds) -> Result<Poi
     }
     drop_infinite_bounds(&mut bounds, &mut counts);
     let (count, sum, min, max) = (point.count, point.sum, point.min, point.max);
-    let histogram = (counts.len() <= BUCKETS_MAX).then(|| {
-        Sketch::Explicit(Explicit { bounds: shared.share(bounds), counts, count, sum, min, max })
-    });
+    let histogram = (counts.len() <= BUCKETS_MAX)
+        .then(|| Sketch::Explicit(Explicit { bounds: shared.share(bounds), counts, count, sum, min, max }));
     Ok(PointValues { value: None, count: Some(count), sum, min, max, histogram })
 }
 

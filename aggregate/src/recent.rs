@@ -94,7 +94,8 @@ impl Recent {
         for level in [&mut self.tens, &mut self.routes] {
             *level = level.split_off(&newest_ns.saturating_sub(TENS_KEPT_NS));
         }
-        self.bytes = [&self.seconds, &self.tens, &self.routes].into_iter().flat_map(BTreeMap::values).map(bytes_of).sum();
+        self.bytes =
+            [&self.seconds, &self.tens, &self.routes].into_iter().flat_map(BTreeMap::values).map(bytes_of).sum();
         for level in [&mut self.routes, &mut self.tens, &mut self.seconds] {
             while self.bytes > self.bytes_max {
                 let Some((_, window)) = level.pop_first() else { break };
@@ -141,12 +142,7 @@ pub fn resolution_of(query: &HealthQuery) -> (Resolution, u32) {
 }
 
 /// A cell of the windows as an addition.
-pub fn addition<'a>(
-    start_ns: i64,
-    resolution: Resolution,
-    meta: &'a HealthMeta,
-    cell: &'a FullCell,
-) -> Addition<'a> {
+pub fn addition<'a>(start_ns: i64, resolution: Resolution, meta: &'a HealthMeta, cell: &'a FullCell) -> Addition<'a> {
     Addition {
         start_ns,
         resolution,
@@ -284,7 +280,10 @@ mod tests {
         let requests: Vec<_> = whole[0].cells.iter().map(|cell| (cell.t_ms, cell.requests, cell.slots)).collect();
         assert_eq!(requests, [(0, 12, 0b1001), (30_000, 12, 0b1001)]);
         assert_eq!(recent.health(&query(0, 60, 10, true), &HealthWindows::new(Resolution::S10), &[]).len(), 3);
-        assert_eq!(recent.health(&query(10, 11, 1, false), &HealthWindows::new(Resolution::S10), &[])[0].cells.len(), 1);
+        assert_eq!(
+            recent.health(&query(10, 11, 1, false), &HealthWindows::new(Resolution::S10), &[])[0].cells.len(),
+            1
+        );
     }
 
     #[test]

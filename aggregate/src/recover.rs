@@ -49,8 +49,7 @@ pub fn recover(
         let files = committer.files();
         return Ok((committer, State::new(config), files));
     };
-    let state =
-        decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
+    let state = decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
     if state.next_offset != recovered.next_offset {
         let reason = format!("it ends at offset {}, its manifest at {}", state.next_offset, recovered.next_offset);
         return Err(AggregateError::State { shard, reason });

@@ -268,12 +268,7 @@ mod tests {
     use super::*;
 
     fn id(service: &str, version: &str) -> ReleaseId {
-        ReleaseId {
-            service: service.into(),
-            namespace: "".into(),
-            environment: "prod".into(),
-            version: version.into(),
-        }
+        ReleaseId { service: service.into(), namespace: "".into(), environment: "prod".into(), version: version.into() }
     }
 
     #[test]

@@ -136,12 +136,7 @@ pub fn buckets(time_ns: i64, start_ns: i64, counts: [u64; 3], sum: f64, status: 
 
 pub fn histogram(name: &str, unit: &str, temporality: i32, data_points: Vec<HistogramDataPoint>) -> Metric {
     let data = Histogram { data_points, aggregation_temporality: temporality };
-    Metric {
-        name: name.to_owned(),
-        unit: unit.to_owned(),
-        data: Some(Data::Histogram(data)),
-        ..Default::default()
-    }
+    Metric { name: name.to_owned(), unit: unit.to_owned(), data: Some(Data::Histogram(data)), ..Default::default() }
 }
 
 /// A journal record of a request with `records` records.

@@ -106,7 +106,9 @@ fn is_id(segment: &[u8]) -> bool {
         return segment.len() > 40;
     }
     let hexadecimal = segment.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
-    digits == segment.len() || (hexadecimal && segment.len() >= 8) || (segment.len() >= 8 && digits * 4 >= segment.len())
+    digits == segment.len()
+        || (hexadecimal && segment.len() >= 8)
+        || (segment.len() >= 8 && digits * 4 >= segment.len())
         || segment.len() > 40
 }
 
@@ -204,7 +206,10 @@ mod tests {
         check(RouteParts { path: b"/items/17", ..Default::default() }, "/items/{id}");
         check(RouteParts { name: b"POST /pay", ..Default::default() }, "POST /pay");
         check(RouteParts { name: b"handle message", ..Default::default() }, "handle message");
-        check(RouteParts { rpc_service: b"shop.Cart", rpc_method: b"Add", name: b"x", ..Default::default() }, "shop.Cart/Add");
+        check(
+            RouteParts { rpc_service: b"shop.Cart", rpc_method: b"Add", name: b"x", ..Default::default() },
+            "shop.Cart/Add",
+        );
         check(RouteParts { rpc_method: b"shop.Cart/Add", ..Default::default() }, "shop.Cart/Add");
         check(http, "GET");
         check(RouteParts::default(), "");

@@ -4,7 +4,7 @@
 //! and readable and is tried again; when that fills the shard's memory, the shard stops reading, and the journal keeps the
 //! rest. The position in the journal moves only together with the state (`commit.rs`), so a record counts once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shipwake_journal::{Journal, JournalError, Stored};
@@ -42,6 +42,8 @@ pub struct Shard {
     pub store: Arc<Store>,
     /// Metrics of all shards.
     pub metrics: Metrics,
+    /// Held while a commit is written: sorting and encoding take a few times the memory of the rows, so shards take turns.
+    pub commit_turn: Arc<Mutex<()>>,
 }
 
 /// Everything that can happen to a shard.
@@ -238,7 +240,10 @@ impl Running {
             }
         };
         let Some(mut committer) = self.committer.take() else { return };
+        let commit_turn = self.shard.commit_turn.clone();
         self.commit = Some(tokio::task::spawn_blocking(move || {
+            // The lock guards no data: after a panic in another shard's commit this one's is as good as before.
+            let _turn = commit_turn.lock().unwrap_or_else(PoisonError::into_inner);
             let result = cut.commit(&mut committer, now_ns);
             Committed { committer, cut, result }
         }));
@@ -360,7 +365,11 @@ impl Running {
         }
         let (shard, offset) = (self.shard.shard, self.committed_offset);
         if changed {
-            tracing::warn!(shard, offset, "stopping without the last commit; the journal holds what follows this offset");
+            tracing::warn!(
+                shard,
+                offset,
+                "stopping without the last commit; the journal holds what follows this offset"
+            );
         } else {
             tracing::info!(shard, offset, "shard stopped");
         }

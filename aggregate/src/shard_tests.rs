@@ -50,7 +50,8 @@ impl Counts {
             self.spans += batch.num_rows();
             return;
         }
-        let text = |name: &str, row: usize| batch.column_by_name(name).unwrap().as_string::<i32>().value(row).to_owned();
+        let text =
+            |name: &str, row: usize| batch.column_by_name(name).unwrap().as_string::<i32>().value(row).to_owned();
         let resolution = batch.column_by_name("resolution_s").unwrap().as_primitive::<Int32Type>();
         let count = batch.column_by_name("count").unwrap().as_primitive::<Int64Type>();
         let sum = batch.column_by_name("sum").unwrap().as_primitive::<arrow::datatypes::Float64Type>();
@@ -210,7 +211,15 @@ fn recent_cells_come_back_from_stored_windows() {
         let cells = series.iter().flat_map(|series| {
             series.cells.iter().map(|cell| {
                 let release = series.release.version.to_string();
-                (release, series.route.to_string(), cell.t_ms, cell.requests, cell.errors, cell.slots, cell.duration.clone())
+                (
+                    release,
+                    series.route.to_string(),
+                    cell.t_ms,
+                    cell.requests,
+                    cell.errors,
+                    cell.slots,
+                    cell.duration.clone(),
+                )
             })
         });
         cells.collect::<Vec<_>>()
@@ -254,7 +263,11 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        assert!(tokio::time::timeout(limit, wait).await.is_ok(), "waited in vain for {what}: {:?}", self.store.status());
+        assert!(
+            tokio::time::timeout(limit, wait).await.is_ok(),
+            "waited in vain for {what}: {:?}",
+            self.store.status()
+        );
     }
 
     async fn stop(self) {
@@ -404,10 +417,12 @@ async fn a_shard_stops_reading_when_nothing_can_be_committed() {
     };
     stage.wait_for("the bound", behind).await;
     drop(obstacle);
-    stage.wait_for("the end of the journal", |stage| {
-        let status = &stage.store.status()[0];
-        status.next_offset == status.journal_end
-    }).await;
+    stage
+        .wait_for("the end of the journal", |stage| {
+            let status = &stage.store.status()[0];
+            status.next_offset == status.journal_end
+        })
+        .await;
     assert_eq!(stage.counts().spans, 800);
     stage.stop().await;
 }

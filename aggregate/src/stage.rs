@@ -1,6 +1,6 @@
 //! The aggregator as a stage of the program: one thread per journal partition, ended together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::registry::Registry;
 use shipwake_journal::Journal;
@@ -19,18 +19,14 @@ pub struct Aggregate {
     journal: Arc<dyn Journal>,
     store: Arc<Store>,
     metrics: Metrics,
+    commit_turn: Arc<Mutex<()>>,
 }
 
 impl Aggregate {
     /// Prepares a shard for every partition; nothing runs yet.
-    pub fn new(
-        config: AggregateConfig,
-        journal: Arc<dyn Journal>,
-        store: Arc<Store>,
-        registry: &mut Registry,
-    ) -> Self {
+    pub fn new(config: AggregateConfig, journal: Arc<dyn Journal>, store: Arc<Store>, registry: &mut Registry) -> Self {
         let metrics = Metrics::new(registry);
-        Aggregate { config, journal, store, metrics }
+        Aggregate { config, journal, store, metrics, commit_turn: Arc::default() }
     }
 
     /// Runs all shards until `shutdown`: then each folds what the journal holds and commits. When one shard fails the
@@ -67,6 +63,7 @@ impl Aggregate {
             journal: self.journal.clone(),
             store: self.store.clone(),
             metrics: self.metrics.clone(),
+            commit_turn: self.commit_turn.clone(),
         };
         let run = move || {
             // Cancels the other shards as soon as this one fails or panics, whatever order they are waited for.

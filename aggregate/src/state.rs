@@ -12,6 +12,7 @@ use crate::config::AggregateConfig;
 use crate::cumulative::Streams;
 use crate::dedup::Dedup;
 use crate::logs::LogRows;
+use crate::point_values::SharedBounds;
 use crate::points::PointRows;
 use crate::recent::Recent;
 use crate::releases::Releases;
@@ -66,6 +67,7 @@ pub struct State {
     pub(crate) received_ns: i64,
     /// When quiet series were last forgotten, by receive time, ns.
     pub(crate) swept_ns: i64,
+    pub(crate) bounds: SharedBounds,
     pub(crate) scratch: Vec<u8>,
 }
 
@@ -101,6 +103,7 @@ impl State {
             rows: Rows::default(),
             received_ns: i64::MIN,
             swept_ns: i64::MIN,
+            bounds: SharedBounds::default(),
             scratch: Vec::new(),
         }
     }

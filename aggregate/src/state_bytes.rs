@@ -303,8 +303,7 @@ mod tests {
         let mut totals = Totals::default();
         totals.advance(1, 2, Total::Number(4.5));
         totals.advance(3, 4, Total::Sketch(Sketch::Explicit(Explicit::new([1.0, 2.0].into()))));
-        let stream =
-            Stream { series: 0, generation: 0, release: 0, received_ns: 8, totals: Some(Box::new(totals)) };
+        let stream = Stream { series: 0, generation: 0, release: 0, received_ns: 8, totals: Some(Box::new(totals)) };
         state.streams.insert(99, stream);
         state
     }
@@ -327,7 +326,7 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end], &AggregateConfig::default()).is_err(), "cut at {end}");
         }
-        let mut newer = bytes.clone();
+        let mut newer = bytes;
         newer[0] = VERSION + 1;
         assert!(decode(&newer, &AggregateConfig::default()).unwrap_err().contains("newer"));
     }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shipwake_journal::Journal;
 use shipwake_model::Resolution;
-use shipwake_store::{
-    HealthQuery, HealthSeries, HotShard, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, Table,
-};
+use shipwake_store::{HealthQuery, HealthSeries, HotShard, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, Table};
 
 use crate::clock::Clock;
 use crate::commit::Cut;

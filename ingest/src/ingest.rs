@@ -64,12 +64,12 @@ impl Ingest {
     /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces` and `/v1/lines`, without a fall-back: to be merged into another router.
     /// The peer's address is taken from axum's `ConnectInfo<SocketAddr>` when the server provides it.
     pub fn http_router(&self) -> Router {
-        otlp_http::router(self.core.clone()).merge(lines::router(self.core.clone()))
+        otlp_http::router(&self.core).merge(lines::router(self.core.clone()))
     }
 
     /// The three gRPC `Export` methods, without a fall-back.
     pub fn grpc_router(&self) -> Router {
-        otlp_grpc::router(self.core.clone())
+        otlp_grpc::router(&self.core)
     }
 
     /// Everything that a sender may ask for on either port: a client that is configured for the other port is served all
@@ -144,7 +144,9 @@ impl Core {
             self.metrics.refused(error.reason());
             self.status.refused(signal, error.reason(), &error.to_string(), self.now_ns());
         }
-        if error.kind() != Kind::Passing && self.warnings.allow() {
+        // A passing fault is told by the metrics, and that a client went away is its own business.
+        let worth_a_line = error.kind() != Kind::Passing && !matches!(error, IngestError::Aborted { .. });
+        if worth_a_line && self.warnings.allow() {
             warn!(signal = signal.map(Signal::as_str), %error, "refused a request");
         }
     }

@@ -40,7 +40,7 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-pub(crate) fn router(core: Arc<Core>) -> Router {
+pub(crate) fn router(core: &Arc<Core>) -> Router {
     let route = |signal: Signal| {
         let core = core.clone();
         any(move |request: Request| export(core, signal, request))

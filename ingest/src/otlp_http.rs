@@ -34,7 +34,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest idempotency key in bytes.
 const KEY_BYTES_MAX: usize = 256;
 
-pub(crate) fn router(core: Arc<Core>) -> Router {
+pub(crate) fn router(core: &Arc<Core>) -> Router {
     let route = |signal: Signal| {
         let core = core.clone();
         any(move |request: Request| export(core, signal, request))

@@ -35,11 +35,11 @@ use crate::ingest::Warnings;
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 /// Read and write buffer of an HTTP/1 connection; a head must fit.
-const HTTP1_BUFFER_BYTES: usize = 128 << 10;
-/// What one stream, and one connection, may send before its bytes are asked for. Enough for 128 MB/s at 1 ms, small enough
-/// that thousands of peers cannot fill memory with bytes that admission has not seen.
-const STREAM_WINDOW_BYTES: u32 = 128 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+const HTTP1_BUFFER_BYTES: usize = 64 << 10;
+/// What one stream, and one connection, may send before its bytes are asked for: bytes that admission has not seen. A
+/// stream gets 64 MB/s at 1 ms; a Collector's ten exports at once do not block each other while some of them are held.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 640 << 10;
 /// Streams that a peer may reset before they were answered (CVE-2023-44487, "rapid reset").
 const RESETS_MAX: usize = 32;
 /// Dead HTTP/2 peers are found by pings: one after so much silence, answered within so much time.

@@ -21,7 +21,8 @@ pub struct QueryConfig {
     pub rows: usize,
     /// Rows a query may ask for with `limit`. Default 1 000 000.
     pub rows_max: usize,
-    /// Bytes of an answer before it is cut and marked `truncated`. Default 32 MiB of Arrow data.
+    /// Bytes of an answer before it is cut and marked `truncated`. Default 16 MiB of Arrow data, which is about three times as much
+    /// as JSON.
     pub result_bytes_max: usize,
     /// Bytes of a query text. Default 64 KiB.
     pub query_bytes_max: usize,
@@ -49,7 +50,7 @@ impl Default for QueryConfig {
             timeout_max: Duration::from_secs(600),
             rows: 10_000,
             rows_max: 1_000_000,
-            result_bytes_max: 32 << 20,
+            result_bytes_max: 16 << 20,
             query_bytes_max: 64 << 10,
             running_max: 4,
             waiting_max: 16,

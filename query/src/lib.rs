@@ -8,7 +8,6 @@
 //! - `sql`: one DataFusion session per query; a file per table in `sql/tables`, per function in `sql/functions`.
 //! - `release`: which versions are compared and what differs; pure.
 //! - `pages`: the answers of the web pages. `live`: the same answers, pushed.
-//! - [`print`]: answers as text tables, for the command line.
 
 mod config;
 mod error;
@@ -16,7 +15,6 @@ mod http;
 mod live;
 mod metrics;
 mod pages;
-pub mod print;
 mod problem;
 mod query;
 mod release;

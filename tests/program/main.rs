@@ -2,6 +2,7 @@
 //! and restarts it. Nothing here links the server.
 
 mod bad_input;
+mod demo;
 mod disk;
 mod harness;
 mod otlp;

@@ -125,7 +125,7 @@ mod tests {
     use crate::decode::decode;
 
     /// The reasons for which the points of `data` are rejected.
-    fn check(data: Data, expected: &[&str]) {
+    fn check(data: &Data, expected: &[&str]) {
         let metrics = vec![Metric { name: "m".to_owned(), data: Some(data.clone()), ..Metric::default() }];
         let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
         let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
@@ -142,13 +142,13 @@ mod tests {
             Data::Gauge(Gauge { data_points: vec![NumberDataPoint { value, flags, ..NumberDataPoint::default() }] })
         };
         for fine in [AsDouble(-0.0), AsDouble(f64::MIN_POSITIVE / 2.0), AsDouble(-5.0), AsInt(i64::MIN)] {
-            check(gauge(Some(fine), 0), &[]);
+            check(&gauge(Some(fine), 0), &[]);
         }
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            check(gauge(Some(AsDouble(bad)), 0), &["not_a_number"]);
+            check(&gauge(Some(AsDouble(bad)), 0), &["not_a_number"]);
         }
-        check(gauge(None, 0), &["no_value"]);
-        check(gauge(None, 1), &[]);
+        check(&gauge(None, 0), &["no_value"]);
+        check(&gauge(None, 1), &[]);
     }
 
     #[test]
@@ -159,11 +159,11 @@ mod tests {
                 HistogramDataPoint { count, bucket_counts, explicit_bounds, sum, ..HistogramDataPoint::default() };
             Data::Histogram(Histogram { data_points: vec![point], ..Histogram::default() })
         };
-        check(histogram(6, &[1, 2, 3], &[0.5, 1.0], Some(3.0)), &[]);
-        check(histogram(6, &[], &[], Some(3.0)), &[]);
-        check(histogram(6, &[6], &[], None), &[]);
-        check(histogram(1, &[1, 0], &[f64::INFINITY], None), &[]);
-        check(histogram(6, &[1, 2, 3], &[0.5, 1.0], Some(f64::NAN)), &["not_a_number"]);
+        check(&histogram(6, &[1, 2, 3], &[0.5, 1.0], Some(3.0)), &[]);
+        check(&histogram(6, &[], &[], Some(3.0)), &[]);
+        check(&histogram(6, &[6], &[], None), &[]);
+        check(&histogram(1, &[1, 0], &[f64::INFINITY], None), &[]);
+        check(&histogram(6, &[1, 2, 3], &[0.5, 1.0], Some(f64::NAN)), &["not_a_number"]);
         for (count, counts, bounds) in [
             (6, &[1, 2, 3][..], &[0.5][..]),
             (7, &[1, 2, 3], &[0.5, 1.0]),
@@ -173,7 +173,7 @@ mod tests {
             (6, &[], &[0.5]),
             (1, &[u64::MAX, 2], &[0.5]),
         ] {
-            check(histogram(count, counts, bounds, None), &["inconsistent_buckets"]);
+            check(&histogram(count, counts, bounds, None), &["inconsistent_buckets"]);
         }
     }
 
@@ -191,13 +191,13 @@ mod tests {
             };
             Data::ExponentialHistogram(ExponentialHistogram { data_points: vec![point], ..Default::default() })
         };
-        check(histogram(4, 12, 27_213, &[1, 2], 0.0), &[]);
+        check(&histogram(4, 12, 27_213, &[1, 2], 0.0), &[]);
         for (count, scale, offset, threshold) in
             [(5, 12, 0, 0.0), (4, 21, 0, 0.0), (4, -11, 0, 0.0), (4, 0, i32::MAX, 0.0), (4, 0, 0, -1.0)]
         {
-            check(histogram(count, scale, offset, &[1, 2], threshold), &["inconsistent_buckets"]);
+            check(&histogram(count, scale, offset, &[1, 2], threshold), &["inconsistent_buckets"]);
         }
-        check(histogram(4, 0, 0, &[1, 2], f64::NAN), &["not_a_number"]);
+        check(&histogram(4, 0, 0, &[1, 2], f64::NAN), &["not_a_number"]);
     }
 
     #[test]
@@ -206,8 +206,8 @@ mod tests {
             let point = SummaryDataPoint { count, sum, ..SummaryDataPoint::default() };
             Data::Summary(Summary { data_points: vec![point] })
         };
-        check(summary(0, f64::NAN), &[]);
-        check(summary(1, 2.0), &[]);
-        check(summary(1, f64::NAN), &["not_a_number"]);
+        check(&summary(0, f64::NAN), &[]);
+        check(&summary(1, 2.0), &[]);
+        check(&summary(1, f64::NAN), &["not_a_number"]);
     }
 }

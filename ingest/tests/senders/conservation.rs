@@ -19,7 +19,7 @@ const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 fn metrics(points: usize) -> Vec<u8> {
     let point = |n: usize| NumberDataPoint {
         time_unix_nano: 1 + n as u64,
-        value: Some(number_data_point::Value::AsDouble(if n % 5 == 0 { f64::NAN } else { n as f64 })),
+        value: Some(number_data_point::Value::AsDouble(if n.is_multiple_of(5) { f64::NAN } else { n as f64 })),
         ..NumberDataPoint::default()
     };
     let sum = Sum { data_points: (0..points).map(point).collect(), aggregation_temporality: 2, is_monotonic: true };

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tonic::Code;
+
+use crate::grpc::{LOGS, call, frame};
 use crate::support::{Server, count, logs_bytes};
 
 /// The files of a folder of the corpus, with the route that their name begins with.
@@ -21,6 +24,15 @@ fn files(folder: &str) -> Vec<(String, String, Vec<u8>)> {
     found
 }
 
+/// The gRPC method of a route.
+fn method(path: &str) -> String {
+    match path {
+        "/v1/metrics" => LOGS.replace("logs.v1.Logs", "metrics.v1.Metrics"),
+        "/v1/traces" => LOGS.replace("logs.v1.Logs", "trace.v1.Trace"),
+        _ => LOGS.to_owned(),
+    }
+}
+
 #[tokio::test]
 async fn broken_requests_are_refused_and_lose_nothing_else() {
     let (server, journal) = Server::in_memory().await;
@@ -31,6 +43,8 @@ async fn broken_requests_are_refused_and_lose_nothing_else() {
         assert_eq!(answer.status, 400, "{name}");
         let (code, message) = answer.rpc_status();
         assert!(code == 3 && message.contains("byte"), "{name}: {message}");
+        let status = call(&server, &method(path), None, frame(0, bytes)).await;
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, message.as_str()), "{name}");
         assert_eq!(server.export("/v1/logs", &logs_bytes(1, 1)).await.status, 200, "after {name}");
     }
     assert_eq!(count(&journal).await, files.len() as u64);
@@ -45,6 +59,7 @@ async fn odd_requests_are_taken_because_protobuf_allows_them() {
         let before = count(&journal).await;
         let answer = server.export(path, bytes).await;
         assert_eq!(answer.status, 200, "{name}: {:?}", String::from_utf8_lossy(&answer.body));
-        assert_eq!(count(&journal).await, before + 1, "{name}");
+        assert_eq!(call(&server, &method(path), None, frame(0, bytes)).await.code(), Code::Ok, "{name}");
+        assert_eq!(count(&journal).await, before + 2, "{name}");
     }
 }

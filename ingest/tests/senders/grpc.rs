@@ -24,7 +24,7 @@ use crate::support::{
     RetryInfo, RpcStatus, Server, bomb, count, gzip, logs, logs_bytes, peak_memory, resource, small, stored,
 };
 
-const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+pub const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 async fn channel(server: &Server) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{}", server.address)).expect("an address");
@@ -32,7 +32,7 @@ async fn channel(server: &Server) -> Channel {
 }
 
 /// The status that a call with this body ends with.
-async fn call(server: &Server, path: &str, encoding: Option<&str>, body: Vec<u8>) -> Status {
+pub async fn call(server: &Server, path: &str, encoding: Option<&str>, body: Vec<u8>) -> Status {
     let mut request = http::Request::post(format!("http://{}{path}", server.address))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -50,7 +50,7 @@ async fn call(server: &Server, path: &str, encoding: Option<&str>, body: Vec<u8>
     Status::from_header_map(collected.trailers().expect("trailers")).expect("a status")
 }
 
-fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
+pub fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
     [&[flag][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 

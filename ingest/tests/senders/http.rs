@@ -110,7 +110,8 @@ async fn broken_bodies_are_the_senders_fault() {
     let (server, journal) = Server::in_memory().await;
     let body = logs_bytes(10, 10);
     let packed = gzip(&body);
-    let cases: [(&str, &[(&str, &str)], &[u8], &str); 6] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a str);
+    let cases: [Case<'_>; 6] = [
         ("cut protobuf", &[PROTOBUF], &body[..body.len() - 3], "protobuf"),
         ("text", &[PROTOBUF], b"hello, this is not protobuf", "protobuf"),
         ("gzip header, plain body", &[PROTOBUF, GZIP], &body, "gzip"),
@@ -161,7 +162,7 @@ async fn a_bomb_costs_no_more_than_the_limit() {
     let answer = server.post("/v1/traces", &[PROTOBUF, GZIP], &bomb).await;
     assert_eq!(answer.status, 413);
     assert!(answer.rpc_status().1.contains("after decompression"));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // Other tests run in the same process: far below the 2 GiB that the bomb unpacks to is what counts.
     assert!(peak_memory() - before < 400 << 20, "grew by {} MiB", (peak_memory() - before) >> 20);
 }

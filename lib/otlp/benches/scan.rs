@@ -3,6 +3,8 @@
 //! One iteration is one record, so that what criterion prints is nanoseconds per record. The log request is that of the
 //! budget in the design: 1024 records of 303 bytes, each with a body of 103 bytes, five attributes and a trace id. The
 //! columns are vectors that are reused: times, numbers, and offset and length for everything that is text.
+//!
+//! `cargo bench -p shipwake-otlp --profile release --bench scan -- --noplot`
 
 #![allow(missing_docs, reason = "criterion's macros make a public function without one")]
 

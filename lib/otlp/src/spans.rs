@@ -90,12 +90,14 @@ pub trait SpanSink<'a> {
 /// Scans an `ExportTraceServiceRequest`. What is checked, and what an error means, is as with [`crate::scan_logs`].
 pub fn scan_spans<'a, S: SpanSink<'a>>(request: &'a [u8], sink: &mut S) -> Result<(), ScanError> {
     walk(request, sink, S::resource, S::scope, |sink, span, depth| {
-        sink.span(&read_span(span, depth)?);
+        let mut found = Span::default();
+        read_span(span, depth, &mut found)?;
+        sink.span(&found);
         Ok(())
     })
 }
 
-fn read_span<'a>(mut r: Reader<'a>, depth: Depth) -> Result<Span<'a>, ScanError> {
+fn read_span<'a>(mut r: Reader<'a>, depth: Depth, span: &mut Span<'a>) -> Result<(), ScanError> {
     const TRACE_ID: u64 = key(1, LEN);
     const SPAN_ID: u64 = key(2, LEN);
     const TRACE_STATE: u64 = key(3, LEN);
@@ -114,7 +116,6 @@ fn read_span<'a>(mut r: Reader<'a>, depth: Depth) -> Result<Span<'a>, ScanError>
     const FLAGS: u64 = key(16, FIXED32);
     const KNOWN: u32 = 0b1_1111_1111_1111_1110;
 
-    let mut span = Span::default();
     let (mut attributes, mut events, mut links) = (Seen::default(), Seen::default(), Seen::default());
     while !r.is_at_end() {
         let at = r;
@@ -139,7 +140,7 @@ fn read_span<'a>(mut r: Reader<'a>, depth: Depth) -> Result<Span<'a>, ScanError>
                 links.note(at, &[], r);
             }
             DROPPED_LINKS => span.dropped_links_count = r.varint()? as u32,
-            STATUS => read_status(r.message()?, depth.enter(at)?, &mut span)?,
+            STATUS => read_status(r.message()?, depth.enter(at)?, span)?,
             FLAGS => span.flags = r.fixed32()?,
             other => r.unknown(other, at, KNOWN, depth)?,
         }
@@ -147,7 +148,7 @@ fn read_span<'a>(mut r: Reader<'a>, depth: Depth) -> Result<Span<'a>, ScanError>
     span.attributes = KeyValues::new(attributes.fields(9));
     span.events = SpanEvents { fields: events.fields(11) };
     span.links = SpanLinks { fields: links.fields(13) };
-    Ok(span)
+    Ok(())
 }
 
 fn read_status<'a>(mut r: Reader<'a>, depth: Depth, span: &mut Span<'a>) -> Result<(), ScanError> {

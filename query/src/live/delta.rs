@@ -48,7 +48,7 @@ fn service(old: &ServiceRelease, new: &ServiceRelease) -> Option<ServiceRelease>
         return None;
     }
     let first = first_changed_window(old, new)?;
-    let lanes = new.lanes.iter().map(|lane| Lane { columns: lane.columns.from(first), ..lane.clone() });
+    let lanes = new.lanes.iter().map(|lane| Lane { columns: lane.columns.tail(first), ..lane.clone() });
     Some(ServiceRelease {
         t: new.t[first..].to_vec(),
         lanes: lanes.collect(),

@@ -22,8 +22,6 @@ use crate::live::topic::Topic;
 use crate::live::ws::HEARTBEAT;
 use crate::query::Query;
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
 pub(crate) async fn stream(
     State(query): State<Query>,
     headers: HeaderMap,
@@ -34,7 +32,8 @@ pub(crate) async fn stream(
     let topic = Topic::parse(&given.remove("topic").unwrap_or_default(), given)?;
     let place = query.hub().connection()?;
     let subscriber = query.hub().subscribe(&query, topic)?;
-    let cursor = header_text(&headers, LAST_EVENT_ID).parse().map(Cursor::after).unwrap_or_default();
+    let cursor =
+        header_text(&headers, HeaderName::from_static("last-event-id")).parse().map(Cursor::after).unwrap_or_default();
     let mut beats = tokio::time::interval(HEARTBEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let closing = query.hub().closing();

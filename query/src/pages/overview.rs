@@ -8,7 +8,9 @@ use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow};
 
 use crate::pages::wire;
 use crate::release::pair::{Pair, Role};
-use crate::release::timeline::{Grid, VersionLine, error_ratio, quantile_s, source_in_use, version_lines};
+use crate::release::timeline::{
+    Cell, Grid, VersionLine, arrival_ms, error_ratio, quantile_s, source_in_use, version_lines,
+};
 use crate::release::{differences, events, headline, pair};
 use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 
@@ -168,7 +170,7 @@ pub(crate) fn wire_event(event: events::Event, service: &str, environment: &str)
         service: service.to_owned(),
         env: environment.to_owned(),
         version: event.version.to_string(),
-        share: event.share,
+        share: event.share.map(round),
         title: event.title,
     }
 }
@@ -225,7 +227,7 @@ fn lanes(lines: &[VersionLine], pair: &Pair, grid: &Grid) -> Vec<wire::OverviewL
         .map(|(line, role)| wire::OverviewLane {
             version: line.version.to_string(),
             role: role.as_str(),
-            share: (total > 0).then(|| requests_now(line) as f64 / total as f64),
+            share: (total > 0).then(|| round(requests_now(line) as f64 / total as f64)),
             instances: line.instances,
             since: line.first_seen_ms,
         })
@@ -247,34 +249,42 @@ fn red(
         Some(if now.requests > 0 { now } else { line.total(0..windows) })
     };
     let (baseline, candidate) = (total(baseline), total(candidate));
-    let err = |cell: &Option<crate::release::timeline::Cell>| {
-        cell.as_ref().and_then(|cell| error_ratio(cell.requests, cell.errors))
-    };
-    let p99 =
-        |cell: &Option<crate::release::timeline::Cell>| cell.as_ref().and_then(|cell| quantile_s(&cell.duration, 0.99));
-    let span_s: f64 = grid.starts().iter().rev().take(NOW_WINDOWS).map(|start| grid.elapsed_s(*start)).sum();
+    let err = |cell: &Option<Cell>| cell.as_ref().and_then(|cell| error_ratio(cell.requests, cell.errors)).map(round);
+    let p99 = |cell: &Option<Cell>| cell.as_ref().and_then(|cell| quantile_s(&cell.duration, 0.99));
+    let starts = grid.starts();
+    let first_now_ms = starts.get(windows.saturating_sub(NOW_WINDOWS)).copied().unwrap_or(grid.from_ms);
+    // A service that began a moment ago has its rate since then.
+    let span_ms = begun_ms(lines, grid).map(|begun_ms| grid.watermark_ms - begun_ms.max(first_now_ms));
     let requests: u64 = lines.iter().map(requests_now).sum();
-    let known = lines.iter().any(|line| line.requests() > 0);
+    let per_second = |span_ms: i64| round(requests as f64 * 1_000.0 / span_ms.max(SECOND_MS) as f64);
     wire::Red {
-        rps: (known && span_s > 0.0).then(|| requests as f64 / span_s),
+        rps: span_ms.map(per_second),
         err: wire::BothSides { baseline: err(&baseline), candidate: err(&candidate) },
         p99_s: wire::BothSides { baseline: p99(&baseline), candidate: p99(&candidate) },
     }
 }
 
+/// When the service began to take requests, if it has any in the range.
+fn begun_ms(lines: &[VersionLine], grid: &Grid) -> Option<i64> {
+    lines.iter().filter(|line| line.requests() > 0).map(|line| arrival_ms(line, grid)).min()
+}
+
+/// Six digits after the point: what a page can show, in a third of the bytes.
+pub(crate) fn round(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 fn spark(lines: &[VersionLine], grid: &Grid) -> wire::Spark {
-    let begun = lines.iter().filter_map(VersionLine::first_traffic).min();
+    let begun_ms = begun_ms(lines, grid).unwrap_or(i64::MAX);
     let (mut err, mut rps) = (Vec::new(), Vec::new());
-    for (window, start) in grid.starts().into_iter().enumerate() {
-        let sum = |of: fn(&crate::release::timeline::Cell) -> u64| {
-            lines.iter().map(|line| of(&line.cells[window])).sum::<u64>()
-        };
+    for (window, start_ms) in grid.starts().into_iter().enumerate() {
+        let sum = |of: fn(&Cell) -> u64| lines.iter().map(|line| of(&line.cells[window])).sum::<u64>();
         let (requests, errors) = (sum(|cell| cell.requests), sum(|cell| cell.errors));
-        let elapsed_s = grid.elapsed_s(start);
+        let elapsed_ms = (start_ms + STEP_MS).min(grid.watermark_ms) - start_ms.max(begun_ms);
         // Before the first request there is no data, which is not a rate of zero.
-        let known = begun.is_some_and(|begun| window >= begun) && elapsed_s >= STEP_MS as f64 / 5_000.0;
-        err.push(error_ratio(requests, errors));
-        rps.push(known.then(|| requests as f64 / elapsed_s));
+        let known = elapsed_ms >= STEP_MS / 5;
+        err.push(error_ratio(requests, errors).map(round));
+        rps.push(known.then(|| round(requests as f64 * 1_000.0 / elapsed_ms as f64)));
     }
     wire::Spark { t0: grid.from_ms, step_s: STEP_MS / SECOND_MS, err, rps }
 }

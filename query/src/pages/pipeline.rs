@@ -109,9 +109,12 @@ pub(crate) fn answer(
     }
 }
 
+/// By service, environment and namespace.
+type RunningVersions = BTreeMap<(Arc<str>, Arc<str>, Arc<str>), BTreeSet<Arc<str>>>;
+
 /// The versions that run, by service. A service that has been silent counts with none.
-fn services(releases: &[ReleaseRow], now_ms: i64) -> BTreeMap<(Arc<str>, Arc<str>, Arc<str>), BTreeSet<Arc<str>>> {
-    let mut services: BTreeMap<_, BTreeSet<Arc<str>>> = BTreeMap::new();
+fn services(releases: &[ReleaseRow], now_ms: i64) -> RunningVersions {
+    let mut services = RunningVersions::new();
     for row in releases {
         let release = &row.release;
         let key = (release.service.clone(), release.environment.clone(), release.namespace.clone());
@@ -123,7 +126,7 @@ fn services(releases: &[ReleaseRow], now_ms: i64) -> BTreeMap<(Arc<str>, Arc<str
     services
 }
 
-fn without_version(services: &BTreeMap<(Arc<str>, Arc<str>, Arc<str>), BTreeSet<Arc<str>>>) -> Vec<String> {
+fn without_version(services: &RunningVersions) -> Vec<String> {
     let mut names: Vec<String> = services
         .iter()
         .filter(|(_, versions)| versions.iter().any(|version| &**version == UNVERSIONED))

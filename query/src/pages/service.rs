@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shipwake_model::{Source, UNVERSIONED};
 use shipwake_store::{HealthSeries, ReleaseRow};
 
+use crate::pages::overview::round;
 use crate::pages::{freshness, overview, wire};
 use crate::release::pair::{Pair, Role};
 use crate::release::timeline::{Cell, Grid, VersionLine, error_ratio, quantile_s, source_in_use, version_lines};
@@ -100,8 +101,8 @@ fn wire_pair(pair: &Pair, candidate: Option<&VersionLine>) -> wire::Pair {
 fn wire_difference(difference: differences::Difference) -> wire::Difference {
     wire::Difference {
         metric: difference.metric,
-        baseline: Some(difference.baseline),
-        candidate: Some(difference.candidate),
+        baseline: Some(round(difference.baseline)),
+        candidate: Some(round(difference.candidate)),
         since: Some(difference.since_ms),
         text: difference.text,
     }
@@ -195,11 +196,6 @@ fn columns(line: &VersionLine, totals: &[u64], starts: &[i64], grid: &Grid) -> w
         columns.p99.push(quantile_s(&cell.duration, 0.99));
     }
     columns
-}
-
-/// Six digits after the point: what a chart can show, in a third of the bytes.
-fn round(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
 }
 
 fn routes(series: &[HealthSeries], source: Option<Source>, shown: &[(&VersionLine, Role)]) -> Vec<wire::Route> {

@@ -168,18 +168,18 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// The columns from a window on.
-    pub fn from(&self, window: usize) -> Columns {
-        fn tail<T: Clone>(column: &[T], window: usize) -> Vec<T> {
+    pub fn tail(&self, window: usize) -> Columns {
+        fn rest<T: Clone>(column: &[T], window: usize) -> Vec<T> {
             column.get(window..).unwrap_or_default().to_vec()
         }
         Columns {
-            share: tail(&self.share, window),
-            rps: tail(&self.rps, window),
-            err: tail(&self.err, window),
-            p50: tail(&self.p50, window),
-            p95: tail(&self.p95, window),
-            p99: tail(&self.p99, window),
-            n: tail(&self.n, window),
+            share: rest(&self.share, window),
+            rps: rest(&self.rps, window),
+            err: rest(&self.err, window),
+            p50: rest(&self.p50, window),
+            p95: rest(&self.p95, window),
+            p99: rest(&self.p99, window),
+            n: rest(&self.n, window),
         }
     }
 

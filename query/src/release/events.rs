@@ -57,25 +57,28 @@ fn first_seen(line: &VersionLine, grid: &Grid) -> Option<Event> {
     Some(Event { t_ms, kind: "release", version: line.version.clone(), share: None, title })
 }
 
-/// Walks through the windows of one version and tells when its share passes a step or is gone.
+/// Walks through the windows of one version, from where it has another one beside it, and tells when its share passes a
+/// step or is gone. Only complete windows count, so that what was told once stays as it is.
 fn follow_share(lines: &[VersionLine], index: usize, line: &VersionLine, grid: &Grid, events: &mut Vec<Event>) {
     let span = windows_of(SHARE_SPAN_MS, grid);
+    let others = lines.iter().filter(|other| other.version != line.version);
+    let Some(others_began) = others.filter_map(VersionLine::first_traffic).min() else { return };
+    let Some(began) = line.first_traffic() else { return };
+    // A version that was there first has not reached its share in the range, nor one that is older than the range.
+    let was_there = began <= others_began || line.first_seen_ms.is_none_or(|seen_ms| seen_ms < grid.from_ms);
     let mut armed = [true; SHARE_STEPS.len()];
     let mut highest: f64 = 0.0;
-    let mut started = false;
-    for window in 0..line.cells.len() {
+    let complete = usize::try_from((grid.watermark_ms - grid.from_ms).div_euclid(grid.step_ms)).unwrap_or(0);
+    let windows = began.max(others_began)..line.cells.len().min(complete);
+    for window in windows {
         let Some(share) = share_at(lines, line, window, span) else { continue };
-        if !started {
-            // Where the range begins is not where the share was reached.
-            started = true;
-            highest = share;
-            if line.first_seen_ms.is_none_or(|seen_ms| seen_ms < grid.from_ms) {
-                for (step, armed) in SHARE_STEPS.iter().zip(&mut armed) {
-                    *armed = share < *step;
-                }
+        if highest == 0.0 && was_there {
+            for (step, armed) in SHARE_STEPS.iter().zip(&mut armed) {
+                *armed = *armed && share < *step;
             }
         }
-        let t_ms = grid.from_ms + window as i64 * grid.step_ms;
+        let start_ms = grid.from_ms + window as i64 * grid.step_ms;
+        let t_ms = start_ms.max(line.first_seen_ms.unwrap_or(start_ms));
         let passed = SHARE_STEPS.iter().rposition(|step| share >= *step).filter(|step| armed[*step]);
         if passed.is_some() {
             events.push(share_event(lines, index, line, t_ms, share, window, span));

@@ -162,12 +162,3 @@ async fn tables_are_documented() {
         assert_eq!(columns(&asked["schema"]), columns(&table["columns"]), "{name}");
     }
 }
-
-#[tokio::test]
-async fn the_command_line_prints_an_answer_as_a_table() {
-    let world = world();
-    let (_, answer) = world.sql("select body, severity_number from logs order by time").await;
-    let table = shipwake_query::print::table(&answer);
-    assert!(table.starts_with("body  │ severity_number\n"), "{table}");
-    assert!(table.contains("plain │               9\n"), "{table}");
-}

@@ -21,6 +21,8 @@ use super::answer::{of_grpc_status, of_http_status, of_success};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+type Cause = dyn std::error::Error + 'static;
+
 /// How requests travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Protocol {
@@ -140,7 +142,7 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
 }
 
 /// What a failure of the connection says: where none came about, nothing was sent.
-fn unanswered(error: &(dyn std::error::Error + 'static), never_connected: bool) -> Answer {
+fn unanswered(error: &Cause, never_connected: bool) -> Answer {
     let reason = chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     match never_connected {
         true => Answer::Refused { retryable: true, hint: None, maybe_taken: false, reason },
@@ -149,7 +151,7 @@ fn unanswered(error: &(dyn std::error::Error + 'static), never_connected: bool) 
 }
 
 /// The error and its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+fn chain(error: &Cause) -> impl Iterator<Item = &Cause> {
     std::iter::successors(Some(error), |error| error.source())
 }
 

@@ -40,10 +40,8 @@ impl Explicit {
 
     /// Adds `other`, over the bounds that both have.
     pub fn merge(&mut self, other: &Explicit) {
-        (self.sum, self.min, self.max) = merged_summary(
-            (self.count, self.sum, self.min, self.max),
-            (other.count, other.sum, other.min, other.max),
-        );
+        (self.sum, self.min, self.max) =
+            merged_summary((self.count, self.sum, self.min, self.max), (other.count, other.sum, other.min, other.max));
         self.count = self.count.saturating_add(other.count);
         if Arc::ptr_eq(&self.bounds, &other.bounds) || self.bounds == other.bounds {
             add_counts(&mut self.counts, &other.counts);
@@ -242,11 +240,8 @@ pub(super) fn with_known_summary(
     let scaled = |value: Option<f64>, estimate: u64| {
         value.map_or(estimate, |value| (value * ticks_per_unit).round().max(0.0) as u64)
     };
-    let (sum, min, max) = (
-        scaled(sum, cells.sum()),
-        scaled(min, cells.min().unwrap_or(0)),
-        scaled(max, cells.max().unwrap_or(0)),
-    );
+    let (sum, min, max) =
+        (scaled(sum, cells.sum()), scaled(min, cells.min().unwrap_or(0)), scaled(max, cells.max().unwrap_or(0)));
     cells.with_summary(sum, min, max)
 }
 

@@ -129,18 +129,16 @@ impl Exponential {
         let mut other = other.clone();
         self.downscale((self.scale - mine) as u32);
         other.downscale((theirs - mine) as u32);
-        let by = shift_to_fit([&self.positive, &other.positive], 0)
-            .max(shift_to_fit([&self.negative, &other.negative], 0));
+        let by =
+            shift_to_fit([&self.positive, &other.positive], 0).max(shift_to_fit([&self.negative, &other.negative], 0));
         self.downscale(by);
         other.downscale(by);
         let threshold = self.zero_threshold.max(other.zero_threshold);
         self.widen_zero(threshold);
         other.widen_zero(threshold);
 
-        (self.sum, self.min, self.max) = merged_summary(
-            (self.count, self.sum, self.min, self.max),
-            (other.count, other.sum, other.min, other.max),
-        );
+        (self.sum, self.min, self.max) =
+            merged_summary((self.count, self.sum, self.min, self.max), (other.count, other.sum, other.min, other.max));
         self.count = self.count.saturating_add(other.count);
         self.zero_count = self.zero_count.saturating_add(other.zero_count);
         self.zero_threshold = self.zero_threshold.max(other.zero_threshold);
@@ -287,7 +285,8 @@ impl Exponential {
 /// By how much the scale must go down, from `by` on, for the buckets of all parts together to fit the bound.
 fn shift_to_fit<const N: usize>(parts: [&Buckets; N], mut by: u32) -> u32 {
     let used = || parts.iter().filter(|part| !part.counts.is_empty());
-    let (Some(first), Some(last)) = (used().map(|part| i64::from(part.offset)).min(), used().map(|part| part.last()).max())
+    let (Some(first), Some(last)) =
+        (used().map(|part| i64::from(part.offset)).min(), used().map(|part| part.last()).max())
     else {
         return by;
     };

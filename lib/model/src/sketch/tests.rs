@@ -138,7 +138,8 @@ fn explicit(bounds: &[f64], values: &[f64]) -> Explicit {
 
 /// Buckets computed value by value, at the resolution that fits the bound.
 fn exponential(scale: i32, values: &[f64]) -> Exponential {
-    let mut out = Exponential { scale, count: values.len() as u64, sum: Some(values.iter().sum()), ..Default::default() };
+    let mut out =
+        Exponential { scale, count: values.len() as u64, sum: Some(values.iter().sum()), ..Default::default() };
     out.min = values.iter().copied().reduce(f64::min);
     out.max = values.iter().copied().reduce(f64::max);
     for (buckets, sign) in [(&mut out.positive, 1.0), (&mut out.negative, -1.0)] {
@@ -207,7 +208,10 @@ fn a_histogram_without_buckets_says_what_it_knows() {
 #[test]
 fn forms_do_not_mix_silently() {
     let mut cells = Sketch::Hdr(HdrCells::new());
-    assert!(matches!(cells.merge(&Sketch::Explicit(Explicit::new([1.0].into()))), Err(SketchError::FormsDiffer { .. })));
+    assert!(matches!(
+        cells.merge(&Sketch::Explicit(Explicit::new([1.0].into()))),
+        Err(SketchError::FormsDiffer { .. })
+    ));
 }
 
 #[test]

@@ -323,6 +323,46 @@ fn a_fault_in_a_kind_that_is_replaced_is_a_fault() {
     assert!(!check_metrics(&request));
 }
 
+/// A request with one point of a histogram.
+fn histogram_request(write_point: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut request = Vec::new();
+    put_message(&mut request, 1, |out| {
+        put_message(out, 2, |out| {
+            put_message(out, 2, |out| put_message(out, 9, |out| put_message(out, 1, write_point)));
+        });
+    });
+    request
+}
+
+#[test]
+fn numbers_are_a_list_packed_or_not_and_packed_numbers_must_be_whole() {
+    struct Counts(Vec<u64>);
+    impl<'a> MetricSink<'a> for Counts {
+        fn resource(&mut self, _: &Resource<'a>) {}
+        fn scope(&mut self, _: &Scope<'a>) {}
+        fn metric(&mut self, _: &Metric<'a>) {}
+        fn point(&mut self, _: &Metric<'a>, point: &Point<'a>) {
+            let Point::Histogram(point) = point else { panic!("{point:?} is no histogram") };
+            self.0.extend(point.bucket_counts);
+        }
+    }
+    let packed = |numbers: &[u64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let request = histogram_request(|out| {
+        put_len_field(out, 6, &packed(&[1, 2]));
+        put_fixed64_field(out, 4, 9);
+        put_fixed64_field(out, 6, 3);
+        put_len_field(out, 6, &[]);
+        put_len_field(out, 6, &packed(&[4]));
+    });
+    assert!(check_metrics(&request));
+    let mut counts = Counts(Vec::new());
+    scan_metrics(&request, &mut counts).unwrap();
+    assert_eq!(counts.0, [1, 2, 3, 4]);
+    for len in [1, 4, 12] {
+        assert!(!check_metrics(&histogram_request(|out| put_len_field(out, 6, &vec![0; len]))));
+    }
+}
+
 #[test]
 fn a_metric_whose_kind_changes_a_hundred_thousand_times_takes_no_more_than_its_length() {
     let found = measured(|out| {

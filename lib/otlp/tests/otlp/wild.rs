@@ -110,6 +110,9 @@ impl Writer {
             }
         }
         if packed {
+            if self.faults > 0 && self.random.once_in(self.faults) {
+                content.truncate(content.len().saturating_sub(4));
+            }
             self.bytes(out, number, &content);
         }
     }

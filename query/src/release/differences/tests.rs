@@ -1,0 +1,128 @@
+//! Tables of cases for the differences between two versions.
+
+use super::*;
+use crate::release::testing::{T0, cell, grid, line, spread_cell, traffic};
+
+fn found(baseline: VersionLine, candidate: VersionLine, before_after: bool) -> Vec<(String, i64)> {
+    let grid = grid(candidate.cells.len());
+    let all = [baseline, candidate];
+    find(&all[0], &all[1], &all, &grid, before_after)
+        .into_iter()
+        .map(|difference| (difference.metric.to_owned(), (difference.since_ms - T0) / 10_000))
+        .collect()
+}
+
+fn repeat(good: Cell, windows: usize) -> Vec<Cell> {
+    vec![good; windows]
+}
+
+fn then(mut cells: Vec<Cell>, bad: Cell, windows: usize) -> Vec<Cell> {
+    cells.extend(std::iter::repeat_n(bad, windows));
+    cells
+}
+
+#[test]
+fn equal_versions_have_no_difference() {
+    let baseline = line("1", -9, repeat(spread_cell(900, 5, 50_000, 400_000), 18));
+    let candidate = line("2", 0, repeat(spread_cell(100, 1, 50_000, 400_000), 18));
+    assert_eq!(found(baseline, candidate, false), []);
+}
+
+#[test]
+fn errors_are_dated_to_the_window_they_began_in() {
+    let baseline = line("1", -9, repeat(cell(900, 4, 100_000), 18));
+    let candidate = line("2", 0, then(repeat(cell(100, 0, 100_000), 12), cell(100, 30, 100_000), 6));
+    assert_eq!(found(baseline.clone(), candidate.clone(), false), [("error_ratio".to_owned(), 12)]);
+    let text = find(&baseline, &candidate, &[], &grid(18), false)[0].text.clone();
+    assert_eq!(text, "error ratio 0.4 % → 30.0 % since 14:02:00 UTC");
+}
+
+#[test]
+fn a_small_canary_is_dated_as_well() {
+    // Five requests a second; good for a minute and a half, then a fifth fail; in windows of half a minute.
+    let baseline = line("1", -9, repeat(cell(1_000, 4, 100_000), 6));
+    let mut cells = repeat(cell(50, 0, 100_000), 3);
+    cells.extend(repeat(cell(50, 10, 100_000), 3));
+    assert_eq!(found(baseline.clone(), line("2", 0, cells.clone()), false), [("error_ratio".to_owned(), 3)]);
+    cells.truncate(5);
+    cells.push(cell(20, 3, 100_000));
+    assert_eq!(found(baseline, line("2", 0, cells), false), [("error_ratio".to_owned(), 3)]);
+}
+
+#[test]
+fn fewer_errors_are_a_difference_too() {
+    let baseline = line("1", -9, repeat(cell(900, 90, 100_000), 18));
+    let candidate = line("2", 0, repeat(cell(100, 0, 100_000), 18));
+    assert_eq!(found(baseline, candidate, false), [("error_ratio".to_owned(), 0)]);
+}
+
+#[test]
+fn chance_and_trifles_are_not_notable() {
+    // 3 errors of 40 requests: too few. 0.2 points more on many requests: too small to speak of.
+    let few = found(line("1", -9, vec![cell(400, 0, 9)]), line("2", 0, vec![cell(40, 3, 9)]), false);
+    assert_eq!(few, []);
+    let small = found(line("1", -9, vec![cell(100_000, 100, 9)]), line("2", 0, vec![cell(100_000, 300, 9)]), false);
+    assert_eq!(small, []);
+    let plausible = found(line("1", -9, vec![cell(500, 5, 9)]), line("2", 0, vec![cell(100, 3, 9)]), false);
+    assert_eq!(plausible, []);
+}
+
+#[test]
+fn a_slow_tail_shows_in_the_upper_quantiles_only() {
+    let good = || spread_cell(1_000, 0, 50_000, 400_000);
+    let mut slow = spread_cell(980, 0, 50_000, 400_000);
+    slow.add(&cell(20, 0, 900_000));
+    let baseline = line("1", -9, repeat(good(), 30));
+    let candidate = line("2", 0, then(repeat(good(), 10), slow, 20));
+    assert_eq!(found(baseline, candidate, false), [("p99".to_owned(), 10)]);
+}
+
+#[test]
+fn everything_slower_shows_in_every_quantile() {
+    let baseline = line("1", -9, repeat(spread_cell(500, 0, 50_000, 400_000), 12));
+    let candidate = line("2", 0, repeat(spread_cell(500, 0, 80_000, 640_000), 12));
+    let metrics: Vec<String> = found(baseline, candidate, false).into_iter().map(|(metric, _)| metric).collect();
+    assert_eq!(metrics, ["p50", "p95", "p99"]);
+}
+
+#[test]
+fn before_and_after_compares_with_the_past() {
+    let mut before = repeat(cell(500, 2, 100_000), 10);
+    before.extend(repeat(Cell::default(), 10));
+    let mut after = repeat(Cell::default(), 10);
+    after.extend(repeat(cell(500, 100, 100_000), 10));
+    let differences = found(line("1", -9, before), line("2", 10, after), true);
+    assert_eq!(differences, [("error_ratio".to_owned(), 10)]);
+}
+
+#[test]
+fn after_a_rollback_the_difference_stays_dated() {
+    let baseline = line("1", -9, repeat(cell(900, 0, 100_000), 20));
+    let mut cells = then(repeat(cell(100, 0, 100_000), 5), cell(100, 30, 100_000), 5);
+    cells.extend(repeat(Cell::default(), 10));
+    assert_eq!(found(baseline, line("2", 0, cells), false), [("error_ratio".to_owned(), 5)]);
+}
+
+#[test]
+fn a_service_that_loses_its_traffic_is_noticed() {
+    let old: Vec<u64> = (0..24).map(|n| if n < 12 { 100 } else { 20 }).collect();
+    let new: Vec<u64> = (0..24).map(|n| if n < 12 { 0 } else { 10 }).collect();
+    assert_eq!(found(traffic("1", -9, &old), traffic("2", 12, &new), false), [("throughput".to_owned(), 12)]);
+    let steady: Vec<u64> = (0..24).map(|n| if n < 12 { 100 } else { 90 }).collect();
+    assert_eq!(found(traffic("1", -9, &steady), traffic("2", 12, &new), false), []);
+}
+
+#[test]
+fn numbers_are_written_for_people() {
+    let all = [
+        percent_text(0.0),
+        percent_text(0.00034),
+        percent_text(0.301),
+        seconds_text(0.00081),
+        seconds_text(0.0412),
+        seconds_text(1.2351),
+        rate_text(0.44),
+        rate_text(119.6),
+    ];
+    assert_eq!(all, ["0 %", "0.03 %", "30.1 %", "0.8 ms", "41 ms", "1.24 s", "0.4/s", "120/s"]);
+}
