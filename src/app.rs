@@ -15,7 +15,7 @@ use shipwake_aggregate::{Aggregate, AggregateConfig};
 use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig};
 use shipwake_journal::{EmbeddedJournal, Journal, embedded};
 use shipwake_query::{Endpoints, Query, QueryConfig};
-use shipwake_store::{Store, StoreConfig};
+use shipwake_store::{ShardStatus, Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -240,7 +240,8 @@ fn serve_limits() -> ServeConfig {
 
 /// Pages, API, own health, and the senders' routes for sites that open one port only.
 fn ui_router(ingest: &Ingest, query: &Query, readiness: Readiness, registry: SharedRegistry) -> Router {
-    health::router(readiness, registry)
+    let gauges = ingest.clone();
+    health::router(readiness, registry, move || gauges.refresh_metrics())
         .merge(query.router())
         .merge(ingest.http_router())
         .merge(ingest.grpc_router())
@@ -257,10 +258,18 @@ fn readiness(ingest: &Ingest, store: &Arc<Store>, partitions: u32) -> Readiness 
     let store = store.clone();
     readiness.add("shards", move || {
         let shards = store.status();
-        let missing = (0..partitions).filter(|shard| !shards.iter().any(|status| status.shard == *shard && status.ready));
-        missing.map(|shard| format!("shard {shard} is reading its state and the journal behind it")).collect()
+        (0..partitions).filter_map(|shard| shard_trouble(shard, &shards)).collect()
     });
     readiness
+}
+
+/// Why a shard is not ready, if it is not.
+fn shard_trouble(shard: u32, shards: &[ShardStatus]) -> Option<String> {
+    match shards.iter().find(|status| status.shard == shard) {
+        Some(ShardStatus { problem: Some(problem), .. }) => Some(format!("shard {shard} cannot commit: {problem}")),
+        Some(status) if status.ready => None,
+        _ => Some(format!("shard {shard} is reading its state and the journal behind it")),
+    }
 }
 
 /// A journal that failed cannot acknowledge anything: the program ends, and what is on disk is the truth for the next.

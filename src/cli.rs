@@ -27,7 +27,7 @@ pub enum Command {
     /// Ask a running Shipwake in SQL.
     Query(QueryArgs),
     /// Send a measured load, or compare what was acknowledged with what Shipwake answers.
-    Load(load::Args),
+    Load(Box<load::Args>),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

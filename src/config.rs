@@ -138,9 +138,11 @@ impl Config {
 
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (name, address) in
-            [("otlp_grpc_addr", self.otlp_grpc_addr), ("otlp_http_addr", self.otlp_http_addr), ("ui_addr", self.ui_addr)]
-        {
+        for (name, address) in [
+            ("otlp_grpc_addr", self.otlp_grpc_addr),
+            ("otlp_http_addr", self.otlp_http_addr),
+            ("ui_addr", self.ui_addr),
+        ] {
             if !address.ip().is_loopback() && !self.behind_proxy {
                 problems.push(format!(
                     "{name} = {address}: Shipwake has no users or TLS of its own yet, so it listens on loopback; \

@@ -22,7 +22,9 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     }
     let folder = match &args.options.data {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("shipwake-demo-").tempdir().context("failed to make a temporary folder")?),
+        None => Some(
+            tempfile::Builder::new().prefix("shipwake-demo-").tempdir().context("failed to make a temporary folder")?,
+        ),
     };
     if let Some(folder) = &folder {
         args.options.data = Some(folder.path().to_owned());
@@ -55,7 +57,10 @@ fn say_what_to_look_at(url: &str, script: &demo::Args) -> anyhow::Result<()> {
     writeln!(out, "\n  Shipwake   {url}\n")?;
     writeln!(out, "  {}\n", demo::describe(script)?.trim().replace('\n', "\n  "))?;
     writeln!(out, "  Ask it:    shipwake query --url {url} \\")?;
-    writeln!(out, "             'select service, version, sum(requests) from release_health where resolution_s = 60 group by 1, 2'")?;
+    writeln!(
+        out,
+        "             'select service, version, sum(requests) from release_health where resolution_s = 60 group by 1, 2'"
+    )?;
     writeln!(out, "  Stop:      Ctrl-C\n")?;
     out.flush()?;
     Ok(())

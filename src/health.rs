@@ -30,12 +30,22 @@ impl Readiness {
     }
 }
 
-/// The three routes.
-pub fn router(readiness: Readiness, registry: SharedRegistry) -> Router {
+/// The three routes. `refresh` brings gauges up to date that nobody keeps while nobody looks.
+pub fn router(
+    readiness: Readiness,
+    registry: SharedRegistry,
+    refresh: impl Fn() + Clone + Send + Sync + 'static,
+) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move || async move { ready(&readiness) }))
-        .route("/metrics", get(move || async move { metrics(&registry) }))
+        .route(
+            "/metrics",
+            get(move || async move {
+                refresh();
+                metrics(&registry)
+            }),
+        )
 }
 
 fn ready(readiness: &Readiness) -> Response {

@@ -40,7 +40,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => app::serve(load_config(&args)?).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo_command::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query_command::run(&args),
-        Command::Load(args) => load::run(args),
+        Command::Load(args) => load::run(*args),
         Command::Config(ConfigCommand::Check(args)) => {
             load_config(&args)?;
             println!("the configuration is valid");

@@ -78,8 +78,11 @@ mod tests {
         registry.lock().register("records", "Records.", family.clone());
         family.get_or_create(&vec![("a".to_owned(), "x y".to_owned()), ("b".to_owned(), "2".to_owned())]).inc_by(3);
         let samples = registry.samples();
-        let expected =
-            Sample { name: "records_total".into(), labels: vec![("a".into(), "x y".into()), ("b".into(), "2".into())], value: 3.0 };
+        let expected = Sample {
+            name: "records_total".into(),
+            labels: vec![("a".into(), "x y".into()), ("b".into(), "2".into())],
+            value: 3.0,
+        };
         assert_eq!(samples, vec![expected]);
     }
 }

@@ -29,13 +29,10 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<ExitCode> {
         QueryFormat::Arrow => "application/vnd.apache.arrow.stream",
     };
     let body = json!({"query": args.sql, "limit": args.limit, "timeout_ms": args.timeout_ms});
-    let answer = reqwest::Client::new()
-        .post(&url)
-        .header("accept", accept)
-        .json(&body)
-        .send()
-        .await
-        .with_context(|| format!("no Shipwake answers at {} (start it with `shipwake serve`, or say --url)", args.url))?;
+    let answer =
+        reqwest::Client::new().post(&url).header("accept", accept).json(&body).send().await.with_context(|| {
+            format!("no Shipwake answers at {} (start it with `shipwake serve`, or say --url)", args.url)
+        })?;
     let status = answer.status();
     let bytes = answer.bytes().await.context("the answer broke off")?;
     if !status.is_success() {
@@ -81,8 +78,12 @@ fn table(answer: &Value) -> String {
         .iter()
         .map(|column| column["name"].as_str().unwrap_or("").to_owned())
         .collect();
-    let rows: Vec<Vec<(String, bool)>> =
-        answer["rows"].as_array().unwrap_or(&empty).iter().map(|row| row.as_array().unwrap_or(&empty).iter().map(cell).collect()).collect();
+    let rows: Vec<Vec<(String, bool)>> = answer["rows"]
+        .as_array()
+        .unwrap_or(&empty)
+        .iter()
+        .map(|row| row.as_array().unwrap_or(&empty).iter().map(cell).collect())
+        .collect();
     let width = |at: usize| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|(text, _)| text.chars().count());
         cells.chain([names[at].chars().count()]).max().unwrap_or(0)
@@ -122,7 +123,12 @@ fn cell(value: &Value) -> (String, bool) {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    (text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect(), value.is_number())
+    (
+        text.chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+            .collect(),
+        value.is_number(),
+    )
 }
 
 #[cfg(test)]
@@ -139,8 +145,12 @@ mod tests {
 
     #[test]
     fn a_refusal_points_at_the_place() {
-        let body = br#"{"title":"The statement cannot be read","detail":"expected FROM","position":{"line":1,"column":8}}"#;
-        assert_eq!(refusal("select form x", body), "The statement cannot be read: expected FROM\n  select form x\n         ^");
+        let body =
+            br#"{"title":"The statement cannot be read","detail":"expected FROM","position":{"line":1,"column":8}}"#;
+        assert_eq!(
+            refusal("select form x", body),
+            "The statement cannot be read: expected FROM\n  select form x\n         ^"
+        );
     }
 
     #[test]

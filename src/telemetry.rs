@@ -37,12 +37,15 @@ impl Telemetry {
     /// When the log filter cannot be parsed or the endpoint is not an address.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         let filter = EnvFilter::try_new(&config.log).with_context(|| format!("log = {:?}", config.log))?;
-        let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        let text =
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
         let stderr = if config.log_format == "json" { text.json().boxed() } else { text.boxed() };
         let mut telemetry = Self::default();
         let exported = match &config.own_otlp_endpoint {
             None => None,
-            Some(endpoint) => Some(telemetry.connect(endpoint).with_context(|| format!("own_otlp_endpoint = {endpoint}"))?),
+            Some(endpoint) => {
+                Some(telemetry.connect(endpoint).with_context(|| format!("own_otlp_endpoint = {endpoint}"))?)
+            }
         };
         let layers = stderr.and_then(exported).with_filter(filter);
         tracing_subscriber::registry().with(layers).try_init().context("failed to start logging")?;

@@ -48,7 +48,9 @@ fn files(endings: &[&str]) -> Vec<PathBuf> {
             let path = entry.expect("a readable entry").path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
             if path.is_dir() {
-                if !["target", "node_modules", ".git", "dist", "test-results", "corpus", "artifacts"].contains(&name.as_str()) {
+                if !["target", "node_modules", ".git", "dist", "test-results", "corpus", "artifacts"]
+                    .contains(&name.as_str())
+                {
                     folders.push(path);
                 }
             } else if endings.iter().any(|ending| name.ends_with(ending)) {
@@ -122,7 +124,8 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn nothing_is_left_unfinished() {
     // Spelled in two parts, so that this file does not find itself.
-    let marks = [["to", "do!("], ["unimplemen", "ted!("], ["db", "g!("], ["TO", "DO"], ["FIX", "ME"]].map(|parts| parts.concat());
+    let marks = [["to", "do!("], ["unimplemen", "ted!("], ["db", "g!("], ["TO", "DO"], ["FIX", "ME"]]
+        .map(|parts| parts.concat());
     let ignore = ["#[ign", "ore"].concat();
     let mut findings = Vec::new();
     for path in files(&[".rs", ".ts", ".svelte"]) {
@@ -142,7 +145,12 @@ fn errors_are_not_unwrapped_outside_tests() {
     let mut findings = Vec::new();
     for path in files(&[".rs"]) {
         let name = relative(&path);
-        if name.contains("tests") || name.contains("benches") || name.contains("fuzz") || name.contains("testing") || name.contains("examples") {
+        if name.contains("tests")
+            || name.contains("benches")
+            || name.contains("fuzz")
+            || name.contains("testing")
+            || name.contains("examples")
+        {
             continue;
         }
         let text = read(&path);
@@ -175,7 +183,8 @@ fn architecture_names_only_what_exists() {
     let sources: String = files(&[".rs"]).iter().map(|path| read(path)).collect();
     let mut missing = Vec::new();
     for word in quoted(&read(&root().join("ARCHITECTURE.md"))) {
-        let is_path = word.contains('/') && !word.contains([' ', '{', '*', ':', '<']) && !word.starts_with('/') || word.ends_with(".rs");
+        let is_path = word.contains('/') && !word.contains([' ', '{', '*', ':', '<']) && !word.starts_with('/')
+            || word.ends_with(".rs");
         let is_type = word.starts_with(|c: char| c.is_ascii_uppercase())
             && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             && word.chars().any(|c| c.is_ascii_lowercase());
@@ -196,7 +205,8 @@ fn functions(text: &str) -> Vec<(String, usize)> {
     for (start, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
         let head = line.trim_start();
-        let is_function = head.split('(').next().unwrap_or("").split_whitespace().any(|word| word == "fn") && !head.starts_with("//");
+        let is_function =
+            head.split('(').next().unwrap_or("").split_whitespace().any(|word| word == "fn") && !head.starts_with("//");
         if !is_function {
             continue;
         }
@@ -235,12 +245,18 @@ fn long_functions_only_shrink() {
             }
         }
     }
-    findings.extend(allowed.keys().filter(|key| !seen.contains(*key)).map(|key| format!("{key} is short now: take it off the list")));
+    findings.extend(
+        allowed
+            .keys()
+            .filter(|key| !seen.contains(*key))
+            .map(|key| format!("{key} is short now: take it off the list")),
+    );
     assert_none("tests/tidy_ratchet.txt", &findings);
 }
 
 #[test]
 fn function_lengths_are_counted_to_the_closing_brace() {
-    let text = "impl A {\n    pub fn one(&self) -> u8 {\n        1\n    }\n\n    fn declared(&self);\n}\n\nfn two() {\n}\n";
+    let text =
+        "impl A {\n    pub fn one(&self) -> u8 {\n        1\n    }\n\n    fn declared(&self);\n}\n\nfn two() {\n}\n";
     assert_eq!(functions(text), vec![("one".to_owned(), 3), ("two".to_owned(), 2)]);
 }

@@ -64,6 +64,7 @@ impl Cut {
 
     /// Publishes it. Blocks on the disk; after an error it can be called again.
     pub fn commit(&self, committer: &mut ShardCommitter, now_ns: i64) -> Result<Arc<[SegmentFile]>, StoreError> {
+        let _span = tracing::info_span!("commit", next_offset = self.next_offset, bytes = self.bytes).entered();
         let mut rows = self.rows.clone();
         rows.extend(self.window_rows().iter().cloned());
         committer.commit(Commit {

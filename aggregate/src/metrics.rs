@@ -75,7 +75,7 @@ impl Metrics {
         registry.register("shipwake_records_deduplicated", "Records of requests that were sent again", deduplicated);
         registry.register(
             "shipwake_fold_unusable_records",
-            "Records in the journal that could not be folded; those refused at the door are among them",
+            "Records in the journal that could not be folded, though the door had let them in",
             unusable,
         );
         registry.register("shipwake_visible_lag_seconds", "From receiving a request to its being visible", visible_lag);

@@ -320,6 +320,13 @@ mod tests {
         assert!(after.releases.iter().next().unwrap().http_new);
     }
 
+    /// The file was made from `FORMAT.md` by hand, not by `encode`.
+    #[test]
+    fn a_state_of_version_1_opens() {
+        let state = decode(include_bytes!("testdata/state-v1.bin"), &AggregateConfig::default()).unwrap();
+        assert_eq!(encode(&state), encode(&filled()));
+    }
+
     #[test]
     fn damage_is_an_error_and_not_another_state() {
         let bytes = compress(&encode(&filled()));

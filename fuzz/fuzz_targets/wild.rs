@@ -22,7 +22,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let schema = [&LOGS_REQUEST, &SPANS_REQUEST, &METRICS_REQUEST][usize::from(choice[0]) % 3];
-    let seed = u64::from_le_bytes([choice[1], choice[2], choice[3], choice[4], choice[5], choice[6], choice[7], choice[8]]);
+    let seed =
+        u64::from_le_bytes([choice[1], choice[2], choice[3], choice[4], choice[5], choice[6], choice[7], choice[8]]);
     let mut request = wild::request(schema, seed, usize::from(choice[9]) * 4);
     // Each three bytes change one byte of the request.
     for change in rest.chunks_exact(3) {

@@ -21,8 +21,8 @@ pub struct QueryConfig {
     pub rows: usize,
     /// Rows a query may ask for with `limit`. Default 1 000 000.
     pub rows_max: usize,
-    /// Bytes of an answer before it is cut and marked `truncated`. Default 16 MiB of Arrow data, which is about three times as much
-    /// as JSON.
+    /// Bytes of an answer before it is cut and marked `truncated`. Default 16 MiB of Arrow data; as JSON it is about three
+    /// times as much.
     pub result_bytes_max: usize,
     /// Bytes of a query text. Default 64 KiB.
     pub query_bytes_max: usize,

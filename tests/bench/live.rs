@@ -54,7 +54,9 @@ fn main() {
     }
     let plan = plan();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    println!("MB/s    records/s  ack p50/p99 ms   visible p50/p99 ms  memory MB  server cores  CPU s/GB  generator cores  refused  complete");
+    println!(
+        "MB/s    records/s  ack p50/p99 ms   visible p50/p99 ms  memory MB  server cores  CPU s/GB  generator cores  refused  complete"
+    );
     for rate in plan.rates {
         let measured = runtime.block_on(measure(rate, plan.seconds));
         print(&measured);
@@ -103,7 +105,15 @@ async fn measure(rate_mb: f64, seconds: u64) -> Measured {
 
 fn load(shipwake: &Shipwake, rate_mb: f64, seconds: u64, oracle: &Path) -> Value {
     let out = Command::new(env!("CARGO_BIN_EXE_shipwake"))
-        .args(["load", "--json", "--visible-lag", "--rate", &format!("{rate_mb}MB/s"), "--duration", &format!("{seconds}s")])
+        .args([
+            "load",
+            "--json",
+            "--visible-lag",
+            "--rate",
+            &format!("{rate_mb}MB/s"),
+            "--duration",
+            &format!("{seconds}s"),
+        ])
         .args(["--endpoint", &shipwake.grpc(), "--url", &shipwake.ui(), "--oracle"])
         .arg(oracle)
         .output()
@@ -141,7 +151,8 @@ async fn settled(shipwake: &Shipwake) -> Duration {
 fn cpu(shipwake: &Shipwake) -> Duration {
     let text = std::fs::read_to_string(format!("/proc/{}/stat", shipwake.pid())).expect("it runs");
     let after_name = text.rsplit_once(')').expect("a name in parentheses").1;
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
+    let ticks: u64 =
+        after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
     Duration::from_millis(ticks * 10)
 }
 
@@ -155,7 +166,17 @@ fn memory_peak_mb(shipwake: &Shipwake) -> f64 {
 fn print(m: &Measured) {
     println!(
         "{:<7.1} {:>9.0}  {:>6.1} / {:<7.1} {:>8.1} / {:<9.1} {:>8.0}  {:>12.2}  {:>8.1}  {:>15.2}  {:>7}  {}",
-        m.achieved_mb, m.records_per_s, m.ack_p50_ms, m.ack_p99_ms, m.visible_p50_ms, m.visible_p99_ms, m.memory_mb, m.cores,
-        m.cpu_s_per_gb, m.generator_cores, m.refused, m.complete
+        m.achieved_mb,
+        m.records_per_s,
+        m.ack_p50_ms,
+        m.ack_p99_ms,
+        m.visible_p50_ms,
+        m.visible_p99_ms,
+        m.memory_mb,
+        m.cores,
+        m.cpu_s_per_gb,
+        m.generator_cores,
+        m.refused,
+        m.complete
     );
 }

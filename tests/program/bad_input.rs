@@ -163,7 +163,11 @@ async fn a_query_that_is_wrong_or_never_ends_gets_an_answer() {
     let (status, problem) = shipwake.sql_answer("select count(*) form logs").await;
     assert_eq!(status, 400, "{problem}");
     assert!(problem["position"]["line"].is_number(), "{problem}");
-    for refused in ["create table x as select 1", "copy logs to '/tmp/x.csv'", "create external table t stored as csv location '/etc/passwd'"] {
+    for refused in [
+        "create table x as select 1",
+        "copy logs to '/tmp/x.csv'",
+        "create external table t stored as csv location '/etc/passwd'",
+    ] {
         let (status, problem) = shipwake.sql_answer(refused).await;
         assert_eq!(status, 400, "{refused}: {problem}");
     }

@@ -54,7 +54,10 @@ async fn damage_in_the_middle_of_the_journal_is_refused_and_named() {
         post(&shipwake.http(), "logs", &logs(resource("a", "1", "a"), &[body.as_str(); 20])).await;
     }
     shipwake.kill();
-    let segment = files(&data, ".log").into_iter().max_by_key(|path| fs::metadata(path).map_or(0, |m| m.len())).expect("a segment");
+    let segment = files(&data, ".log")
+        .into_iter()
+        .max_by_key(|path| fs::metadata(path).map_or(0, |m| m.len()))
+        .expect("a segment");
     let mut bytes = fs::read(&segment).expect("read");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("written");
     bytes[used / 2] ^= 0x40;
@@ -64,7 +67,8 @@ async fn damage_in_the_middle_of_the_journal_is_refused_and_named() {
     assert!(!again.wait_exit().await.success());
     let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
     assert!(again.log().contains(&name) && again.log().contains("byte"), "{}", again.log());
-    let doctor = Command::new(env!("CARGO_BIN_EXE_shipwake")).args(["doctor", "--data"]).arg(&data).output().expect("it runs");
+    let doctor =
+        Command::new(env!("CARGO_BIN_EXE_shipwake")).args(["doctor", "--data"]).arg(&data).output().expect("it runs");
     let said = String::from_utf8_lossy(&doctor.stdout);
     assert!(!doctor.status.success() && said.contains(&name), "{said}");
 }
@@ -81,7 +85,11 @@ impl SmallDisk {
     }
 
     fn remount(&self, option: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.0).status().expect("mount exists");
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{option}")])
+            .arg(&self.0)
+            .status()
+            .expect("mount exists");
         assert!(status.success(), "remount {option}");
     }
 }

@@ -25,7 +25,11 @@ pub fn text(key: &str, value: &str) -> KeyValue {
 }
 
 pub fn int(key: &str, value: i64) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(any_value::Value::IntValue(value)) }), ..Default::default() }
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(any_value::Value::IntValue(value)) }),
+        ..Default::default()
+    }
 }
 
 /// A resource; an empty version is left out.
@@ -79,7 +83,8 @@ pub fn spans(resource: Resource, requests: &[(u64, u64, i64)]) -> ExportTraceSer
         ..Default::default()
     };
     let scope_spans = ScopeSpans { spans: requests.iter().enumerate().map(span).collect(), ..Default::default() };
-    let resource_spans = ResourceSpans { resource: Some(resource), scope_spans: vec![scope_spans], ..Default::default() };
+    let resource_spans =
+        ResourceSpans { resource: Some(resource), scope_spans: vec![scope_spans], ..Default::default() };
     ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
 }
 
@@ -104,13 +109,15 @@ pub fn metric(
     let data = metric::Data::Sum(Sum { data_points, aggregation_temporality: temporality as i32, is_monotonic: true });
     let metric = Metric { name: name.to_owned(), data: Some(data), ..Default::default() };
     let scope_metrics = ScopeMetrics { metrics: vec![metric], ..Default::default() };
-    let resource_metrics = ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope_metrics], ..Default::default() };
+    let resource_metrics =
+        ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope_metrics], ..Default::default() };
     ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] }
 }
 
 /// Posts bytes to a senders' route; gives the status, the content type and the body.
 pub async fn post_bytes(url: &str, bytes: Vec<u8>) -> (u16, String, Vec<u8>) {
-    let answer = reqwest::Client::new().post(url).header("content-type", "application/x-protobuf").body(bytes).send().await;
+    let answer =
+        reqwest::Client::new().post(url).header("content-type", "application/x-protobuf").body(bytes).send().await;
     let answer = answer.expect("an answer");
     let kind = answer.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     (answer.status().as_u16(), kind, answer.bytes().await.expect("a body").to_vec())

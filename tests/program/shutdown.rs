@@ -67,7 +67,13 @@ async fn a_request_sent_while_the_program_starts_is_held_and_taken() {
     loop {
         use prost::Message;
         let bytes = logs(resource("early", "1", "a"), &["early"]).encode_to_vec();
-        match reqwest::Client::new().post(&url).header("content-type", "application/x-protobuf").body(bytes).send().await {
+        match reqwest::Client::new()
+            .post(&url)
+            .header("content-type", "application/x-protobuf")
+            .body(bytes)
+            .send()
+            .await
+        {
             Ok(answer) => {
                 assert_eq!(answer.status(), 200, "{}", shipwake.log());
                 break;

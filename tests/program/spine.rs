@@ -31,7 +31,13 @@ async fn a_service_is_seen_by_version_in_sql_in_windows_and_on_the_pages() {
         .await;
     let numbers: Vec<(String, i64, i64)> = rows
         .iter()
-        .map(|row| (row[0].as_str().expect("text").to_owned(), row[1].as_i64().expect("a count"), row[2].as_i64().expect("a count")))
+        .map(|row| {
+            (
+                row[0].as_str().expect("text").to_owned(),
+                row[1].as_i64().expect("a count"),
+                row[2].as_i64().expect("a count"),
+            )
+        })
         .collect();
     assert_eq!(numbers, vec![("1.0".to_owned(), 90, 0), ("1.1".to_owned(), 10, 3)]);
 
@@ -43,7 +49,9 @@ async fn a_service_is_seen_by_version_in_sql_in_windows_and_on_the_pages() {
 
     let overview = eventually("the overview shows both versions", || async {
         let overview = shipwake.api("/api/v1/overview").await;
-        let lanes = overview["services"].as_array()?.iter().find(|service| service["service"] == "pay")?["lanes"].as_array()?.len();
+        let lanes = overview["services"].as_array()?.iter().find(|service| service["service"] == "pay")?["lanes"]
+            .as_array()?
+            .len();
         (lanes == 2).then_some(overview)
     })
     .await;
@@ -187,7 +195,10 @@ async fn shipwake_query_prints_a_table_and_says_what_is_wrong() {
     post(&shipwake.http(), "logs", &logs(resource("cli", "1", "a"), &["hello"])).await;
     shipwake.wait_number("select count(*) from logs", 1).await;
     let query = |sql: &str| {
-        Command::new(env!("CARGO_BIN_EXE_shipwake")).args(["query", "--url", &shipwake.ui(), sql]).output().expect("it runs")
+        Command::new(env!("CARGO_BIN_EXE_shipwake"))
+            .args(["query", "--url", &shipwake.ui(), sql])
+            .output()
+            .expect("it runs")
     };
     let good = query("select service, body from logs");
     let table = String::from_utf8_lossy(&good.stdout);

@@ -16,7 +16,8 @@ const RATE: &str = "4000/s";
 
 #[tokio::test]
 async fn forty_kills_lose_nothing_and_count_nothing_twice() {
-    let seed: u64 = std::env::var("SHIPWAKE_TORTURE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    let seed: u64 =
+        std::env::var("SHIPWAKE_TORTURE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     println!("SHIPWAKE_TORTURE_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().expect("a folder");
@@ -50,7 +51,12 @@ async fn forty_kills_lose_nothing_and_count_nothing_twice() {
         .expect("it runs");
     let said = String::from_utf8_lossy(&judge.stdout);
     println!("{said}");
-    assert!(judge.status.success(), "seed {seed}: {said}\n{}\n{}", String::from_utf8_lossy(&judge.stderr), shipwake.log());
+    assert!(
+        judge.status.success(),
+        "seed {seed}: {said}\n{}\n{}",
+        String::from_utf8_lossy(&judge.stderr),
+        shipwake.log()
+    );
 
     // And once more from what the last commit wrote.
     let (status, _) = tokio::task::spawn_blocking(move || shipwake.terminate()).await.expect("joined");
@@ -67,7 +73,19 @@ async fn forty_kills_lose_nothing_and_count_nothing_twice() {
 
 fn start_load(ports: [u16; 3], oracle: &Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_shipwake"))
-        .args(["load", "--rate", RATE, "--duration", "10m", "--batch", "100", "--cardinality", "500", "--give-up", "20s"])
+        .args([
+            "load",
+            "--rate",
+            RATE,
+            "--duration",
+            "10m",
+            "--batch",
+            "100",
+            "--cardinality",
+            "500",
+            "--give-up",
+            "20s",
+        ])
         .args(["--endpoint", &format!("http://127.0.0.1:{}", ports[0])])
         .args(["--url", &format!("http://127.0.0.1:{}", ports[2])])
         .arg("--oracle")

@@ -1,6 +1,6 @@
-//! How long an append takes until it is acknowledged, at the rate that the design promises and at the highest rate, beside
-//! what the same disk does for a bare write and `fdatasync`. Open loop: an append is due at its time whether or not the
-//! ones before it are done, and its wait is counted from then.
+//! How long an append takes until it is acknowledged, at the rate that the design promises and at the highest rate,
+//! beside what the same disk does for a bare write and `fdatasync`. Open loop: an append is due at its time whether or
+//! not the ones before it are done, and its wait is counted from then.
 //!
 //! `cargo bench --profile release -p shipwake-journal --bench append -- [DIR]`
 

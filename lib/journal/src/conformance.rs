@@ -1,5 +1,5 @@
-//! The promises of [`Journal`] as tests that every implementation runs: what the contract says, and nothing of how it is
-//! done. Called from tests only. It panics with the name of the promise that does not hold.
+//! The promises of [`Journal`] as tests that every implementation runs: what the contract says, and nothing of how it
+//! is done. Called from tests only. It panics with the name of the promise that does not hold.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -13,8 +13,8 @@ use shipwake_model::Signal;
 use crate::error::JournalError;
 use crate::journal::{Header, Journal, Position, Record, Stored, TENANT_BYTES_MAX};
 
-/// An implementation under test, with two partitions at least, small files, and no minimum retention. It must not inject
-/// faults.
+/// An implementation under test, with two partitions at least, small files, and no minimum retention. It must not
+/// inject faults.
 #[async_trait]
 pub trait Subject: Send + Sync {
     /// Opens the journal: empty the first time, afterwards as it was left by the one before, which has been dropped.

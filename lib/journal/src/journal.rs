@@ -39,8 +39,8 @@ pub struct Record {
     pub partition: u32,
     /// What is known about the value.
     pub header: Header,
-    /// The bytes to keep; may be empty. The journal keeps a reference for as long as the record is among the newest, so a
-    /// small slice of a large buffer should be copied first: it would keep the large one alive.
+    /// The bytes to keep; may be empty. The journal keeps a reference for as long as the record is among the newest, so
+    /// a small slice of a large buffer should be copied first: it would keep the large one alive.
     pub value: Bytes,
 }
 
@@ -67,24 +67,24 @@ pub struct Position {
 /// A durable, ordered, partitioned sequence of records.
 ///
 /// # Offsets and order
-/// Every partition numbers its records 0, 1, 2, … without gaps; an offset is never given to two acknowledged records, and
-/// a record's offset never changes. Records of one `append` that go to the same partition get consecutive offsets in the
-/// order given. An append that begins after another has returned gets higher offsets. Between partitions there is no
-/// order.
+/// Every partition numbers its records 0, 1, 2, … without gaps; an offset is never given to two acknowledged records,
+/// and a record's offset never changes. Records of one `append` that go to the same partition get consecutive offsets
+/// in the order given. An append that begins after another has returned gets higher offsets. Between partitions there
+/// is no order.
 ///
 /// # Durability
-/// When [`append`](Journal::append) returns `Ok`, all its records survive the end of the process and the loss of power. A
-/// record becomes visible to [`read`](Journal::read) and counts in [`end`](Journal::end) only when it is durable, and
+/// When [`append`](Journal::append) returns `Ok`, all its records survive the end of the process and the loss of power.
+/// A record becomes visible to [`read`](Journal::read) and counts in [`end`](Journal::end) only when it is durable, and
 /// at the latest when its append returns. A reader therefore never acts on a record that a restart could take away.
 ///
 /// # Atomicity and errors of an append
-/// All records or an error. For each partition by itself it is all or nothing as long as the process runs; after a crash,
-/// a first part of an append that was *not* acknowledged may be there. An append over several partitions may fail in one
-/// and succeed in another. So an error means "not acknowledged", never "certainly absent": the caller reports failure, and
-/// a retry is recognised by its `request_hash`. Some errors say more ([`JournalError::TooLarge`],
-/// [`JournalError::NoPartition`]: nothing was kept; [`JournalError::Full`], [`JournalError::ReadOnly`]: nothing was kept
-/// in that partition). After [`JournalError::Poisoned`] every later append fails the same way, and a reader that would
-/// have to wait gets it too: the program must end and start again.
+/// All records or an error. For each partition by itself it is all or nothing as long as the process runs; after a
+/// crash, a first part of an append that was *not* acknowledged may be there. An append over several partitions may
+/// fail in one and succeed in another. So an error means "not acknowledged", never "certainly absent": the caller
+/// reports failure, and a retry is recognised by its `request_hash`. Some errors say more ([`JournalError::TooLarge`],
+/// [`JournalError::NoPartition`]: nothing was kept; [`JournalError::Full`], [`JournalError::ReadOnly`]: nothing was
+/// kept in that partition). After [`JournalError::Poisoned`] every later append fails the same way, and a reader that
+/// would have to wait gets it too: the program must end and start again.
 ///
 /// # Cancellation
 /// Dropping the future of an `append` takes nothing back: the records may become durable and visible, or not. It never
@@ -108,11 +108,11 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Returns records of `partition` from offset `from` on: consecutive, in order, at least one, and no more than fit
     /// into `max_bytes` of values (the first is returned whatever its size). Waits while `from` is the end; then fails
-    /// with [`JournalError::Closed`] or [`JournalError::Poisoned`] if that becomes the journal's state. Records that are
-    /// there can be read after `close`.
+    /// with [`JournalError::Closed`] or [`JournalError::Poisoned`] if that becomes the journal's state. Records that
+    /// are there can be read after `close`.
     ///
-    /// Fails with [`JournalError::OffsetGone`] below the oldest record, [`JournalError::OffsetAhead`] beyond the end, and
-    /// [`JournalError::Damaged`] where the stored bytes are not what was written: a bad record is never skipped.
+    /// Fails with [`JournalError::OffsetGone`] below the oldest record, [`JournalError::OffsetAhead`] beyond the end,
+    /// and [`JournalError::Damaged`] where the stored bytes are not what was written: a bad record is never skipped.
     async fn read(&self, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Arc<Stored>>, JournalError>;
 
     /// The offset that the next record of `partition` will get, counting durable records only. 0 for a partition that
@@ -149,6 +149,6 @@ impl Record {
     }
 }
 
-/// What a record costs in memory besides its value: `Header`, `Arc`s and their counts, rounded up. Keeps queues and caches
-/// of tiny records bounded too.
+/// What a record costs in memory besides its value: `Header`, `Arc`s and their counts, rounded up. Keeps queues and
+/// caches of tiny records bounded too.
 pub(crate) const HEADER_WEIGHT: usize = 192;

@@ -1,6 +1,6 @@
-//! The embedded journal on file systems and system calls that really fail: a full disk, a read-only file system, and a sync
-//! that returns EIO. Where the machine does not allow such a fault (mounting needs root, failing syncs need `fiu-run`),
-//! the test says so and why, and passes.
+//! The embedded journal on file systems and system calls that really fail: a full disk, a read-only file system, and a
+//! sync that returns EIO. Where the machine does not allow such a fault (mounting needs root, failing syncs need
+//! `fiu-run`), the test says so and why, and passes.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -163,8 +163,8 @@ async fn a_read_only_file_system_is_refused_by_name_and_not_harmed() {
     assert_holds(&open(config(&dir)).unwrap(), &[0]).await;
 }
 
-/// Not a test of its own: what a process does until it is killed or `fiu-run` makes a sync fail. Prints the offset of every
-/// acknowledgement.
+/// Not a test of its own: what a process does until it is killed or `fiu-run` makes a sync fail. Prints the offset of
+/// every acknowledgement.
 #[tokio::test]
 async fn child_appends_until_it_is_stopped() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_step_fits_the_range_and_what_is_kept() {
         let check = |from: &str, step: Option<&str>, expected: i64| {
-            assert_eq!(step_s(from, step).expect(from), expected, "{from}")
+            assert_eq!(step_s(from, step).expect(from), expected, "{from}");
         };
         check("now-5m", None, 1);
         check("now-30m", None, 10);

@@ -47,8 +47,8 @@ async fn a_damaged_segment_is_named_and_never_answered_from() {
     let store = reopen(&root);
     let (committer, _) = store.open_shard(0).expect("the shard");
     store.register(0, Arc::new(TestShard::new(committer)));
-    let query =
-        Query::new(QueryConfig::default(), store, Arc::new(Counters), &mut Default::default()).expect("threads");
+    let query = Query::new(QueryConfig::default(), store, Arc::new(Counters::default()), &mut Default::default())
+        .expect("threads");
     let error = query
         .sql(shipwake_query::SqlRequest { query: "select * from logs".to_owned(), ..Default::default() })
         .await

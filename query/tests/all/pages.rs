@@ -26,7 +26,7 @@ fn canary() -> World {
                 90_000
             }));
         }
-        world.shard.requests(&Requests::new(&old, t_ms, 20).from_source(Source::Logs));
+        world.shard.requests(&Requests::new(&old, t_ms, 20).of_source(Source::Logs));
     }
     world.set_now(T0 + 10 * MINUTE);
     world
@@ -137,7 +137,7 @@ async fn the_overview_has_a_line_for_each_service() {
     for second in 0..600 {
         let t_ms = T0 + second * 1_000;
         world.shard.requests(&Requests::new(&release("search", "8"), t_ms, 5));
-        world.shard.requests(&Requests::new(&release("legacy", "unversioned"), t_ms, 1).from_source(Source::Logs));
+        world.shard.requests(&Requests::new(&release("legacy", "unversioned"), t_ms, 1).of_source(Source::Logs));
         world.shard.requests(&Requests::new(&release_in("checkout", "staging", "3"), t_ms, 1));
     }
     let (status, answer) = world.get("/api/v1/overview?env=prod").await;

@@ -22,8 +22,8 @@ pub struct Finding {
     pub harmless: bool,
 }
 
-/// Checks the journal in `dir` while no process uses it. Fails when the check itself cannot be made: the directory is in
-/// use, not readable, or written by a newer version.
+/// Checks the journal in `dir` while no process uses it. Fails when the check itself cannot be made: the directory is
+/// in use, not readable, or written by a newer version.
 pub fn check(dir: &Path) -> Result<Vec<Finding>, JournalError> {
     let _lock = files::lock_dir(dir)?;
     let mut findings = Vec::new();

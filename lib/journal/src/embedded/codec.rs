@@ -1,6 +1,6 @@
-//! Compression of values. It runs on the caller's side of an append, on whichever core is free, so that the writer thread
-//! of a partition has nothing to do but copy, write and sync: zstd level 1 takes about 1.5 ns a byte, which at 100 MB/s
-//! would be 15 % of the one thread that everybody waits for, and would come on top of every sync.
+//! Compression of values. It runs on the caller's side of an append, on whichever core is free, so that the writer
+//! thread of a partition has nothing to do but copy, write and sync: zstd level 1 takes about 1.5 ns a byte, which at
+//! 100 MB/s would be 15 % of the one thread that everybody waits for, and would come on top of every sync.
 
 use std::sync::Mutex;
 

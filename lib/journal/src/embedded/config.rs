@@ -12,11 +12,11 @@ pub struct Config {
     pub dir: PathBuf,
     /// Number of partitions. May grow between starts, never shrink: records of a partition that is gone would be lost.
     pub partitions: u32,
-    /// A segment file is sealed when it has reached this many bytes. A file is the unit of removal, so smaller files give
-    /// disk space back sooner and cost more file operations.
+    /// A segment file is sealed when it has reached this many bytes. A file is the unit of removal, so smaller files
+    /// give disk space back sooner and cost more file operations.
     pub segment_bytes: u64,
-    /// At most this many bytes of values are written with one sync, unless a single append is larger. Larger groups raise
-    /// the throughput of a slow disk, and the time until an answer.
+    /// At most this many bytes of values are written with one sync, unless a single append is larger. Larger groups
+    /// raise the throughput of a slow disk, and the time until an answer.
     pub group_commit_bytes: usize,
     /// At most this many bytes of values wait to be written, per partition; more appends wait.
     pub queue_bytes: usize,
@@ -25,8 +25,8 @@ pub struct Config {
     /// Records younger than this (by receive time, measured from the newest record of the partition) are kept even when
     /// they are no longer needed, so that they can be read again.
     pub retention: Duration,
-    /// Records that are no longer needed are removed in spite of `retention` when a partition's sealed files exceed this
-    /// many bytes.
+    /// Records that are no longer needed are removed in spite of `retention` when a partition's sealed files exceed
+    /// this many bytes.
     pub retained_bytes_max: u64,
     /// Values larger than this are refused. Must leave room for what tagging adds to the largest request accepted.
     pub record_bytes_max: usize,

@@ -42,8 +42,8 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), JournalError> {
     dir.sync_all().map_err(|error| poisoned("sync the directory", path, &error))
 }
 
-/// An error after which nobody knows what is on disk: a sync that failed, whatever the reason, or a write that the device
-/// refused.
+/// An error after which nobody knows what is on disk: a sync that failed, whatever the reason, or a write that the
+/// device refused.
 pub(super) fn poisoned(doing: &str, path: &Path, error: &io::Error) -> JournalError {
     JournalError::Poisoned { reason: format!("failed to {doing} {}: {error}", path.display()).into() }
 }

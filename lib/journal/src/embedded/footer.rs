@@ -31,8 +31,8 @@ pub(super) struct Footer {
 }
 
 impl Footer {
-    /// Footer frame and trailer, for a file that has `position` bytes, of which those before `position - back` are known
-    /// to be on disk.
+    /// Footer frame and trailer, for a file that has `position` bytes, of which those before `position - back` are
+    /// known to be on disk.
     pub(super) fn encode(&self, salt: u64, position: u64, back: u32) -> Vec<u8> {
         let mut payload = Vec::with_capacity(FIXED_LEN + self.index.len() * ENTRY_LEN);
         payload.extend_from_slice(&self.next_offset.to_le_bytes());

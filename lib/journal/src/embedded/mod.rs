@@ -2,8 +2,8 @@
 //!
 //! An append is compressed on the caller's side, queued, written by the partition's own thread together with whatever
 //! else has queued up, synced, and then answered. Readers that keep up are served from memory, others from the files.
-//! Bytes on disk and the rules of recovery: `FORMAT.md`. The way of a record: `append` here, `queue`, `writer`, `segment`,
-//! then `partition` and `read`.
+//! Bytes on disk and the rules of recovery: `FORMAT.md`. The way of a record: `append` here, `queue`, `writer`,
+//! `segment`, then `partition` and `read`.
 
 mod cache;
 mod check;
@@ -71,8 +71,8 @@ struct Shared {
 
 impl EmbeddedJournal {
     /// Opens or creates the journal in `config.dir`, and registers its metrics under their whole names. Blocks on the
-    /// disk, under a second with a day of data. A torn tail is cut off with a line in the log; what is damaged is refused
-    /// and left as it is.
+    /// disk, under a second with a day of data. A torn tail is cut off with a line in the log; what is damaged is
+    /// refused and left as it is.
     pub fn open(config: Config, registry: &mut Registry) -> Result<Self, JournalError> {
         config.check()?;
         files::make_dir(&config.dir)?;

@@ -1,5 +1,5 @@
-//! What is shared between the writer thread of a partition and its readers: how far it is durable, which files there are,
-//! and the newest records. Locks are held for lookups only, never over I/O.
+//! What is shared between the writer thread of a partition and its readers: how far it is durable, which files there
+//! are, and the newest records. Locks are held for lookups only, never over I/O.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

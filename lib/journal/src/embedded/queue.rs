@@ -1,7 +1,7 @@
 //! The queue between appends and the writer thread of a partition: bounded in bytes, first come first served.
 //!
-//! Space is reserved before anything is queued, so that a caller who gives up while waiting leaves nothing behind, and an
-//! append over several partitions is queued everywhere without waiting in between.
+//! Space is reserved before anything is queued, so that a caller who gives up while waiting leaves nothing behind, and
+//! an append over several partitions is queued everywhere without waiting in between.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -87,7 +87,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for jobs and takes as many as fit into `bytes_max`, at least one; `None` when the queue is closed and empty.
+    /// Waits for jobs and takes as many as fit into `bytes_max`, at least one; `None` when the queue is closed and
+    /// empty.
     pub(super) fn next_group(&self, bytes_max: usize) -> Option<Vec<Job>> {
         let mut inner = self.lock();
         while inner.jobs.is_empty() {

@@ -1,5 +1,5 @@
-//! Reading records from segment files. Every checksum is verified on every read; what does not fit is `Damaged` with the
-//! file and the place, never skipped. Blocks.
+//! Reading records from segment files. Every checksum is verified on every read; what does not fit is `Damaged` with
+//! the file and the place, never skipped. Blocks.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -37,8 +37,8 @@ pub(super) enum Start {
     ByFooter,
 }
 
-/// Records from `from` on, at least one and up to `max_bytes` of values, not beyond the end of this file. `None` when the
-/// file has been removed meanwhile.
+/// Records from `from` on, at least one and up to `max_bytes` of values, not beyond the end of this file. `None` when
+/// the file has been removed meanwhile.
 pub(super) fn read(place: &Place, from: u64, max_bytes: usize) -> Result<Option<Vec<Arc<Stored>>>, JournalError> {
     let file = match File::open(&place.path) {
         Ok(file) => file,

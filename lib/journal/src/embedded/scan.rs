@@ -1,9 +1,10 @@
-//! Walks over the frames of a segment's bytes and decides what a place that is not a good frame means: a torn tail, which
-//! no append was answered for, or damage, which must be refused. Pure. The rule, and why it holds, is in `FORMAT.md`.
+//! Walks over the frames of a segment's bytes and decides what a place that is not a good frame means: a torn tail,
+//! which no append was answered for, or damage, which must be refused. Pure. The rule, and why it holds, is in
+//! `FORMAT.md`.
 //!
 //! In short: a frame is written with the position up to which the file was known to be on disk. When a good header
-//! anywhere after a bad place says that the bad place was on disk already, the bad place is damage. Otherwise what begins
-//! there was never synced, so nobody was told that it was kept.
+//! anywhere after a bad place says that the bad place was on disk already, the bad place is damage. Otherwise what
+//! begins there was never synced, so nobody was told that it was kept.
 
 use super::footer::{self, Footer, IndexEntry, TRAILER_LEN};
 use super::frame::{self, Frame, FrameError, HEADER_LEN, Kind};
@@ -136,8 +137,8 @@ fn good_frame(rest: &[u8], salt: u64, next_offset: u64, position: usize) -> Resu
     Ok(frame)
 }
 
-/// Whether a later frame proves that what is at `bad` had reached the disk. A header is proof enough: it carries a salted
-/// checksum of its own. No frame boundary after `bad` can be relied on, so every byte is tried.
+/// Whether a later frame proves that what is at `bad` had reached the disk. A header is proof enough: it carries a
+/// salted checksum of its own. No frame boundary after `bad` can be relied on, so every byte is tried.
 fn was_on_disk(file: &[u8], salt: u64, bad: usize) -> bool {
     let last = file.len().saturating_sub(HEADER_LEN);
     (bad + 1..=last).any(|position| match frame::decode(&file[position..], salt) {

@@ -1,5 +1,5 @@
-//! The segment that a partition writes to. Every method leaves the file either longer by what was asked, synced, or as it
-//! was; when neither can be had the error is `Poisoned` and the segment must not be used again.
+//! The segment that a partition writes to. Every method leaves the file either longer by what was asked, synced, or as
+//! it was; when neither can be had the error is `Poisoned` and the segment must not be used again.
 
 use std::fs::File;
 use std::io;
@@ -163,7 +163,8 @@ impl ActiveSegment {
         let begun = std::time::Instant::now();
         self.file.sync_data().map_err(|error| files::poisoned("sync", &self.path, &error))?;
         self.fsync_seconds.observe(begun.elapsed().as_secs_f64());
-        // Somebody who deletes the data directory of a running program would otherwise be answered until the file is full.
+        // Somebody who deletes the data directory of a running program would otherwise be answered until the file is
+        // full.
         let links = self.file.metadata().map(|metadata| metadata.nlink());
         if links.is_ok_and(|links| links == 0) {
             let reason = format!("{} was removed while it was written to", self.path.display());

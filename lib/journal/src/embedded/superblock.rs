@@ -1,5 +1,6 @@
 //! The first 64 bytes of every segment file, and of the file `JOURNAL` that says what the directory is. Pure: bytes in,
-//! values out. Layout: `FORMAT.md`. A file whose superblock asks for more than this version knows is refused, unchanged.
+//! values out. Layout: `FORMAT.md`. A file whose superblock asks for more than this version knows is refused,
+//! unchanged.
 
 /// Size of both kinds of superblock, in bytes.
 pub(super) const SUPERBLOCK_LEN: usize = 64;

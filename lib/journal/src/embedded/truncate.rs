@@ -1,8 +1,8 @@
 //! Removing segments that nobody needs any more. Blocks.
 //!
-//! Oldest first, and each removal is made durable before the next one begins: whatever a loss of power leaves, the files
-//! that are there follow one another without a gap. (A pointer to the oldest file, written ahead, would do it with one
-//! sync less, but on a full disk it could not be written, just when removing is what helps.)
+//! Oldest first, and each removal is made durable before the next one begins: whatever a loss of power leaves, the
+//! files that are there follow one another without a gap. (A pointer to the oldest file, written ahead, would do it
+//! with one sync less, but on a full disk it could not be written, just when removing is what helps.)
 
 use super::Shared;
 use super::files;

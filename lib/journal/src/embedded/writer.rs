@@ -1,8 +1,8 @@
-//! The writer thread of a partition: takes what has queued up while the last group was being synced, writes and syncs it
-//! as one group, makes it visible, and answers everybody who waits for it.
+//! The writer thread of a partition: takes what has queued up while the last group was being synced, writes and syncs
+//! it as one group, makes it visible, and answers everybody who waits for it.
 //!
-//! There is no waiting for a fuller group. While the disk is slower than the appends, groups fill by themselves during the
-//! sync before; while it is faster, waiting would only delay the answer.
+//! There is no waiting for a fuller group. While the disk is slower than the appends, groups fill by themselves during
+//! the sync before; while it is faster, waiting would only delay the answer.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Which faults a memory journal shows, and the numbers that decide when. The same seed and the same order of calls give
-//! the same faults.
+//! Which faults a memory journal shows, and the numbers that decide when. The same seed and the same order of calls
+//! give the same faults.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! A journal in memory for tests of the stages around it: it keeps every promise of [`Journal`] and uses every freedom
-//! that the contract leaves, by a seeded [`FaultPlan`]: refused appends, answers that are lost although the records were
-//! kept, half-done appends over several partitions, late answers, a restart that forgets what was not acknowledged.
+//! that the contract leaves, by a seeded [`FaultPlan`]: refused appends, answers that are lost although the records
+//! were kept, half-done appends over several partitions, late answers, a restart that forgets what was not
+//! acknowledged.
 //!
 //! It removes exactly what `truncate_before` allows, where a real journal keeps most of it, so that a reader that asks
 //! below its own position is found out.

@@ -197,7 +197,7 @@ mod tests {
         let array: ArrayRef =
             Arc::new(BinaryArray::from_opt_vec(vec![Some(&rows[0]), None, Some(&rows[1]), Some(&rows[2])]));
         let mut groups = MergedGroups::default();
-        groups.update_batch(&[array.clone()], &[0, 0, 1, 0], None, 3).expect("valid histograms");
+        groups.update_batch(std::slice::from_ref(&array), &[0, 0, 1, 0], None, 3).expect("valid histograms");
         let merged = groups.evaluate(EmitTo::All).expect("all groups");
         let merged = merged.as_binary::<i32>();
         assert_eq!(decode(merged.value(0)).expect("a histogram").count(), 3);

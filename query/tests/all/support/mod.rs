@@ -4,7 +4,7 @@ pub mod rows;
 pub mod shard;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -22,10 +22,15 @@ use shard::TestShard;
 pub const T0: i64 = 1_795_442_400_000;
 
 /// Ingest counters of tests.
-pub struct Counters;
+#[derive(Default)]
+pub struct Counters {
+    /// How often somebody asked.
+    pub asked: AtomicUsize,
+}
 
 impl PipelineSource for Counters {
     fn status(&self) -> PipelineStatus {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let mut status = PipelineStatus::default();
         status.received.logs = 7;
         status.endpoints.otlp_http = "http://127.0.0.1:4318".to_owned();
@@ -38,6 +43,7 @@ pub struct World {
     pub shard: Arc<TestShard>,
     pub store: Arc<Store>,
     pub query: Query,
+    pub counters: Arc<Counters>,
     pub dir: TempDir,
     clock: Arc<AtomicI64>,
 }
@@ -59,8 +65,9 @@ impl World {
         let clock = Arc::new(AtomicI64::new(T0 + 15 * 60_000));
         let told = clock.clone();
         let config = QueryConfig { clock: Arc::new(move || told.load(Ordering::Relaxed)), ..config };
-        let query = Query::new(config, store.clone(), Arc::new(Counters), &mut registry).expect("threads");
-        Self { shard, store, query, dir, clock }
+        let counters = Arc::new(Counters::default());
+        let query = Query::new(config, store.clone(), counters.clone(), &mut registry).expect("threads");
+        Self { shard, store, query, counters, dir, clock }
     }
 
     /// Sets the present, and the shard's watermark with it.

@@ -71,7 +71,7 @@ impl Requests {
         Self { duration_us, ..self }
     }
 
-    pub fn from_source(self, source: Source) -> Self {
+    pub fn of_source(self, source: Source) -> Self {
         Self { source, ..self }
     }
 }

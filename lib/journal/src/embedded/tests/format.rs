@@ -1,5 +1,5 @@
-//! Directories that older versions have written must open for ever. Each lies in `tests/format-N`, made once by the code
-//! of its time, with segments named `p0-BASE.segment` (the version control ignores `*.log`).
+//! Directories that older versions have written must open for ever. Each lies in `tests/format-N`, made once by the
+//! code of its time, with segments named `p0-BASE.segment` (the version control ignores `*.log`).
 
 use std::fs;
 use std::path::{Path, PathBuf};

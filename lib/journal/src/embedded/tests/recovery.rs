@@ -1,5 +1,5 @@
-//! Recovery against a model: whatever is appended, wherever the crash cuts, and whichever bit flips, acknowledged records
-//! are there or the damage is named; nothing panics and nothing is silently gone.
+//! Recovery against a model: whatever is appended, wherever the crash cuts, and whichever bit flips, acknowledged
+//! records are there or the damage is named; nothing panics and nothing is silently gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
