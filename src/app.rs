@@ -198,13 +198,14 @@ fn joined(name: &str, outcome: Result<anyhow::Result<()>, tokio::task::JoinError
 }
 
 async fn bind_all(config: &Config) -> anyhow::Result<[TcpListener; 3]> {
-    let bind = async |address: SocketAddr, what: &str| {
-        TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address} for {what}"))
+    let bind = async |address: SocketAddr, what: &str, option: &str| {
+        let bound = TcpListener::bind(address).await;
+        bound.with_context(|| format!("failed to listen on {address} for {what} (another address: {option})"))
     };
     Ok([
-        bind(config.otlp_grpc_addr, "OTLP/gRPC").await?,
-        bind(config.otlp_http_addr, "OTLP/HTTP").await?,
-        bind(config.ui_addr, "pages and API").await?,
+        bind(config.otlp_grpc_addr, "OTLP/gRPC", "--otlp-grpc-addr").await?,
+        bind(config.otlp_http_addr, "OTLP/HTTP", "--otlp-http-addr").await?,
+        bind(config.ui_addr, "pages and API", "--ui-addr").await?,
     ])
 }
 

@@ -62,7 +62,8 @@ pub struct DemoArgs {
 /// `shipwake query`.
 #[derive(Debug, Args)]
 pub struct QueryArgs {
-    /// The statement, for example `select service, version, requests from release_health`.
+    /// The statement, for example
+    /// `select service, version, sum(requests) from release_health where resolution_s = 60 group by 1, 2`.
     pub sql: String,
     /// Where Shipwake answers.
     #[arg(long, env = "SHIPWAKE_URL", default_value = "http://127.0.0.1:4400")]

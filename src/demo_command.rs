@@ -20,6 +20,12 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
         print!("{}", demo::list());
         return Ok(());
     }
+    // An unknown scenario is said before anything is started.
+    demo::describe(&args.script)?;
+    // Somebody who exports SHIPWAKE_DATA for `serve` does not want the shop in real data: only the option counts here.
+    if !std::env::args().any(|argument| argument == "--data" || argument.starts_with("--data=")) {
+        args.options.data = None;
+    }
     let folder = match &args.options.data {
         Some(_) => None,
         None => Some(
@@ -49,6 +55,7 @@ async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
     let outcome = tokio::spawn(demo::run(script, endpoints, shutdown.clone())).await.context("the shop panicked")?;
     shutdown.cancel();
     let stopped = app.stop().await;
+    println!("  Stopped.");
     outcome.and(stopped)
 }
 
@@ -56,11 +63,11 @@ fn say_what_to_look_at(url: &str, script: &demo::Args) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n  Shipwake   {url}\n")?;
     writeln!(out, "  {}\n", demo::describe(script)?.trim().replace('\n', "\n  "))?;
-    writeln!(out, "  Ask it:    shipwake query --url {url} \\")?;
-    writeln!(
-        out,
-        "             'select service, version, sum(requests) from release_health where resolution_s = 60 group by 1, 2'"
-    )?;
+    let program = std::env::current_exe().map_or_else(|_| "shipwake".to_owned(), |path| path.display().to_string());
+    let sql =
+        "select service, version, sum(requests) as requests from release_health where resolution_s = 60 group by 1, 2";
+    writeln!(out, "  Ask it:    {program} query --url {url} \\")?;
+    writeln!(out, "             '{sql}'")?;
     writeln!(out, "  Stop:      Ctrl-C\n")?;
     out.flush()?;
     Ok(())

@@ -22,21 +22,31 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(args: &QueryArgs) -> anyhow::Result<ExitCode> {
-    let url = format!("{}/api/v1/sql", args.url.trim_end_matches('/'));
+    let base = args.url.trim_end_matches('/');
+    let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+    let url = format!("{base}/api/v1/sql");
     let accept = match args.format {
         QueryFormat::Table | QueryFormat::Json => "application/json",
         QueryFormat::Csv => "text/csv",
         QueryFormat::Arrow => "application/vnd.apache.arrow.stream",
     };
     let body = json!({"query": args.sql, "limit": args.limit, "timeout_ms": args.timeout_ms});
-    let answer =
-        reqwest::Client::new().post(&url).header("accept", accept).json(&body).send().await.with_context(|| {
-            format!("no Shipwake answers at {} (start it with `shipwake serve`, or say --url)", args.url)
-        })?;
+    let answer = reqwest::Client::new()
+        .post(&url)
+        .header("accept", accept)
+        .json(&body)
+        .send()
+        .await
+        .with_context(|| format!("no Shipwake answers at {base} (start it with `shipwake serve`, or say --url)"))?;
     let status = answer.status();
     let bytes = answer.bytes().await.context("the answer broke off")?;
     if !status.is_success() {
-        eprintln!("{}", refusal(&args.sql, &bytes));
+        match refusal(&args.sql, &bytes) {
+            Some(message) => eprintln!("{message}"),
+            None => {
+                eprintln!("{base} answers {status} and no query API: is it the port of the pages (4400 by default)?")
+            }
+        }
         return Ok(ExitCode::from(REFUSED));
     }
     let mut out = std::io::stdout().lock();
@@ -52,13 +62,11 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The problem in words, with a caret under the place in the statement when it is known.
-fn refusal(sql: &str, body: &[u8]) -> String {
-    let Ok(problem) = serde_json::from_slice::<Value>(body) else {
-        return String::from_utf8_lossy(body).into_owned();
-    };
-    let text = |key: &str| problem[key].as_str().unwrap_or("").to_owned();
-    let mut message = format!("{}: {}", text("title"), text("detail"));
+/// The problem in words, with a caret under the place in the statement when it is known; `None` when the answer is not one
+/// of the query API.
+fn refusal(sql: &str, body: &[u8]) -> Option<String> {
+    let problem: Value = serde_json::from_slice(body).ok()?;
+    let mut message = format!("{}: {}", problem["title"].as_str()?, problem["detail"].as_str()?);
     let position = &problem["position"];
     if let (Some(line), Some(column)) = (position["line"].as_u64(), position["column"].as_u64())
         && let Some(source) = sql.lines().nth(line.saturating_sub(1) as usize)
@@ -66,7 +74,7 @@ fn refusal(sql: &str, body: &[u8]) -> String {
         let caret = " ".repeat(column.saturating_sub(1) as usize);
         message.push_str(&format!("\n  {source}\n  {caret}^"));
     }
-    message
+    Some(message)
 }
 
 /// Columns aligned under their names, numbers to the right, then what the query cost.
@@ -98,11 +106,15 @@ fn table(answer: &Value) -> String {
         push_row(&mut out, row, &widths);
     }
     let meta = &answer["meta"];
-    out.push_str(&format!("{} rows, {} ms", meta["rows"], meta["elapsed_ms"]));
+    let noun = if meta["rows"] == 1 { "row" } else { "rows" };
+    out.push_str(&format!("{} {noun}, {} ms", meta["rows"], meta["elapsed_ms"]));
     if meta["truncated"].as_bool() == Some(true) {
         out.push_str(", cut at the limit: there are more (--limit)");
     }
     out.push('\n');
+    for warning in meta["warnings"].as_array().unwrap_or(&empty) {
+        out.push_str(&format!("note: {}\n", warning.as_str().unwrap_or_default()));
+    }
     out
 }
 
@@ -147,10 +159,9 @@ mod tests {
     fn a_refusal_points_at_the_place() {
         let body =
             br#"{"title":"The statement cannot be read","detail":"expected FROM","position":{"line":1,"column":8}}"#;
-        assert_eq!(
-            refusal("select form x", body),
-            "The statement cannot be read: expected FROM\n  select form x\n         ^"
-        );
+        let expected = "The statement cannot be read: expected FROM\n  select form x\n         ^";
+        assert_eq!(refusal("select form x", body).as_deref(), Some(expected));
+        assert_eq!(refusal("select 1", b"not found"), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Limits {
     pub series_per_metric: usize,
     /// Running totals that differences are made from. Default 200 000.
     pub streams: usize,
-    /// Running totals of one release. Default 20 000.
+    /// Running totals of one release. Default 100 000.
     pub streams_per_release: usize,
     /// Services, with their namespace and environment. Default 2 000.
     pub services: usize,
@@ -54,7 +54,7 @@ impl Default for Limits {
             series: 200_000,
             series_per_metric: 20_000,
             streams: 200_000,
-            streams_per_release: 20_000,
+            streams_per_release: 100_000,
             services: 2_000,
             releases_per_service: 200,
             routes_per_service: 200,

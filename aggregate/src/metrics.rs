@@ -29,6 +29,12 @@ struct ShardLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    shard: u32,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartLabels {
     shard: u32,
     part: &'static str,
@@ -45,6 +51,7 @@ pub struct Metrics {
     stored: Family<SignalLabels, Counter>,
     deduplicated: Family<SignalLabels, Counter>,
     unusable: Family<SignalLabels, Counter>,
+    unusual: Family<KindLabels, Gauge>,
     visible_lag: Histogram,
     event_lag: Histogram,
     watermark: Family<ShardLabels, Gauge<f64, AtomicU64>>,
@@ -61,6 +68,7 @@ impl Metrics {
             stored: Family::default(),
             deduplicated: Family::default(),
             unusable: Family::default(),
+            unusual: Family::default(),
             visible_lag: Histogram::new(LAG_BUCKETS),
             event_lag: Histogram::new(LAG_BUCKETS),
             watermark: Family::default(),
@@ -77,6 +85,11 @@ impl Metrics {
             "shipwake_fold_unusable_records",
             "Records in the journal that could not be folded, though the door had let them in",
             unusable,
+        );
+        registry.register(
+            "shipwake_unusual_records",
+            "Records that were late, from the future, or beyond a bound of cardinality",
+            metrics.unusual.clone(),
         );
         registry.register("shipwake_visible_lag_seconds", "From receiving a request to its being visible", visible_lag);
         registry.register(
@@ -133,6 +146,13 @@ impl Metrics {
         self.series.get_or_create(&labels).set(series as i64);
         for (part, bytes) in memory {
             self.memory.get_or_create(&PartLabels { shard, part }).set(*bytes as i64);
+        }
+    }
+
+    /// Sets how many records were late, from the future, or folded into an overflow, since the shard's first start.
+    pub fn unusual(&self, shard: u32, late: u64, future: u64, overflow: u64) {
+        for (kind, records) in [("late", late), ("future", future), ("overflow", overflow)] {
+            self.unusual.get_or_create(&KindLabels { shard, kind }).set(records as i64);
         }
     }
 

@@ -30,6 +30,9 @@ const READ_PAUSE: Duration = Duration::from_millis(500);
 /// Attempts of the last commit before a stop. What stays uncommitted is in the journal and is folded again at the next start.
 const LAST_COMMIT_ATTEMPTS: u32 = 3;
 
+/// Between two warnings of one kind.
+const OVERFLOW_SAID_EVERY_NS: i64 = 60_000_000_000;
+
 /// What a shard is made from.
 pub struct Shard {
     /// Its number; also that of its journal partition.
@@ -76,6 +79,8 @@ struct Running {
     failures: u32,
     /// Offset that the journal held when the shard started.
     caught_up_at: u64,
+    /// Overflow records when a person was last told of them, and when that was, ns.
+    overflow_said: (u64, i64),
     /// As of the last tick or read.
     hot_bytes: usize,
     received_ns: i64,
@@ -119,6 +124,7 @@ impl Running {
             state_bytes: 0,
             retry: None,
             failures: 0,
+            overflow_said: (0, i64::MIN),
             hot_bytes: 0,
             received_ns: now_ns,
             stopping: false,
@@ -199,8 +205,23 @@ impl Running {
         self.hot_bytes = inner.uncommitted_bytes();
         let (watermark_ns, series) = (inner.state.watermark.watermark_ns(), inner.state.series.len());
         let (memory, forgotten) = (inner.memory_bytes(), inner.state.dedup.forgotten_early());
+        let counters = &inner.state.counters;
+        let (late, future, overflow) = (counters.late, counters.future, counters.overflow);
         drop(inner);
-        self.shard.metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
+        let metrics = &self.shard.metrics;
+        metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
+        metrics.unusual(self.shard.shard, late, future, overflow);
+        self.say_overflow(overflow, now_ns);
+    }
+
+    /// Says once a minute that something is beyond a bound of cardinality, as long as it goes on.
+    fn say_overflow(&mut self, overflow: u64, now_ns: i64) {
+        let (said, said_ns) = self.overflow_said;
+        if overflow > said && now_ns.saturating_sub(said_ns) >= OVERFLOW_SAID_EVERY_NS {
+            let (shard, records) = (self.shard.shard, overflow - said);
+            tracing::warn!(shard, records, "records are beyond a bound of cardinality; they count as __overflow__");
+            self.overflow_said = (overflow, now_ns);
+        }
     }
 
     async fn read_failed(&mut self, error: JournalError) -> Result<(), AggregateError> {

@@ -7,7 +7,7 @@ use shipwake_model::{Source, UNVERSIONED};
 use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow};
 
 use crate::pages::wire;
-use crate::release::pair::{Pair, Role};
+use crate::release::pair::{Outcome, Pair, Role};
 use crate::release::timeline::{
     Cell, Grid, VersionLine, arrival_ms, error_ratio, quantile_s, source_in_use, version_lines,
 };
@@ -16,11 +16,15 @@ use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 
 /// What a line is about: the sparkline, and how far back a version counts as one of the running ones.
 const RANGE_MS: i64 = 15 * MINUTE_MS;
-const STEP_MS: i64 = 30 * SECOND_MS;
+/// The windows that differences and events are dated by, as on the page of a service.
+const STEP_MS: i64 = 10 * SECOND_MS;
+/// The windows of the sparkline.
+const SPARK_STEP_MS: i64 = 30 * SECOND_MS;
+const WINDOWS_PER_POINT: usize = (SPARK_STEP_MS / STEP_MS) as usize;
 /// Rates and shares are of the last minute and a half of windows, of which the last is not complete.
-const NOW_WINDOWS: usize = 3;
+const NOW_WINDOWS: usize = 9;
 /// Ratios and quantiles are of the last five minutes.
-const RATIO_WINDOWS: usize = 10;
+const RATIO_WINDOWS: usize = 30;
 /// A release that was first seen within this time is a rollout even when it has all the traffic already.
 const NEW_MS: i64 = 10 * MINUTE_MS;
 /// A service that has been silent for longer is not shown.
@@ -42,9 +46,9 @@ pub(crate) fn question(now_ms: i64) -> HealthQuery {
 }
 
 fn grid(now_ms: i64, watermark_ms: i64) -> Grid {
-    let from_ms = (now_ms - RANGE_MS).div_euclid(STEP_MS) * STEP_MS;
+    let from_ms = (now_ms - RANGE_MS).div_euclid(SPARK_STEP_MS) * SPARK_STEP_MS;
     // Records of clocks that run a little ahead belong on the page too.
-    Grid { from_ms, to_ms: now_ms + STEP_MS, step_ms: STEP_MS, watermark_ms }
+    Grid { from_ms, to_ms: now_ms + SPARK_STEP_MS, step_ms: STEP_MS, watermark_ms }
 }
 
 /// The answer. `series` and `releases` may hold other environments: they are left out.
@@ -88,7 +92,7 @@ fn meta(grid: &Grid, releases: &[ReleaseRow], watermark_ms: Option<i64>, now_ms:
         wm: watermark_ms,
         lag_ms: crate::pages::freshness::lag_ms(watermark_ms, now_ms),
         now: now_ms,
-        step_s: Some(STEP_MS / SECOND_MS),
+        step_s: Some(SPARK_STEP_MS / SECOND_MS),
         from: Some(grid.from_ms),
         to: Some(now_ms),
         envs: Some(environments),
@@ -138,14 +142,26 @@ fn service_line(
     let source = source_in_use(members.series.iter().copied());
     let lines = version_lines(members.series.iter().copied(), &members.releases, source, grid);
     let pair = pair::choose(&lines, grid, None, None);
-    let state = state(&lines, &pair, now_ms);
+    let outcome = pair::outcome(&lines, &pair, grid);
+    let state = state(&lines, &pair, outcome, now_ms);
     let of = |version: &Option<Arc<str>>| lines.iter().find(|line| Some(&line.version) == version.as_ref());
     let (baseline, candidate) = (of(&pair.baseline), of(&pair.candidate));
+    // A rollout that ended a moment ago may be what hurts.
+    let compared = state == "rollout" || outcome != Outcome::Open && is_new(candidate, now_ms);
     let found = match (baseline, candidate) {
-        (Some(baseline), Some(candidate)) if state == "rollout" => {
+        (Some(baseline), Some(candidate)) if compared => {
             differences::find(baseline, candidate, &lines, grid, pair.before_after)
         }
         _ => Vec::new(),
+    };
+    let says = state != "steady"
+        || outcome == Outcome::Withdrawn
+        || !found.is_empty()
+        || pair::silent_since(&lines, grid).is_some();
+    let (baseline, candidate) = match outcome {
+        Outcome::Open => (baseline, candidate),
+        Outcome::Finished => (candidate, None),
+        Outcome::Withdrawn => (baseline, None),
     };
     let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, grid };
     let line = wire::OverviewService {
@@ -154,8 +170,8 @@ fn service_line(
         namespace: key.2.to_string(),
         state,
         source: source.map(Source::as_str),
-        headline: (state != "steady").then(|| headline::headline(&facts)),
-        lanes: lanes(&lines, &pair, grid),
+        headline: says.then(|| headline::headline(&facts)),
+        lanes: lanes(&lines, &pair, outcome, grid),
         red: red(&lines, baseline, candidate, grid),
         spark: spark(&lines, grid),
     };
@@ -179,24 +195,40 @@ pub(crate) fn wire_event(event: events::Event, service: &str, environment: &str)
 fn attention(line: &wire::OverviewService) -> u8 {
     match (line.state, &line.headline) {
         ("rollout", Some(headline)) if headline.contains(" differs from ") => 0,
+        // It has all the traffic by now. What was withdrawn hurts nobody any more.
+        ("steady", Some(headline))
+            if headline.contains(" differs from ")
+                && !headline.contains(" was withdrawn: ")
+                && !headline.starts_with("no traffic ") =>
+        {
+            0
+        }
         ("rollout", _) => 1,
         ("unversioned", _) => 2,
         _ => 3,
     }
 }
 
-fn state(lines: &[VersionLine], pair: &Pair, now_ms: i64) -> &'static str {
+fn is_new(line: Option<&VersionLine>, now_ms: i64) -> bool {
+    line.and_then(|line| line.first_seen_ms).is_some_and(|seen_ms| seen_ms >= now_ms - NEW_MS)
+}
+
+fn state(lines: &[VersionLine], pair: &Pair, outcome: Outcome, now_ms: i64) -> &'static str {
     let running = || lines.iter().filter(|line| requests_now(line) > 0);
     let is_unversioned = |line: &VersionLine| &*line.version == UNVERSIONED;
     if !lines.is_empty() && lines.iter().all(is_unversioned) || running().count() > 0 && running().all(is_unversioned) {
         return "unversioned";
+    }
+    if outcome != Outcome::Open {
+        // Without the candidate there may still be two others, which nobody ships.
+        return "steady";
     }
     let Some(candidate) =
         pair.candidate.as_ref().and_then(|version| lines.iter().find(|line| line.version == *version))
     else {
         return "steady";
     };
-    let is_new = candidate.first_seen_ms.is_some_and(|seen_ms| seen_ms >= now_ms - NEW_MS);
+    let is_new = is_new(Some(candidate), now_ms);
     let beside = running().any(|line| line.version != candidate.version);
     if requests_now(candidate) > 0 && (beside || is_new) { "rollout" } else { "steady" }
 }
@@ -205,18 +237,22 @@ fn requests_now(line: &VersionLine) -> u64 {
     line.cells.iter().rev().take(NOW_WINDOWS).map(|cell| cell.requests).sum()
 }
 
-/// The versions that run, the baseline first; of a silent service those that ran last.
-fn lanes(lines: &[VersionLine], pair: &Pair, grid: &Grid) -> Vec<wire::OverviewLane> {
+/// The versions that run, the baseline first; of a silent service those that ran last; and who has left the pair.
+fn lanes(lines: &[VersionLine], pair: &Pair, outcome: Outcome, grid: &Grid) -> Vec<wire::OverviewLane> {
     let total: u64 = lines.iter().map(requests_now).sum();
     let mut shown: Vec<(&VersionLine, Role)> = lines
         .iter()
-        .filter(|line| requests_now(line) > 0 || total == 0 && line.requests() > 0)
-        .map(|line| (line, pair::role_of(line, pair, grid)))
+        .map(|line| (line, pair::settled_role_of(line, pair, outcome, grid)))
+        .filter(|(line, role)| {
+            let of_pair = [&pair.baseline, &pair.candidate].contains(&&Some(line.version.clone()));
+            requests_now(line) > 0 || line.requests() > 0 && (total == 0 || of_pair && *role == Role::Retired)
+        })
         .collect();
     shown.sort_by_key(|(line, role)| {
         let order = match role {
             Role::Baseline => 0,
             Role::Candidate => 1,
+            Role::Retired => 3,
             _ => 2,
         };
         (order, u64::MAX - requests_now(line))
@@ -277,14 +313,16 @@ pub(crate) fn round(value: f64) -> f64 {
 fn spark(lines: &[VersionLine], grid: &Grid) -> wire::Spark {
     let begun_ms = begun_ms(lines, grid).unwrap_or(i64::MAX);
     let (mut err, mut rps) = (Vec::new(), Vec::new());
-    for (window, start_ms) in grid.starts().into_iter().enumerate() {
-        let sum = |of: fn(&Cell) -> u64| lines.iter().map(|line| of(&line.cells[window])).sum::<u64>();
+    for (point, starts) in grid.starts().chunks(WINDOWS_PER_POINT).enumerate() {
+        let windows = point * WINDOWS_PER_POINT..point * WINDOWS_PER_POINT + starts.len();
+        let sum =
+            |of: fn(&Cell) -> u64| -> u64 { lines.iter().flat_map(|line| &line.cells[windows.clone()]).map(of).sum() };
         let (requests, errors) = (sum(|cell| cell.requests), sum(|cell| cell.errors));
-        let elapsed_ms = (start_ms + STEP_MS).min(grid.watermark_ms) - start_ms.max(begun_ms);
+        let elapsed_ms = (starts[0] + SPARK_STEP_MS).min(grid.watermark_ms) - starts[0].max(begun_ms);
         // Before the first request there is no data, which is not a rate of zero.
-        let known = elapsed_ms >= STEP_MS / 5;
+        let known = elapsed_ms >= SPARK_STEP_MS / 5;
         err.push(error_ratio(requests, errors).map(round));
         rps.push(known.then(|| round(requests as f64 * 1_000.0 / elapsed_ms as f64)));
     }
-    wire::Spark { t0: grid.from_ms, step_s: STEP_MS / SECOND_MS, err, rps }
+    wire::Spark { t0: grid.from_ms, step_s: SPARK_STEP_MS / SECOND_MS, err, rps }
 }

@@ -89,6 +89,13 @@ enum Direction {
     Faster,
 }
 
+/// When a window begins, and never before the version was first seen in it.
+fn dated_ms(candidate: &VersionLine, window: usize, grid: &Grid) -> i64 {
+    let start_ms = grid.from_ms + window as i64 * grid.step_ms;
+    let seen_ms = candidate.first_seen_ms.filter(|seen_ms| *seen_ms < start_ms + grid.step_ms);
+    seen_ms.map_or(start_ms, |seen_ms| start_ms.max(seen_ms))
+}
+
 /// Cases and trials of both sides.
 #[derive(Clone, Copy, Default)]
 struct Counts {
@@ -197,7 +204,7 @@ fn error_difference(sides: &Sides<'_>, grid: &Grid) -> Option<Difference> {
         "error_ratio",
         error_ratio(baseline.requests, baseline.errors)?,
         error_ratio(candidate.requests, candidate.errors)?,
-        grid.from_ms + window as i64 * grid.step_ms,
+        dated_ms(sides.candidate, window, grid),
     ))
 }
 
@@ -218,7 +225,7 @@ fn quantile_difference(sides: &Sides<'_>, grid: &Grid, metric: &'static str, q: 
     if change < QUANTILE_MIN_S || change < QUANTILE_RELATIVE_MIN * before {
         return None;
     }
-    Some(difference(metric, before, now, grid.from_ms + window as i64 * grid.step_ms))
+    Some(difference(metric, before, now, dated_ms(sides.candidate, window, grid)))
 }
 
 fn throughput_difference(candidate: &VersionLine, all: &[VersionLine], grid: &Grid) -> Option<Difference> {
@@ -242,7 +249,7 @@ fn throughput_difference(candidate: &VersionLine, all: &[VersionLine], grid: &Gr
     let (r1, r2) = (before_n as f64 / t1, since_n as f64 / t2);
     let z = (r2 - r1) / (r1 / t1 + r2 / t2).sqrt();
     let notable = before_n >= REQUESTS_MIN && z.abs() >= Z_NOTABLE && (r2 - r1).abs() >= THROUGHPUT_RELATIVE_MIN * r1;
-    notable.then(|| difference("throughput", r1, r2, grid.from_ms + arrival as i64 * grid.step_ms))
+    notable.then(|| difference("throughput", r1, r2, dated_ms(candidate, arrival, grid)))
 }
 
 fn difference(metric: &'static str, baseline: f64, candidate: f64, since_ms: i64) -> Difference {
@@ -255,11 +262,15 @@ fn difference(metric: &'static str, baseline: f64, candidate: f64, since_ms: i64
     Difference { metric, baseline, candidate, since_ms, text }
 }
 
-/// `0.4 %`, `30.1 %`, `0.03 %`.
+/// `0.4 %`, `30.1 %`, `0.03 %`, `100 %`; almost everything is not written as everything.
 pub(crate) fn percent_text(ratio: f64) -> String {
     let percent = ratio * 100.0;
     if percent == 0.0 {
         "0 %".to_owned()
+    } else if percent >= 100.0 {
+        "100 %".to_owned()
+    } else if percent > 99.9 {
+        "99.9 %".to_owned()
     } else if percent < 0.1 {
         format!("{percent:.2} %")
     } else {

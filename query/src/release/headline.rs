@@ -4,7 +4,7 @@
 use shipwake_model::UNVERSIONED;
 
 use crate::release::differences::{Difference, REQUESTS_MIN};
-use crate::release::pair::{Pair, has_left};
+use crate::release::pair::{Pair, has_left, left_at, silent_since};
 use crate::release::timeline::{Grid, VersionLine};
 use crate::time::clock_text;
 
@@ -23,8 +23,12 @@ pub(crate) fn headline(facts: &Facts<'_>) -> String {
     let baseline = line_of(facts.pair.baseline.as_deref());
     let sentence = match (candidate, baseline) {
         (None, None) => "no request in this range".to_owned(),
-        (None, Some(only)) | (Some(only), None) => alone(only),
+        (None, Some(only)) | (Some(only), None) => alone(facts, only),
         (Some(candidate), Some(baseline)) => compared(facts, candidate, baseline),
+    };
+    let sentence = match silent_since(facts.lines, facts.grid) {
+        Some(since_ms) => format!("no traffic since {}; before that, {sentence}", clock_text(since_ms)),
+        None => sentence,
     };
     match waiting_release(facts) {
         Some(waiting) => format!("{sentence}; {waiting}"),
@@ -32,13 +36,14 @@ pub(crate) fn headline(facts: &Facts<'_>) -> String {
     }
 }
 
-fn alone(only: &VersionLine) -> String {
+fn alone(facts: &Facts<'_>, only: &VersionLine) -> String {
     if &*only.version == UNVERSIONED {
         "all records come without a version; set service.version to compare releases".to_owned()
     } else if only.requests() == 0 {
         format!("{} has taken no request in this range", only.version)
     } else {
-        format!("{} takes all traffic", only.version)
+        let takes = if has_left(only, facts.grid) { "took" } else { "takes" };
+        format!("{} {takes} all traffic", only.version)
     }
 }
 
@@ -59,15 +64,9 @@ fn compared(facts: &Facts<'_>, candidate: &VersionLine, baseline: &VersionLine) 
         format!("no notable difference between {new} and {old} {kind} it")
     };
     if let Some(left_ms) = left_at(candidate, facts.grid).filter(|_| !has_left(baseline, facts.grid)) {
-        sentence.push_str(&format!("; {new} has taken no traffic since {}, {old} is back", clock_text(left_ms)));
+        sentence.push_str(&format!("; {new} was withdrawn: no traffic since {}, {old} is back", clock_text(left_ms)));
     }
     sentence
-}
-
-/// When the version's traffic ended, if it has left.
-fn left_at(line: &VersionLine, grid: &Grid) -> Option<i64> {
-    let last = line.last_traffic().filter(|_| has_left(line, grid))?;
-    Some(grid.from_ms + (last as i64 + 1) * grid.step_ms)
 }
 
 /// The newest release, if it was first seen in the range, is not compared, and nobody has sent it a request.
@@ -134,10 +133,18 @@ mod tests {
     }
 
     #[test]
+    fn silence_is_said_with_its_beginning() {
+        let quiet = [&[50; 3][..], &[0; 12]].concat();
+        assert_eq!(say(&[traffic("1", -9, &quiet)]), "no traffic since 14:00:30 UTC; before that, 1 took all traffic");
+        let said = say(&[traffic("1", -9, &quiet), traffic("2", -5, &quiet)]);
+        assert_eq!(said, "no traffic since 14:00:30 UTC; before that, no notable difference between 2 and 1 beside it");
+    }
+
+    #[test]
     fn a_rollback_is_said() {
         let mut cells = vec![cell(100, 40, 100_000); 3];
         cells.extend(vec![Default::default(); 12]);
         let said = say(&[line("1", -9, vec![cell(900, 4, 100_000); 15]), line("2", 0, cells)]);
-        assert!(said.ends_with("; 2 has taken no traffic since 14:00:30 UTC, 1 is back"), "{said}");
+        assert!(said.ends_with("; 2 was withdrawn: no traffic since 14:00:30 UTC, 1 is back"), "{said}");
     }
 }

@@ -128,7 +128,52 @@ pub(crate) fn role_of(line: &VersionLine, pair: &Pair, grid: &Grid) -> Role {
 
 /// Whether a version that had traffic has had none for a minute of the range.
 pub(crate) fn has_left(line: &VersionLine, grid: &Grid) -> bool {
-    line.last_traffic().is_some_and(|last| last + windows_of(RETIRED_AFTER_MS, grid) < line.cells.len())
+    left_at(line, grid).is_some()
+}
+
+/// When the version's traffic ended, if it has left: the start of its first window without a request.
+pub(crate) fn left_at(line: &VersionLine, grid: &Grid) -> Option<i64> {
+    let end_ms = grid.from_ms + (line.last_traffic()? as i64 + 1) * grid.step_ms;
+    (grid.to_ms.min(grid.watermark_ms) - end_ms >= RETIRED_AFTER_MS).then_some(end_ms)
+}
+
+/// When the traffic of the whole service ended, if it had some and has had none for a minute.
+pub(crate) fn silent_since(lines: &[VersionLine], grid: &Grid) -> Option<i64> {
+    let last = lines.iter().max_by_key(|line| line.last_traffic())?;
+    left_at(last, grid)
+}
+
+/// How far the rollout of a pair's candidate has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing has been decided, or there is nothing to decide.
+    Open,
+    /// The candidate alone has traffic.
+    Finished,
+    /// The candidate has left, and an other version has traffic.
+    Withdrawn,
+}
+
+/// What became of the pair's candidate.
+pub(crate) fn outcome(lines: &[VersionLine], pair: &Pair, grid: &Grid) -> Outcome {
+    let of = |version: &Option<Arc<str>>| lines.iter().find(|line| Some(&line.version) == version.as_ref());
+    let Some(candidate) = of(&pair.candidate).filter(|line| line.requests() > 0) else { return Outcome::Open };
+    let stays = |line: &VersionLine| line.requests() > 0 && !has_left(line, grid);
+    let mut others = lines.iter().filter(|line| line.version != candidate.version);
+    match (stays(candidate), others.any(stays)) {
+        (true, false) if pair.baseline.is_some() => Outcome::Finished,
+        (false, true) => Outcome::Withdrawn,
+        _ => Outcome::Open,
+    }
+}
+
+/// The role of a version once the outcome is known: who has the traffic is the baseline, who has left is retired.
+pub(crate) fn settled_role_of(line: &VersionLine, pair: &Pair, outcome: Outcome, grid: &Grid) -> Role {
+    match (outcome, role_of(line, pair, grid)) {
+        (Outcome::Finished, Role::Candidate) => Role::Baseline,
+        (Outcome::Finished, Role::Baseline) | (Outcome::Withdrawn, Role::Candidate) => Role::Retired,
+        (_, role) => role,
+    }
 }
 
 /// How many windows cover a time; at least one.
@@ -188,6 +233,24 @@ mod tests {
         let lines = [traffic("1", -9, &old), traffic("2", 1, &new)];
         check(&lines, "2/1");
         assert!(has_left(&lines[1], &grid(13)) && !has_left(&lines[0], &grid(13)));
+    }
+
+    #[test]
+    fn a_rollout_ends_a_minute_after_one_of_the_two_had_its_last_request() {
+        let outcome_of = |old: &[u64], new: &[u64]| {
+            let lines = [traffic("1", -9, old), traffic("2", 1, new)];
+            let grid = grid(old.len());
+            let pair = choose(&lines, &grid, None, None);
+            let outcome = outcome(&lines, &pair, &grid);
+            let roles = lines.iter().map(|line| settled_role_of(line, &pair, outcome, &grid).as_str());
+            (outcome, roles.collect::<Vec<_>>())
+        };
+        let (busy, idle) = ([50; 4], [0; 6]);
+        let (left, stays) = ([&busy[..], &idle].concat(), [50; 10]);
+        assert_eq!(outcome_of(&left, &stays), (Outcome::Finished, vec!["retired", "baseline"]));
+        assert_eq!(outcome_of(&stays, &left), (Outcome::Withdrawn, vec!["baseline", "retired"]));
+        assert_eq!(outcome_of(&left[..9], &stays[..9]), (Outcome::Open, vec!["baseline", "candidate"]));
+        assert_eq!(outcome_of(&left, &left), (Outcome::Open, vec!["baseline", "candidate"]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use shipwake_store::StoreError;
 
 use crate::error::{Position, QueryError};
 use crate::sql::budget::QueryMemory;
+use crate::sql::wording::{NO_SIGNATURE, in_words};
 
 /// Translates an error. `text` is the query, for positions; `memory` knows which memory budget was refused.
 pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&QueryMemory>) -> QueryError {
@@ -39,6 +40,10 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
         // The regular expression of a query, from the library that compiles it.
         DataFusionError::External(outside) if outside.to_string().contains("regex") => {
             QueryError::Evaluation { message: outside.to_string() }
+        }
+        // Arguments of a type that a function does not take are the asker's mistake too.
+        DataFusionError::Internal(message) if message.contains(NO_SIGNATURE) => {
+            QueryError::Sql { message: clean(message), position: diagnosed_position(error, text) }
         }
         // Functions that fail on their arguments are reported as bugs of the engine, with the reason inside.
         DataFusionError::Internal(message) if message.contains("Compute error: ") => {
@@ -78,7 +83,7 @@ fn clean(message: &str) -> String {
     ] {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }
-    text.trim_end_matches('.').to_owned()
+    in_words(text.trim_end_matches('.'))
 }
 
 fn diagnosed_position(error: &DataFusionError, text: &str) -> Option<Position> {
@@ -124,5 +129,7 @@ mod tests {
         assert_eq!(status(DataFusionError::from(ArrowError::DivideByZero)), 400);
         assert_eq!(status(DataFusionError::Execution("cannot cast".into())), 400);
         assert_eq!(status(DataFusionError::Internal("bug".into())), 500);
+        let arguments = "Function 'sum' failed to match any signature, errors: ";
+        assert_eq!(status(DataFusionError::Internal(arguments.into())), 400);
     }
 }

@@ -12,3 +12,4 @@ pub(crate) mod guard;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod tables;
+mod wording;

@@ -7,9 +7,11 @@ use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use shipwake_store::{Store, Table};
@@ -21,6 +23,7 @@ use crate::sql::failure::explain;
 use crate::sql::guard::{self, Ask};
 use crate::sql::session::Sessions;
 use crate::sql::tables::{Read, SqlTable, comment_of};
+use crate::sql::wording::no_such_table;
 
 /// What somebody asks.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +72,9 @@ impl Engine {
         let plan = state.statement_to_plan(statement).await.map_err(fail)?;
         verify(&plan)?;
         let plan = if limited { limit_rows(plan, limits.rows).map_err(fail)? } else { plan };
-        self.execute(&state, &plan, &read, limits, now_ms).await.map_err(fail)
+        let mut answer = self.execute(&state, &plan, &read, limits, now_ms).await.map_err(fail)?;
+        answer.meta.warnings.extend(resolution_warning(text, &wanted));
+        Ok(answer)
     }
 
     /// A session with tables in it, for plans that are built without text.
@@ -100,7 +105,7 @@ impl Engine {
         limits: &Limits,
         now_ms: i64,
     ) -> Result<SqlAnswer, DataFusionError> {
-        let physical = state.create_physical_plan(plan).await?;
+        let physical = yielding(state.create_physical_plan(plan).await?)?;
         let schema = physical.schema();
         let mut stream = execute_stream(physical.clone(), state.task_ctx())?;
         let mut collected = Collected::new(limits);
@@ -119,9 +124,20 @@ impl Engine {
             as_of_ms: now_ms,
             truncated: collected.truncated,
             positions,
+            warnings: Vec::new(),
         };
         Ok(SqlAnswer { schema, batches: collected.batches, meta })
     }
+}
+
+/// The plan with a pause above every join. A join can make rows for hours out of inputs that it has read already, so
+/// nothing below it ever waits, and a task that never waits cannot be aborted when its time is over.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let paused = plan.transform_up(|node| {
+        let is_join = node.name().contains("Join");
+        Ok(if is_join { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+    })?;
+    Ok(paused.data)
 }
 
 /// The tables a statement names. Names that are not ours are left to the planner, which says that they do not exist. A
@@ -135,6 +151,22 @@ fn wanted_tables(
         return Ok(SqlTable::ALL.to_vec());
     }
     Ok(references.iter().filter_map(|reference| SqlTable::from_name(reference.table())).collect())
+}
+
+/// Windows hold every request once for each resolution: a sum without choosing one counts them several times.
+fn resolution_warning(text: &str, wanted: &[SqlTable]) -> Option<String> {
+    let text = text.to_lowercase();
+    if text.contains("resolution_s") {
+        return None;
+    }
+    // A question about the information schema opens all tables, and names none of them.
+    let windowed = |table: &&SqlTable| matches!(table, SqlTable::ReleaseHealth | SqlTable::Windows);
+    let table = wanted.iter().filter(windowed).find(|table| text.contains(table.name()))?;
+    Some(format!(
+        "{} has a row for each resolution: add `resolution_s = 60` (or 1, 10, 3600), or sums count every request several \
+         times",
+        table.name()
+    ))
 }
 
 async fn register(
@@ -245,9 +277,7 @@ fn list_tables() -> RecordBatch {
 fn describe(name: &str) -> Result<RecordBatch, QueryError> {
     let plain_name = name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_lowercase();
     let Some(table) = SqlTable::from_name(&plain_name) else {
-        let known: Vec<&str> = SqlTable::ALL.iter().map(|table| table.name()).collect();
-        let message = format!("there is no table {name}; there are {}", known.join(", "));
-        return Err(QueryError::Sql { message, position: None });
+        return Err(QueryError::Sql { message: no_such_table(name), position: None });
     };
     let schema = table.documented_schema();
     let column = |of: fn(&Field) -> String| schema.fields().iter().map(|field| of(field)).collect();
@@ -278,5 +308,20 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Dictionary(_, value) => type_name(value),
         DataType::Date32 | DataType::Date64 => "date".to_owned(),
         other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_without_a_resolution_are_warned_about() {
+        let warned = |text: &str, table: SqlTable| resolution_warning(text, &[table]).is_some();
+        assert!(warned("select sum(requests) from release_health", SqlTable::ReleaseHealth));
+        assert!(warned("SELECT * FROM Windows", SqlTable::Windows));
+        assert!(!warned("select 1 from release_health where RESOLUTION_S = 60", SqlTable::ReleaseHealth));
+        assert!(!warned("select 1 from logs", SqlTable::Logs));
+        assert!(!warned("select * from information_schema.tables", SqlTable::Windows));
     }
 }

@@ -60,7 +60,7 @@ describe('versions beside each other', () => {
   it('keep zero and no data apart', () => {
     render(VersionTable, { lanes, times: [0, 10_000], source: 'spans', zone: 'utc' });
     const cells = [...(document.querySelector('[data-version="2.14.0"]')?.querySelectorAll('td') ?? [])].map((cell) => plain(cell));
-    expect(cells.slice(0, 3)).toEqual(['—', '0 /s', '—']);
+    expect(cells.slice(0, 7)).toEqual(['0', '—', '—', '0 /s', '—', '—', '—']);
   });
 
   it('with plain logs show no columns of durations', () => {

@@ -35,6 +35,8 @@ const AXIS_WIDTH = 56;
 const AXIS_HEIGHT = 24;
 /** A drag shorter than this is a click. */
 const DRAG_MIN_PX = 6;
+/** A share holds for its whole window: a slope would show parts that no window had. */
+const STEPPED = uPlot.paths.stepped!({ align: 1 });
 const FONT = '11px system-ui, sans-serif';
 
 export class Plot {
@@ -138,6 +140,7 @@ function seriesOptions(series: PlotSeries, colors: Colors, stacked: boolean, i: 
     stroke: color,
     width: stacked ? 1 : look.width,
     dash: stacked ? [] : look.dash,
+    ...(stacked ? { paths: STEPPED } : {}),
     ...(stacked && i === 0 ? { fill: withAlpha(color, 0.45) } : {}),
     // A value between two gaps has no line; it gets a point, so that it is not lost.
     points: { size: 4, fill: color, filter: (plot, seriesIndex) => loneValues(plot.data[seriesIndex] ?? []) },

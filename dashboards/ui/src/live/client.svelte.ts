@@ -14,6 +14,10 @@ export interface Subscription {
   onError(title: string, detail: string): void;
 }
 
+/** Without new records for longer than this, the page says so. */
+const QUIET_MS = 30_000;
+/** Counts that were read longer ago say nothing about the present. */
+const COUNTS_HOLD_MS = 15_000;
 /** Data that is further behind than this is called delayed. */
 const DELAYED_MS = 10_000;
 const TICK_MS = 500;
@@ -29,6 +33,17 @@ class LiveClient {
   pausedAt = $state(0);
   /** Data watermark of the newest heartbeat or answer, in the server's clock. */
   wm = $state<number | null>(null);
+  /** What the pipeline had received: what one page shows may be quiet while other services are not. */
+  #counts = $state.raw<{ received: number; now: number; risen: number; compared: boolean } | null>(null);
+  /** Event time that the newest record known to the page has at least; the watermark goes on without records. */
+  dataAt = $state<number | null>(null);
+  /** How long nothing has come in, or null while that is not known or data flows. */
+  readonly quietMs: number | null = $derived.by(() => {
+    const counts = this.#counts;
+    if (!counts || counts.received === 0 || this.serverNow - counts.now > COUNTS_HOLD_MS) return null;
+    const quiet = this.serverNow - (this.dataAt ?? counts.risen);
+    return counts.compared && quiet > QUIET_MS ? quiet : null;
+  });
   /** The server's clock now, advanced twice a second. */
   serverNow = $state(Date.now());
   readonly lagMs: number | null = $derived(this.wm === null ? null : Math.max(0, this.serverNow - this.wm));
@@ -90,6 +105,22 @@ class LiveClient {
   noteMeta(meta: Meta | undefined): void {
     if (meta?.wm == null) return;
     this.#noteClock(meta.lag_ms == null ? undefined : meta.wm + meta.lag_ms, meta.wm);
+  }
+
+  /** A record of this event time has arrived. */
+  noteData(t: number | null): void {
+    if (t !== null && (this.dataAt === null || t > this.dataAt)) this.dataAt = t;
+  }
+
+  /** Compares the counts with the last ones: when they have risen, something came in after those were read. */
+  noteReceived(received: number): void {
+    const before = this.#counts;
+    const now = this.serverNow;
+    const rose = before !== null && received > before.received;
+    if (rose) this.noteData(before.now);
+    // Without any time of a record, it is quiet since the first look at most.
+    const risen = rose ? before.now : (before?.risen ?? (this.dataAt === null ? now : 0));
+    this.#counts = { received, now, risen, compared: before !== null };
   }
 
   #noteClock(now: number | undefined, wm: Num | undefined): void {

@@ -38,6 +38,8 @@ async function readInto(state: PipelineState, signal: AbortSignal): Promise<void
     state.first ??= data;
     state.error = null;
     live.noteMeta(data.meta);
+    const { logs = 0, metrics = 0, spans = 0 } = data.received ?? {};
+    live.noteReceived(logs + metrics + spans);
   } catch (error) {
     if (!signal.aborted) state.error = error instanceof ApiError ? error : new ApiError(0, String(error));
   }

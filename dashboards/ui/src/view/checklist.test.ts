@@ -26,3 +26,18 @@ it('two versions complete the way, and what arrived since is counted', () => {
   expect(new Set(steps.map((step) => step.state))).toEqual(new Set(['done']));
   expect(steps.find((step) => step.key === 'log')?.detail).toBe('5 received, 3 since you are here');
 });
+
+it('some services without a version are a problem, not a tick', () => {
+  const found = { received: { logs: 3 }, services: 2, services_without_version: ['cart'] };
+  expect(states(found)['service_version']).toBe('problem');
+});
+
+it('records without a name are a problem, with a version or without', () => {
+  const name = (pipeline: Parameters<typeof checklist>[0], names: string[] = []) =>
+    checklist(pipeline, pipeline, names).find((step) => step.key === 'service_name');
+  const unnamed = name({ received: { logs: 3 }, services: 2, services_without_version: ['unknown_service'] }, ['cart', 'unknown_service']);
+  expect(unnamed?.state).toBe('problem');
+  expect(unnamed?.detail).toContain('1 of 2 services sends no service.name');
+  expect(name({ services: 2 }, ['cart', 'unknown_service:java'])?.state).toBe('problem');
+  expect(name({ services: 2 }, ['cart', 'unknown_service_desk'])?.state).toBe('done');
+});

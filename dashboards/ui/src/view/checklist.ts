@@ -9,7 +9,11 @@ export interface Step {
   detail: string;
 }
 
-export function checklist(pipeline: Pipeline, first: Pipeline): Step[] {
+/** What records without `service.name` are kept under; some SDKs add the name of the program. */
+const UNKNOWN = /^unknown_service(:|$)/;
+
+/** `names` are the services as other answers know them: the pipeline names only those without a version. */
+export function checklist(pipeline: Pipeline, first: Pipeline, names: readonly string[] = []): Step[] {
   const { logs = 0, metrics = 0, spans = 0 } = pipeline.received ?? {};
   const refused = (pipeline.rejected ?? []).reduce((total, each) => total + each.count, 0);
   const before = first.received ?? {};
@@ -27,12 +31,7 @@ export function checklist(pipeline: Pipeline, first: Pipeline): Step[] {
     arrived('log', 'First log record', logs, before.logs ?? 0),
     arrived('metric', 'First metric', metrics, before.metrics ?? 0),
     arrived('span', 'First span', spans, before.spans ?? 0),
-    {
-      key: 'service_name',
-      title: 'service.name is set',
-      state: services > 0 ? 'done' : 'open',
-      detail: services > 0 ? plural(services, 'service') : '',
-    },
+    nameStep(services, new Set([...unnamed, ...names])),
     versionStep(services, versioned, unnamed),
     {
       key: 'two_versions',
@@ -48,6 +47,18 @@ function arrived(key: string, title: string, now: number, before: number): Step 
   return { key, title, state: now > 0 ? 'done' : 'open', detail: now > 0 ? `${count(now)} received${since}` : '' };
 }
 
+function nameStep(services: number, names: ReadonlySet<string>): Step {
+  const step = { key: 'service_name', title: 'service.name is set' };
+  const unknown = [...names].filter((name) => UNKNOWN.test(name));
+  if (services === 0) return { ...step, state: 'open', detail: '' };
+  if (unknown.length === 0) return { ...step, state: 'done', detail: plural(services, 'service') };
+  return {
+    ...step,
+    state: 'problem',
+    detail: `${count(unknown.length)} of ${plural(services, 'service')} ${unknown.length === 1 ? 'sends' : 'send'} no service.name: kept as ${unknown.slice(0, 5).join(', ')}. Set OTEL_SERVICE_NAME=…`,
+  };
+}
+
 function versionStep(services: number, versioned: number, unnamed: readonly string[]): Step {
   const step = { key: 'service_version', title: 'service.version is set' };
   if (services === 0) return { ...step, state: 'open', detail: '' };
@@ -55,7 +66,7 @@ function versionStep(services: number, versioned: number, unnamed: readonly stri
   const names = `${unnamed.slice(0, 5).join(', ')}${unnamed.length > 5 ? ' …' : ''}`;
   return {
     ...step,
-    state: versioned > 0 ? 'done' : 'problem',
+    state: 'problem',
     detail: `${count(unnamed.length)} of ${plural(services, 'service')} ${unnamed.length === 1 ? 'sends' : 'send'} no version: ${names}. Add OTEL_RESOURCE_ATTRIBUTES=service.version=…`,
   };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { age, clockMinute, clockTime, count, fullTime, plural, rate, ratio, seconds, share, trimZeros } from './format.ts';
+import { age, clockMinute, clockTime, count, fullTime, plural, rate, ratio, seconds, share, tickLabels, trimZeros } from './format.ts';
 
 const plain = (text: string) => text.replaceAll('\u202f', ' ');
 
@@ -54,5 +54,17 @@ describe('times', () => {
     expect(clockTime(t, 'utc')).toBe('00:02:10');
     expect(clockMinute(t, 'utc')).toBe('00:02');
     expect(fullTime(t, 'utc')).toBe('23/11/2026, 00:02:10 UTC');
+  });
+});
+
+describe('labels of an axis', () => {
+  const from = Date.UTC(2026, 10, 23, 14, 2, 10);
+  const ticks = (step: number) => tickLabels([0, 1, 2].map((i) => from + i * step), 'utc');
+
+  it('have seconds when minutes would repeat, and the day when hours would', () => {
+    expect(ticks(30_000)).toEqual(['14:02:10', '14:02:40', '14:03:10']);
+    expect(ticks(60_000)).toEqual(['14:02', '14:03', '14:04']);
+    expect(ticks(86_400_000)).toEqual(['23/11 14:02', '24/11 14:02', '25/11 14:02']);
+    expect(ticks(300)).toEqual(['14:02:10', '', '']);
   });
 });

@@ -110,6 +110,20 @@ export function clockTime(ms: number, zone: Zone = 'local'): string {
   return clock(zone, 'time').format(ms);
 }
 
+/** 23/11 14:02 */
+export function dayMinute(ms: number, zone: Zone = 'local'): string {
+  return `${fullTime(ms, zone).slice(0, 5)} ${clockMinute(ms, zone)}`;
+}
+
+/** Times along an axis, as short as their distance allows and never the same label twice. */
+export function tickLabels(times: readonly number[], zone: Zone = 'local'): string[] {
+  const apart = Math.min(...times.slice(1).map((t, i) => t - (times[i] ?? 0)));
+  const covers = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  const write = covers >= 86_400_000 ? dayMinute : apart < 60_000 ? clockTime : clockMinute;
+  const labels = times.map((t) => write(t, zone));
+  return labels.map((label, i) => (labels.indexOf(label) === i ? label : ''));
+}
+
 /** 14:02 */
 export function clockMinute(ms: number, zone: Zone = 'local'): string {
   return clock(zone, 'minute').format(ms);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ServiceRelease } from '../api/types.ts';
-import { eventsIn, firstSeen, fitted, laneViews, rangeOf, stepMs } from './lanes.ts';
+import { eventsIn, firstSeen, fitted, laneViews, newestOf, newestRecord, rangeOf, stepMs } from './lanes.ts';
 
 const release: ServiceRelease = {
   meta: { wm: 45_000, step_s: 10 },
@@ -19,6 +19,27 @@ describe('what a service page shows', () => {
     expect(candidate?.now.n).toBe(16);
     expect(candidate?.now.p99).toBeNull();
     expect(candidate?.look).toBe('candidate');
+  });
+
+  it('counts errors over the whole range, each step with the weight of its requests', () => {
+    const [, candidate] = laneViews(release);
+    expect(candidate?.rangeErr).toBeCloseTo((0.1 * 5 + 0.3 * 10 + 0.9) / 16, 10);
+  });
+
+  it('keeps the last numbers of a version that went quiet, and when they were', () => {
+    const quiet = [0.2, 0.4, null, null, null, null, null, null];
+    const [view] = laneViews({ meta: { wm: 80_000, step_s: 10 }, t: quiet.map((_, i) => i * 10_000), lanes: [{ version: 'a', p99: quiet, err: quiet, n: [1, 3, 0, 0, 0, 0, 0, 0] }] });
+    expect(view?.now.p99).toBeNull();
+    expect(view?.latest.p99).toEqual({ value: 0.4, t: 10_000 });
+    expect(view?.rangeErr).toBeCloseTo(0.35, 10);
+    expect(view?.latest.p50).toEqual({ value: null, t: null });
+  });
+
+  it('knows the newest record, and never one later than it', () => {
+    expect(newestRecord({ lanes: [{ version: 'a', last_seen: 7 }, { version: 'b', last_seen: 9 }, { version: 'c' }] })).toBe(9);
+    expect(newestRecord({ lanes: [] })).toBeNull();
+    expect(newestOf({ services: [{ service: 'a', spark: { t0: 0, step_s: 30, rps: [1, 2, 0, null] } }, { service: 'b' }] })).toBe(30_000);
+    expect(newestOf({})).toBeNull();
   });
 
   it('knows the step from the times when it is not said', () => {

@@ -1,10 +1,10 @@
 // From the answer of a service to what its page shows: lanes in reading order with their looks, the range in
 // milliseconds, and the numbers of the newest complete step. Pure.
-import type { Num, ReleaseEvent, ReleaseLane, ServiceRelease } from '../api/types.ts';
+import type { Num, Overview, ReleaseEvent, ReleaseLane, ServiceRelease } from '../api/types.ts';
 import type { TimeExpr } from '../url/time.ts';
 import { isLive, resolveTime } from '../url/time.ts';
 import { assignLooks, inReadingOrder, type Look } from './roles.ts';
-import { latestComplete, sum, valueNear } from './series.ts';
+import { lastKnown, latestComplete, sum, valueNear, weightedMean } from './series.ts';
 
 export type Metric = 'share' | 'rps' | 'err' | 'p50' | 'p95' | 'p99' | 'n';
 
@@ -13,6 +13,15 @@ export interface LaneView {
   look: Look;
   /** Numbers of the newest complete step; requests over the whole range. */
   now: Record<Metric, Num>;
+  /** The newest number that there is of each metric, however old, and the start of its step. */
+  latest: Record<Metric, Reading>;
+  /** Failed part of all requests of the range. */
+  rangeErr: Num;
+}
+
+export interface Reading {
+  value: Num;
+  t: number | null;
 }
 
 const METRICS: Metric[] = ['share', 'rps', 'err', 'p50', 'p95', 'p99', 'n'];
@@ -32,8 +41,36 @@ export function laneViews(release: ServiceRelease): LaneView[] {
   const index = latestComplete(times, stepMs(release), release.meta?.wm);
   return lanes.map((lane) => {
     const now = Object.fromEntries(METRICS.map((metric) => [metric, valueNear(lane[metric], index)])) as Record<Metric, Num>;
-    return { lane, look: looks.get(lane.version) ?? 'baseline', now: { ...now, n: lane.requests ?? sum(lane.n) } };
+    const latest = Object.fromEntries(METRICS.map((metric) => [metric, readingOf(lane[metric], times, index)])) as Record<Metric, Reading>;
+    return {
+      lane,
+      look: looks.get(lane.version) ?? 'baseline',
+      now: { ...now, n: lane.requests ?? sum(lane.n) },
+      latest,
+      rangeErr: weightedMean(lane.err, lane.n),
+    };
   });
+}
+
+function readingOf(column: readonly Num[] | undefined, times: readonly number[], index: number): Reading {
+  const at = lastKnown(column, index);
+  return { value: column?.[at] ?? null, t: times[at] ?? null };
+}
+
+/** Event time of the newest record that an answer proves, or null. */
+export function newestRecord(release: ServiceRelease): number | null {
+  const seen = (release.lanes ?? []).flatMap((lane) => lane.last_seen ?? []);
+  return seen.length === 0 ? null : Math.max(...seen);
+}
+
+/** The same for all services: the start of the newest step of a trend with requests, so never later than the record. */
+export function newestOf(overview: Overview): number | null {
+  let newest: number | null = null;
+  for (const { spark } of overview.services ?? []) {
+    const last = spark?.rps?.findLastIndex((value) => value != null && value > 0) ?? -1;
+    if (spark && last >= 0) newest = Math.max(newest ?? 0, spark.t0 + last * spark.step_s * 1_000);
+  }
+  return newest;
 }
 
 export interface Range {

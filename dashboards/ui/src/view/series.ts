@@ -105,6 +105,25 @@ export function valueNear(column: Column | undefined, index: number, back = 3): 
   return null;
 }
 
+/** Where a column last has a value at or before an index; else the first value after it; -1 when it has none. */
+export function lastKnown(column: Column | undefined, index: number): number {
+  for (let i = index; i >= 0; i--) if (column?.[i] != null) return i;
+  return column?.findIndex((value) => value != null) ?? -1;
+}
+
+/** The mean of a column of ratios over all that was counted: each step has the weight of its requests. */
+export function weightedMean(column: Column | undefined, weights: Column | undefined): Num {
+  let total = 0;
+  let weight = 0;
+  column?.forEach((value, i) => {
+    const counted = weights?.[i] ?? 0;
+    if (value == null || counted <= 0) return;
+    total += value * counted;
+    weight += counted;
+  });
+  return weight > 0 ? total / weight : null;
+}
+
 /** Index of the time nearest to `at`; times ascend. */
 export function nearestIndex(times: readonly number[], at: number): number {
   let low = 0;

@@ -113,16 +113,28 @@ fn a_service_that_loses_its_traffic_is_noticed() {
 }
 
 #[test]
+fn a_difference_is_never_dated_before_its_release_was_seen() {
+    let baseline = line("1", -9, repeat(cell(900, 4, 100_000), 12));
+    let mut candidate = line("2", 6, then(repeat(Cell::default(), 6), cell(100, 30, 100_000), 6));
+    candidate.first_seen_ms = Some(T0 + 63_000);
+    let found = find(&baseline, &candidate, &[], &grid(12), false);
+    assert_eq!(found[0].since_ms, T0 + 63_000);
+    assert!(found[0].text.ends_with("since 14:01:03 UTC"), "{}", found[0].text);
+}
+
+#[test]
 fn numbers_are_written_for_people() {
     let all = [
         percent_text(0.0),
         percent_text(0.00034),
         percent_text(0.301),
+        percent_text(1.0),
+        percent_text(0.9999),
         seconds_text(0.00081),
         seconds_text(0.0412),
         seconds_text(1.2351),
         rate_text(0.44),
         rate_text(119.6),
     ];
-    assert_eq!(all, ["0 %", "0.03 %", "30.1 %", "0.8 ms", "41 ms", "1.24 s", "0.4/s", "120/s"]);
+    assert_eq!(all, ["0 %", "0.03 %", "30.1 %", "100 %", "99.9 %", "0.8 ms", "41 ms", "1.24 s", "0.4/s", "120/s"]);
 }

@@ -15,7 +15,7 @@ pub(super) fn write(answer: &SqlAnswer) -> String {
         .collect();
     let positions: serde_json::Map<String, Value> =
         answer.meta.positions.iter().map(|(shard, offset)| (shard.to_string(), (*offset).into())).collect();
-    let meta = json!({
+    let mut meta = json!({
         "rows": answer.meta.rows,
         "scanned_bytes": answer.meta.scanned_bytes,
         "elapsed_ms": answer.meta.elapsed_ms,
@@ -23,6 +23,9 @@ pub(super) fn write(answer: &SqlAnswer) -> String {
         "truncated": answer.meta.truncated,
         "positions": positions,
     });
+    if !answer.meta.warnings.is_empty() {
+        meta["warnings"] = json!(answer.meta.warnings);
+    }
     // Row by row into one text: a tree of all values would take several times the memory.
     let mut out = format!("{{\"schema\":{},\"rows\":[", Value::from(columns));
     let mut first = true;

@@ -36,6 +36,8 @@ pub struct SqlMeta {
     pub truncated: bool,
     /// For each shard the journal offset up to which records are included.
     pub positions: Vec<(u32, u64)>,
+    /// What the asker may have overlooked, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// How an answer is written.
