@@ -152,8 +152,7 @@ fn likeliest_step(parts: &[Part], began: usize, end: usize, look_back: usize) ->
     let recent = sum(&parts[end - HELD_WINDOWS..end]);
     let (mut before, mut since) = (sum(&parts[began..earliest]), sum(&parts[earliest..end]));
     let mut likeliest: Option<(f64, Step)> = None;
-    for left in earliest..=end - HELD_WINDOWS {
-        let first = parts[left];
+    for (left, &first) in parts.iter().enumerate().take(end - HELD_WINDOWS + 1).skip(earliest) {
         let tail = Part { own: since.own - first.own, all: since.all - first.all };
         let in_between = is_between(first, before, tail);
         let (window, now) = if in_between { (left + 1, tail) } else { (left, since) };

@@ -13,10 +13,10 @@ pub(crate) fn in_words(message: &str) -> String {
     if let Some(name) = between(message, "table '", "' not found") {
         return no_such_table(name.strip_prefix("shipwake.public.").unwrap_or(name));
     }
-    if message.contains(NO_SIGNATURE) || message.contains(CANDIDATES) {
-        if let Some(said) = wrong_arguments(message) {
-            return said;
-        }
+    if (message.contains(NO_SIGNATURE) || message.contains(CANDIDATES))
+        && let Some(said) = wrong_arguments(message)
+    {
+        return said;
     }
     let timestamp =
         message.contains("Timestamp") && ["Int", "Float", "Decimal"].iter().any(|kind| message.contains(kind));
