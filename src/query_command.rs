@@ -44,7 +44,7 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<ExitCode> {
         match refusal(&args.sql, &bytes) {
             Some(message) => eprintln!("{message}"),
             None => {
-                eprintln!("{base} answers {status} and no query API: is it the port of the pages (4400 by default)?")
+                eprintln!("{base} answers {status} and no query API: is it the port of the pages (4400 by default)?");
             }
         }
         return Ok(ExitCode::from(REFUSED));
