@@ -15,7 +15,7 @@ use crate::points::PointValues;
 use crate::releases::OVERFLOW;
 use crate::resources::KnownResource;
 use crate::routes::{RouteParts, Routes, write_route};
-use crate::series::{MetricForm, MetricMeta};
+use crate::series::{Measure, MetricForm, MetricMeta};
 use crate::watermark::EventTime;
 
 const DELTA: i32 = 1;
@@ -142,6 +142,8 @@ impl<'s> MetricFold<'s> {
         let state = &mut *self.base.state;
         let meta = MetricMeta {
             release: state.releases.get(known.release).id.clone(),
+            measure: Measure::Metric,
+            source: Source::Metrics,
             metric: String::from_utf8_lossy(metric.name).into(),
             unit: String::from_utf8_lossy(metric.unit).into(),
             attributes: kept_attributes(point),

@@ -39,6 +39,31 @@ pub struct HealthMeta {
     pub slot: u8,
 }
 
+/// What a series that is not of requests measures: the column `signal` of its windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Measure {
+    /// A metric as its sender named it.
+    Metric,
+    /// A business figure that was declared, or arrived as an event.
+    Kpi,
+    /// A log pattern: `metric` is its id.
+    Pattern,
+    /// Distinct users or sessions.
+    Usage,
+}
+
+impl Measure {
+    /// The word in the column `signal`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Measure::Metric => "metric",
+            Measure::Kpi => "kpi",
+            Measure::Pattern => "pattern",
+            Measure::Usage => "usage",
+        }
+    }
+}
+
 /// How the points of a metric add up in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MetricForm {
@@ -57,6 +82,10 @@ pub enum MetricForm {
 pub struct MetricMeta {
     /// The release.
     pub release: Arc<ReleaseId>,
+    /// What it measures.
+    pub measure: Measure,
+    /// What it was derived from.
+    pub source: Source,
     /// Name of the metric.
     pub metric: Arc<str>,
     /// Unit of the metric.
@@ -193,7 +222,7 @@ impl Series {
 fn metric_key(release: u32, meta: &MetricMeta) -> u128 {
     let mut bytes = Vec::with_capacity(128);
     bytes.extend_from_slice(&release.to_le_bytes());
-    bytes.extend_from_slice(&[meta.slot, meta.form as u8]);
+    bytes.extend_from_slice(&[meta.measure as u8, meta.source as u8, meta.slot, meta.form as u8]);
     for text in [&*meta.metric, &*meta.unit] {
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(0xff);
@@ -217,6 +246,8 @@ mod tests {
             ReleaseId { service: text.clone(), namespace: text.clone(), environment: text.clone(), version: text };
         MetricMeta {
             release: Arc::new(release),
+            measure: Measure::Metric,
+            source: Source::Metrics,
             metric: metric.into(),
             unit: "1".into(),
             attributes: vec![("user".to_owned(), value.to_string())],

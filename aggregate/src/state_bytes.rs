@@ -11,8 +11,9 @@ use crate::cumulative::{Run, Stream, Total, Totals};
 use crate::releases::{Release, Releases};
 use crate::state::{Counters, State};
 
-/// First byte of the state.
-const VERSION: u8 = 1;
+/// First byte of the state. Version 1 ended after the running totals; from version 2 on numbered sections follow.
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_SECTIONS: u8 = 1;
 /// zstd level: the state is written at every commit.
 const ZSTD_LEVEL: i32 = 1;
 /// A state is a few MB; a length beyond this is damage.
@@ -51,7 +52,27 @@ pub fn encode(state: &State) -> Vec<u8> {
         put_i64(&mut out, received_ns);
         encode_totals(totals, &mut out);
     }
+    encode_sections(state, &mut out);
     out
+}
+
+/// What parts of the state write for themselves, each under a number of its own (`FORMAT.md` has the list).
+fn encode_sections(_state: &State, out: &mut Vec<u8>) {
+    let sections: [(u64, Vec<u8>); 0] = [];
+    put_u64(out, sections.len() as u64);
+    for (number, bytes) in sections {
+        put_u64(out, number);
+        put_bytes(out, &bytes);
+    }
+}
+
+fn decode_sections(reader: &mut Reader<'_>, _state: &mut State) -> Result<(), String> {
+    for _ in 0..reader.u64()? {
+        let number = reader.u64()?;
+        let _section = Reader { bytes: reader.bytes()? };
+        return Err(format!("section {number} is not known to this version"));
+    }
+    Ok(())
 }
 
 /// The bytes to commit.
@@ -67,7 +88,7 @@ pub fn compress(content: &[u8]) -> Vec<u8> {
 pub fn decode(bytes: &[u8], config: &AggregateConfig) -> Result<State, String> {
     let mut head = Reader { bytes };
     let version = head.u8()?;
-    if version != VERSION {
+    if !(VERSION_WITHOUT_SECTIONS..=VERSION).contains(&version) {
         return Err(format!("version {version} is newer than {VERSION}"));
     }
     let length = head.u64()?;
@@ -76,7 +97,10 @@ pub fn decode(bytes: &[u8], config: &AggregateConfig) -> Result<State, String> {
     }
     let content = zstd::bulk::decompress(head.bytes, length as usize).map_err(|error| error.to_string())?;
     let mut reader = Reader { bytes: &content };
-    let state = decode_content(&mut reader, config)?;
+    let mut state = decode_content(&mut reader, config)?;
+    if version > VERSION_WITHOUT_SECTIONS {
+        decode_sections(&mut reader, &mut state)?;
+    }
     if reader.bytes.is_empty() { Ok(state) } else { Err("bytes follow the state".to_owned()) }
 }
 

@@ -7,7 +7,7 @@ use arrow::array::{
     StringBuilder, TimestampNanosecondBuilder, UInt32Builder,
 };
 use hashbrown::HashMap;
-use shipwake_model::{ReleaseId, Resolution, Sketch, Source};
+use shipwake_model::{ReleaseId, Resolution, Sketch};
 use shipwake_store::tables::{TextMapBuilder, text_map_builder};
 use shipwake_store::{HotRows, RowChunk, Table};
 
@@ -160,10 +160,10 @@ impl Builder {
 
     fn metric(&mut self, window: &Window, meta: &MetricMeta, cell: &MetricCell) {
         let mut row = Row {
-            signal: "metric",
+            signal: meta.measure.as_str(),
             metric: &meta.metric,
             unit: &meta.unit,
-            source: Source::Metrics.as_str(),
+            source: meta.source.as_str(),
             slot: meta.slot,
             attributes: &meta.attributes,
             ..Row::default()
