@@ -186,9 +186,13 @@ async fn a_window_that_computes_for_hours_gives_its_place_back() {
         memory_bytes: 256 << 20,
         ..small()
     });
-    let (status, answer) =
-        world.sql("select max(m) from (select median(value) over (order by value) as m from generate_series(1, 500000))").await;
-    assert_eq!((status, &answer["type"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("urn:shipwake:problem:time-budget")));
+    let (status, answer) = world
+        .sql("select max(m) from (select median(value) over (order by value) as m from generate_series(1, 500000))")
+        .await;
+    assert_eq!(
+        (status, &answer["type"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("urn:shipwake:problem:time-budget"))
+    );
     let until = Instant::now() + Duration::from_secs(5);
     while world.sql("select 1").await.0 != StatusCode::OK {
         assert!(Instant::now() < until, "the only place is free again");
