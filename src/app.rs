@@ -129,11 +129,11 @@ impl App {
             let stop = stop_aggregate.clone();
             tokio::spawn(async move { aggregate.run(stop).await.context("aggregate failed") })
         };
-        let source = Arc::new(IngestSource::new(ingest.clone(), endpoints(&addresses)));
+        let readiness = readiness(&ingest, &store, config.partitions);
+        let source = Arc::new(IngestSource::new(ingest.clone(), readiness.clone(), endpoints(&addresses)));
         let query = Query::new(query_config(&config), store.clone(), source, &mut registry.lock())?;
         ingest.journal().open(journal.clone());
 
-        let readiness = readiness(&ingest, &store, config.partitions);
         let pages = ui_router(&ingest, &query, readiness, registry.clone());
         servers.push(("pages", serve_router(ui, pages, &stop_servers)));
         telemetry.export_metrics(&registry);
@@ -253,8 +253,13 @@ fn readiness(ingest: &Ingest, store: &Arc<Store>, partitions: u32) -> Readiness 
     let readiness = Readiness::default();
     let of_journal = ingest.clone();
     readiness.add("journal", move || match of_journal.journal().state() {
-        "open" => Vec::new(),
+        "open" => of_journal.refusal().into_iter().map(|reason| format!("records are refused: {reason}")).collect(),
         state => vec![format!("the journal is {state}")],
+    });
+    let of_disk = store.clone();
+    readiness.add("disk", move || match of_disk.check_room() {
+        Ok(()) => Vec::new(),
+        Err(error) => vec![format!("{error}; free some, Shipwake goes on by itself")],
     });
     let store = store.clone();
     readiness.add("shards", move || {

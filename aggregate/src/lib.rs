@@ -52,5 +52,6 @@ pub use clock::Clock;
 pub use config::{AggregateConfig, Limits};
 pub use error::AggregateError;
 pub use fold::Folded;
+pub use recover::check_state;
 pub use stage::Aggregate;
 pub use state::State;

@@ -50,11 +50,21 @@ pub fn recover(
         return Ok((committer, State::new(config), files));
     };
     let state = decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
-    if state.next_offset != recovered.next_offset {
-        let reason = format!("it ends at offset {}, its manifest at {}", state.next_offset, recovered.next_offset);
-        return Err(AggregateError::State { shard, reason });
-    }
+    same_offset(&state, recovered.next_offset).map_err(|reason| AggregateError::State { shard, reason })?;
     Ok((committer, state, recovered.files))
+}
+
+/// Whether a shard would take up this state, committed together with `next_offset`. For checks while nothing runs.
+pub fn check_state(state: &[u8], next_offset: u64) -> Result<(), String> {
+    let state = decode(state, &AggregateConfig::default())?;
+    same_offset(&state, next_offset)
+}
+
+fn same_offset(state: &State, next_offset: u64) -> Result<(), String> {
+    if state.next_offset == next_offset {
+        return Ok(());
+    }
+    Err(format!("it ends at offset {}, its manifest at {next_offset}", state.next_offset))
 }
 
 /// Adds the stored cells of the last minutes and the last hour to the recent ones. Blocks on the disk. Stops early when the

@@ -25,6 +25,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// Between attempts to commit, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(30);
+/// Longest wait after a commit for which the disk had no room: to look whether there is room again costs nothing.
+const RETRY_FULL: Duration = Duration::from_secs(2);
 /// After the journal could not be read for a reason that may pass.
 const READ_PAUSE: Duration = Duration::from_millis(500);
 /// Attempts of the last commit before a stop. What stays uncommitted is in the journal and is folded again at the next start.
@@ -47,6 +49,8 @@ pub struct Shard {
     pub metrics: Metrics,
     /// Held while a commit is written: sorting and encoding take a few times the memory of the rows, so shards take turns.
     pub commit_turn: Arc<Mutex<()>>,
+    /// Where the partition ended before this process appended anything.
+    pub journal_end: u64,
 }
 
 /// Everything that can happen to a shard.
@@ -77,6 +81,8 @@ struct Running {
     state_bytes: usize,
     retry: Option<(Duration, i64)>,
     failures: u32,
+    /// The last commit failed because the disk was full.
+    full: bool,
     /// Offset that the journal held when the shard started.
     caught_up_at: u64,
     /// Overflow records when a person was last told of them, and when that was, ns.
@@ -110,12 +116,16 @@ impl Running {
         let (committer, state, files) = recover(&shard.store, shard.shard, &shard.config)?;
         let clock = shard.config.clock.clone();
         let committed_offset = state.next_offset;
+        if committed_offset > shard.journal_end {
+            let source = JournalError::OffsetAhead { from: committed_offset, end: shard.journal_end };
+            return Err(AggregateError::Journal { shard: shard.shard, offset: committed_offset, source });
+        }
         tracing::info!(shard = shard.shard, offset = committed_offset, files = files.len(), "shard recovered");
         let shared = Arc::new(Shared::new(shard.shard, shard.journal.clone(), clock, state, files));
         shard.store.register(shard.shard, shared.clone());
         let now_ns = shard.config.clock.now_ns();
         let mut running = Running {
-            caught_up_at: shard.journal.end(shard.shard),
+            caught_up_at: shard.journal_end,
             committer: Some(committer),
             commit: None,
             reload: None,
@@ -124,6 +134,7 @@ impl Running {
             state_bytes: 0,
             retry: None,
             failures: 0,
+            full: false,
             overflow_said: (0, i64::MIN),
             hot_bytes: 0,
             received_ns: now_ns,
@@ -272,7 +283,8 @@ impl Running {
 
     fn is_commit_due(&self, now_ns: i64) -> bool {
         if let Some((_, not_before_ns)) = self.retry {
-            return now_ns >= not_before_ns || self.stopping;
+            let worth_it = !self.full || self.shard.store.check_room().is_ok();
+            return now_ns >= not_before_ns && worth_it || self.stopping;
         }
         let inner = self.shared.lock();
         if !inner.state.has_changes(self.committed_offset) {
@@ -299,7 +311,7 @@ impl Running {
                 self.committed_offset = done.cut.next_offset;
                 self.state_bytes = done.cut.state_bytes();
                 self.committed_ns = self.shard.config.clock.now_ns();
-                (self.retry, self.failures) = (None, 0);
+                (self.retry, self.failures, self.full) = (None, 0, false);
                 self.hot_bytes = self.shared.publish(files);
                 self.truncate_journal().await;
                 Ok(())
@@ -319,7 +331,9 @@ impl Running {
     }
 
     fn retry_commit(&mut self, error: &StoreError) {
-        let wait = self.retry.map_or(RETRY_FIRST, |(wait, _)| (wait * 2).min(RETRY_LAST));
+        self.full = matches!(error, StoreError::Full { .. });
+        let longest = if self.full { RETRY_FULL } else { RETRY_LAST };
+        let wait = self.retry.map_or(RETRY_FIRST, |(wait, _)| (wait * 2).min(longest));
         let wait_ns = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
         self.retry = Some((wait, self.shard.config.clock.now_ns().saturating_add(wait_ns)));
         self.failures += 1;
@@ -338,7 +352,7 @@ impl Running {
         let (committer, state, files) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
         self.committer = Some(committer);
         self.committed_offset = state.next_offset;
-        (self.retry, self.failures) = (None, 0);
+        (self.retry, self.failures, self.full) = (None, 0, false);
         let mut inner = self.shared.lock();
         (inner.state, inner.files) = (state, files);
         (inner.pending, inner.problem) = (None, None);

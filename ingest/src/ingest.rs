@@ -16,6 +16,7 @@ use crate::config::IngestConfig;
 use crate::error::{IngestError, Kind};
 use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
+use crate::refusal::Refusal;
 use crate::status::{IngestStatus, StatusBoard};
 use crate::{lines, otlp_grpc, otlp_http};
 
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     /// Appends that are under way, some of them for clients that have gone.
     pub(crate) appends: TaskTracker,
     pub(crate) warnings: Warnings,
+    pub(crate) refusal: Refusal,
     failed: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -55,6 +57,7 @@ impl Ingest {
             status: StatusBoard::default(),
             appends: TaskTracker::new(),
             warnings: Warnings::default(),
+            refusal: Refusal::default(),
             failed: watch::Sender::new(None),
             config,
         };
@@ -99,6 +102,11 @@ impl Ingest {
     /// The journal that requests go to; [`JournalHandle::open`] lets those that wait go on.
     pub fn journal(&self) -> &JournalHandle {
         &self.core.journal
+    }
+
+    /// Why the journal refuses records at the moment, a full disk for example; `None` while it takes them.
+    pub fn refusal(&self) -> Option<String> {
+        self.core.refusal.reason(self.core.now_ns())
     }
 
     /// Returns when the journal has failed in a way that only a new start of the program can mend, with the reason. Pends

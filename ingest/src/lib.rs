@@ -24,6 +24,7 @@ mod metrics;
 mod otlp_grpc;
 mod otlp_http;
 mod produce;
+mod refusal;
 mod serve;
 mod split;
 mod status;

@@ -124,7 +124,13 @@ async fn append(
         let count: u64 = records.iter().map(|record| u64::from(record.header.records)).sum();
         let appended = journal.append(records).await;
         drop(grant);
-        let result = appended.map(drop).map_err(|error| refused(&task, signal, count, error));
+        let result = match appended {
+            Ok(_) => {
+                task.refusal.appended();
+                Ok(())
+            }
+            Err(error) => Err(refused(&task, signal, count, error)),
+        };
         // The client may have gone; its records are accounted for all the same.
         let _ = answer.send(result);
     });
@@ -138,6 +144,9 @@ async fn append(
 fn refused(core: &Core, signal: Signal, records: u64, error: JournalError) -> IngestError {
     let must_stop = error.must_stop();
     let detail = error.to_string();
+    if error.retryable() && !matches!(error, JournalError::Closed) {
+        core.refusal.refused(&detail, core.now_ns());
+    }
     let refusal = IngestError::Journal(error);
     core.metrics.rejected(signal, refusal.reason(), records);
     core.status.rejected(signal, refusal.reason(), records, &detail, core.now_ns());

@@ -23,6 +23,7 @@ use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
 use crate::pages::recent::Recent;
 use crate::pages::{freshness, history, overview, pipeline, range, service, wire};
+use crate::spans::QuestionSpan;
 use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
 use crate::sql::run::{Engine, Limits, SqlRequest};
@@ -39,6 +40,8 @@ const PLACE_WAIT: Duration = Duration::from_secs(2);
 const RETRY_AFTER_S: u32 = 2;
 /// Time that a page gets for reading older windows.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
+/// After its time is over and its asker told so, a computation that cannot be aborted ends by itself.
+const ABANDONED_AFTER: Duration = Duration::from_millis(250);
 /// Cells of a route are added up, so their length only decides how many are handed over.
 const ROUTE_STEP_S: u32 = 600;
 
@@ -129,6 +132,13 @@ impl Query {
     /// # Errors
     /// See [`QueryError`]: the asker's text, a budget that was used up, too many queries at once, or the store.
     pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, QueryError> {
+        let asked = QuestionSpan::sql(&request.query);
+        let answer = self.answer_sql(request).await;
+        asked.answered(&answer, |answer| answer.meta.rows);
+        answer
+    }
+
+    async fn answer_sql(&self, request: SqlRequest) -> Result<SqlAnswer, QueryError> {
         let started = Instant::now();
         let config = &self.inner.config;
         let timeout = request.timeout_ms.map_or(config.timeout, Duration::from_millis).min(config.timeout_max);
@@ -137,6 +147,7 @@ impl Query {
             result_bytes: config.result_bytes_max,
             query_bytes: config.query_bytes_max,
             memory_bytes: config.memory_bytes_per_query,
+            deadline: started + timeout + ABANDONED_AFTER,
         };
         let place = self.place(timeout).await?;
         let (engine, now_ms) = (self.inner.engine.clone(), self.now_ms());
@@ -157,31 +168,42 @@ impl Query {
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let (now_ms, recent) = (self.now_ms(), self.inner.recent.clone());
+        let (asked, now_ms, recent) = (QuestionSpan::page("overview"), self.now_ms(), self.inner.recent.clone());
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
             let series = recent.update(&overview::question(now_ms), |part| store.health(part));
             overview::answer(environment.as_deref(), series, &store.releases(), watermark_ms, now_ms)
         });
-        let (mut answer, query_ms) = answer.await?;
+        let answer = answer.await;
+        asked.answered(&answer, |(answer, _)| answer.services.len());
+        let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
         Ok(answer)
     }
 
     /// The pipeline page.
     pub(crate) async fn pipeline(&self) -> Result<wire::Pipeline, QueryError> {
-        let now_ms = self.now_ms();
+        let (asked, now_ms) = (QuestionSpan::page("pipeline"), self.now_ms());
         let answer = self.page("pipeline", move |store, source| {
             pipeline::answer(source.status(), &store.status(), &store.releases(), now_ms)
         });
-        let (mut answer, query_ms) = answer.await?;
+        let answer = answer.await;
+        asked.answered(&answer, |(answer, _)| answer.shards.len());
+        let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
         Ok(answer)
     }
 
     /// The release page of a service.
     pub(crate) async fn service(&self, question: ServiceQuestion) -> Result<wire::ServiceRelease, QueryError> {
+        let asked = QuestionSpan::page("service");
+        let answer = self.answer_service(question).await;
+        asked.answered(&answer, |answer| answer.lanes.len());
+        answer
+    }
+
+    async fn answer_service(&self, question: ServiceQuestion) -> Result<wire::ServiceRelease, QueryError> {
         let started = Instant::now();
         let now_ms = self.now_ms();
         let store = self.inner.store.clone();

@@ -4,8 +4,10 @@
 mod bad_input;
 mod demo;
 mod disk;
+mod doctor;
 mod harness;
 mod otlp;
+mod own_telemetry;
 mod shutdown;
 mod spine;
 mod torture;

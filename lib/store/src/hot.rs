@@ -105,7 +105,7 @@ pub struct ReleaseRow {
     pub records: u64,
     /// Requests, from the source in use.
     pub requests: u64,
-    /// Instances seen in the last five minutes.
+    /// Instances that run.
     pub instances: u32,
     /// Whether any instance was guessed from the host or the peer.
     pub instance_guessed: bool,

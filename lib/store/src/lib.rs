@@ -37,7 +37,7 @@ pub mod store;
 mod superblock;
 pub mod tables;
 
-pub use check::{Finding, Severity, check};
+pub use check::{Checked, Committed, Finding, Severity, check};
 pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
 pub use config::{Retention, StoreConfig};

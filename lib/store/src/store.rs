@@ -66,6 +66,12 @@ impl Store {
         self.superblock.store_id
     }
 
+    /// Whether the disk has room for commits: [`StoreError::Full`] when less than [`StoreConfig::free_bytes_min`] is free.
+    /// Cheap; may be asked at any time.
+    pub fn check_room(&self) -> Result<(), StoreError> {
+        check_free_space(&self.shared.config.dir, self.shared.config.free_bytes_min)
+    }
+
     /// Becomes the writer of a shard. `None` when the shard has no commit yet. Blocks on the disk.
     ///
     /// Whoever opens a shard again (after [`StoreError::Fenced`]) takes it over: whichever committer publishes next

@@ -48,7 +48,7 @@ fn seen(dir: &Path) -> Seen {
         },
     };
     drop((_committer, store));
-    let findings = shipwake_store::check(dir);
+    let findings = shipwake_store::check(dir).findings;
     assert!(findings.is_empty(), "{findings:?}");
     seen
 }

@@ -227,6 +227,8 @@ pub(crate) struct Pipeline {
     pub endpoints: EndpointNames,
     pub memory_bytes: u64,
     pub instances_guessed: bool,
+    /// What keeps data from being taken or kept at the moment, in words.
+    pub problems: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

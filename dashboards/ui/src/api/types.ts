@@ -156,6 +156,7 @@ export interface Pipeline {
   endpoints?: { otlp_grpc?: string; otlp_http?: string; ui?: string };
   memory_bytes?: number;
   instances_guessed?: boolean;
+  problems?: string[];
 }
 
 /** RFC 9457. */
