@@ -122,8 +122,15 @@ async fn append(
     let task = core.clone();
     core.appends.spawn(async move {
         let count: u64 = records.iter().map(|record| u64::from(record.header.records)).sum();
+        let sizes: Vec<usize> = records.iter().map(|record| record.value.len()).collect();
         let appended = journal.append(records).await;
         drop(grant);
+        if let Ok(positions) = &appended {
+            let mut backlog = task.lock_backlog();
+            for (position, bytes) in positions.iter().zip(sizes) {
+                backlog.appended(position.partition, position.offset, bytes);
+            }
+        }
         let result = appended.map(drop).map_err(|error| refused(&task, signal, count, error));
         // The client may have gone; its records are accounted for all the same.
         let _ = answer.send(result);

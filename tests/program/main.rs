@@ -6,6 +6,7 @@ mod demo;
 mod disk;
 mod harness;
 mod otlp;
+mod overload;
 mod shutdown;
 mod spine;
 mod torture;
