@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use axum::Router;
-use shipwake_aggregate::{Aggregate, AggregateConfig};
+use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
 use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig};
 use shipwake_journal::{EmbeddedJournal, Journal, embedded};
 use shipwake_query::{Endpoints, Query, QueryConfig};
@@ -62,12 +62,17 @@ pub struct App {
     telemetry: Telemetry,
 }
 
+/// Threads for work that takes longer than a connection can wait: requests that are large to decode or to compress. Each keeps
+/// some memory of its own, so there are few, and requests wait for them; shards and queries have their own.
+const WORK_THREADS: usize = 4;
+
 /// A tokio runtime with a thread for each core.
 ///
 /// # Errors
 /// When the operating system gives no threads.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start threads")
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(WORK_THREADS).build().context("failed to start threads")
 }
 
 /// `shipwake serve`: runs until SIGTERM, Ctrl-C, or a failure that a restart has to mend.
@@ -125,6 +130,7 @@ impl App {
         let (store, journal) = open(&config, &registry).await?;
         let stop_aggregate = CancellationToken::new();
         let aggregate = Aggregate::new(aggregate_config(&config), journal.clone(), store.clone(), &mut registry.lock());
+        let progress = aggregate.progress();
         let aggregate = {
             let stop = stop_aggregate.clone();
             tokio::spawn(async move { aggregate.run(stop).await.context("aggregate failed") })
@@ -133,6 +139,7 @@ impl App {
         let source = Arc::new(IngestSource::new(ingest.clone(), readiness.clone(), endpoints(&addresses)));
         let query = Query::new(query_config(&config), store.clone(), source, &mut registry.lock())?;
         ingest.journal().open(journal.clone());
+        follow(&ingest, progress, &stop_servers);
 
         let pages = ui_router(&ingest, &query, readiness, registry.clone());
         servers.push(("pages", serve_router(ui, pages, &stop_servers)));
@@ -278,6 +285,12 @@ fn shard_trouble(shard: u32, shards: &[ShardStatus]) -> Option<String> {
     }
 }
 
+/// Lets ingest see how far the shards are, so that it does not run too far ahead of them.
+fn follow(ingest: &Ingest, progress: Progress, stop: &CancellationToken) {
+    let (ingest, stop) = (ingest.clone(), stop.clone());
+    tokio::spawn(async move { ingest.follow(move |partition| progress.next_offset(partition), stop).await });
+}
+
 /// A journal that failed cannot acknowledge anything: the program ends, and what is on disk is the truth for the next.
 fn end_when_journal_fails(ingest: &Ingest, shutdown: &CancellationToken) {
     let (ingest, shutdown) = (ingest.clone(), shutdown.clone());
@@ -315,6 +328,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
     IngestConfig {
         message_bytes_max: config.request_bytes,
         in_flight_bytes_max: config.inflight_bytes,
+        backlog_time_max: Duration::from_secs(config.backlog_seconds),
         ..IngestConfig::default()
     }
 }

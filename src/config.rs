@@ -37,6 +37,9 @@ pub struct Options {
     /// Bytes of one request at the most, after decompression.
     #[arg(long, env = "SHIPWAKE_REQUEST_BYTES")]
     pub request_bytes: Option<usize>,
+    /// Seconds of folding that may wait in the journal; beyond them senders are held, then told to come back.
+    #[arg(long, env = "SHIPWAKE_BACKLOG_SECONDS")]
+    pub backlog_seconds: Option<u64>,
     /// Bytes that all queries together may use.
     #[arg(long, env = "SHIPWAKE_QUERY_MEMORY_BYTES")]
     pub query_memory_bytes: Option<usize>,
@@ -76,6 +79,8 @@ pub struct Config {
     pub inflight_bytes: usize,
     /// See [`Options::request_bytes`].
     pub request_bytes: usize,
+    /// See [`Options::backlog_seconds`].
+    pub backlog_seconds: u64,
     /// See [`Options::query_memory_bytes`].
     pub query_memory_bytes: usize,
     /// See [`Options::retention_days`].
@@ -127,6 +132,7 @@ impl Config {
             partitions: pick!(partitions, 2),
             inflight_bytes: pick!(inflight_bytes, 64 << 20),
             request_bytes: pick!(request_bytes, 64 << 20),
+            backlog_seconds: pick!(backlog_seconds, 30),
             query_memory_bytes: pick!(query_memory_bytes, 256 << 20),
             retention_days: pick!(retention_days, 7),
             commit_seconds: pick!(commit_seconds, 60),
@@ -153,6 +159,7 @@ impl Config {
         check_range(&mut problems, "partitions", u64::from(self.partitions), 1, 64);
         check_range(&mut problems, "inflight_bytes", self.inflight_bytes as u64, 1 << 20, 64 << 30);
         check_range(&mut problems, "request_bytes", self.request_bytes as u64, 1 << 10, 1 << 30);
+        check_range(&mut problems, "backlog_seconds", self.backlog_seconds, 1, 3600);
         check_range(&mut problems, "query_memory_bytes", self.query_memory_bytes as u64, 16 << 20, 1 << 40);
         check_range(&mut problems, "retention_days", u64::from(self.retention_days), 1, 3650);
         check_range(&mut problems, "commit_seconds", self.commit_seconds, 1, 600);

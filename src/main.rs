@@ -8,6 +8,7 @@ mod demo_command;
 mod doctor;
 mod health;
 mod load;
+mod memory;
 mod metrics;
 mod pipeline;
 mod query_command;
@@ -20,10 +21,8 @@ use clap::Parser;
 use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
 use crate::config::Config;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::give_back_at_once();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

@@ -12,7 +12,8 @@ pub struct AggregateConfig {
     pub commit_interval: Duration,
     /// Hot rows and cells that make a commit, in bytes. Default 24 MiB.
     pub commit_bytes: usize,
-    /// Hot bytes at which the shard stops reading the journal until a commit has succeeded. Default 96 MiB.
+    /// Hot bytes at which the shard stops reading the journal until a commit has succeeded. Default 64 MiB: under overload
+    /// every shard holds as much.
     pub hot_bytes_max: usize,
     /// Bytes read from the journal at once. Default 4 MiB.
     pub read_bytes: usize,
@@ -69,7 +70,7 @@ impl Default for AggregateConfig {
         AggregateConfig {
             commit_interval: Duration::from_secs(60),
             commit_bytes: 24 << 20,
-            hot_bytes_max: 96 << 20,
+            hot_bytes_max: 64 << 20,
             read_bytes: 4 << 20,
             limits: Limits::default(),
             lateness: Duration::from_secs(60),

@@ -5,7 +5,7 @@
 //! rest. The position in the journal moves only together with the state (`commit.rs`), so a record counts once.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shipwake_journal::{Journal, JournalError, Stored};
 use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError};
@@ -17,6 +17,7 @@ use crate::commit::Cut;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
 use crate::metrics::Metrics;
+use crate::progress::Progress;
 use crate::recover::{recover, reload_recent};
 use crate::view::Shared;
 
@@ -31,6 +32,10 @@ const RETRY_FULL: Duration = Duration::from_secs(2);
 const READ_PAUSE: Duration = Duration::from_millis(500);
 /// Attempts of the last commit before a stop. What stays uncommitted is in the journal and is folded again at the next start.
 const LAST_COMMIT_ATTEMPTS: u32 = 3;
+
+/// How long a shard that is to stop goes on folding. What it does not get to is in the journal, where the next start finds it;
+/// the rest of the time until the program is cut off belongs to the last commit.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// Between two warnings of one kind.
 const OVERFLOW_SAID_EVERY_NS: i64 = 60_000_000_000;
@@ -51,6 +56,8 @@ pub struct Shard {
     pub commit_turn: Arc<Mutex<()>>,
     /// Where the partition ended before this process appended anything.
     pub journal_end: u64,
+    /// Told after every read how far the shard is.
+    pub progress: Progress,
 }
 
 /// Everything that can happen to a shard.
@@ -91,7 +98,9 @@ struct Running {
     hot_bytes: usize,
     received_ns: i64,
     stopping: bool,
-    /// The journal gives nothing more.
+    /// When it was asked to stop.
+    stopping_since: Option<Instant>,
+    /// Nothing more is read: the journal gives nothing, or the time for it is over.
     drained: bool,
 }
 
@@ -139,12 +148,13 @@ impl Running {
             hot_bytes: 0,
             received_ns: now_ns,
             stopping: false,
+            stopping_since: None,
             drained: false,
             shard,
             shared,
         };
         running.reload_recent();
-        running.note_ready();
+        running.note_progress();
         Ok(running)
     }
 
@@ -157,8 +167,12 @@ impl Running {
                 Event::Read(Err(error)) => self.read_failed(error).await?,
                 Event::Committed(committed) => self.committed(*committed).await?,
                 Event::Tick => self.tick(),
-                Event::Stop => self.stopping = true,
+                Event::Stop => {
+                    self.stopping = true;
+                    self.stopping_since = Some(Instant::now());
+                }
             }
+            self.end_draining();
             // A shard that can neither commit nor read on must still end: the journal keeps what it did not get to.
             let is_stuck = self.failures >= LAST_COMMIT_ATTEMPTS;
             if self.stopping && (is_stuck || self.is_drained()) && self.finish() {
@@ -206,7 +220,7 @@ impl Running {
         }
         self.received_ns = now_ns;
         self.hot_bytes = self.shared.lock().uncommitted_bytes();
-        self.note_ready();
+        self.note_progress();
     }
 
     fn tick(&mut self) {
@@ -359,6 +373,7 @@ impl Running {
         inner.epoch += 1;
         self.hot_bytes = 0;
         drop(inner);
+        self.note_progress();
         self.reload_recent();
         Ok(())
     }
@@ -420,8 +435,19 @@ impl Running {
         self.drained || next_offset >= self.shard.journal.end(self.shard.shard)
     }
 
-    fn note_ready(&self) {
+    /// A shard that is far behind does not catch up before it stops.
+    fn end_draining(&mut self) {
+        let is_over = self.stopping_since.is_some_and(|since| since.elapsed() >= DRAIN_MAX);
+        if is_over && !self.is_drained() {
+            let shard = self.shard.shard;
+            tracing::info!(shard, "stopping behind the journal's end; the next start folds the rest");
+            self.drained = true;
+        }
+    }
+
+    fn note_progress(&self) {
         let mut inner = self.shared.lock();
+        self.shard.progress.reached(self.shard.shard, inner.state.next_offset);
         if !inner.ready && inner.state.next_offset >= self.caught_up_at {
             inner.ready = true;
         }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
 use crate::metrics::Metrics;
+use crate::progress::Progress;
 use crate::shard::Shard;
 
 /// Folds every partition of a journal into a store.
@@ -22,6 +23,7 @@ pub struct Aggregate {
     commit_turn: Arc<Mutex<()>>,
     /// Where each partition ended before this process appended anything.
     ends: Vec<u64>,
+    progress: Progress,
 }
 
 impl Aggregate {
@@ -30,7 +32,13 @@ impl Aggregate {
     pub fn new(config: AggregateConfig, journal: Arc<dyn Journal>, store: Arc<Store>, registry: &mut Registry) -> Self {
         let metrics = Metrics::new(registry);
         let ends = (0..journal.partitions()).map(|partition| journal.end(partition)).collect();
-        Aggregate { config, journal, store, metrics, commit_turn: Arc::default(), ends }
+        let progress = Progress::new(journal.partitions());
+        Aggregate { config, journal, store, metrics, commit_turn: Arc::default(), ends, progress }
+    }
+
+    /// How far the shards are, now and later.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Runs all shards until `shutdown`: then each folds what the journal holds and commits. When one shard fails the
@@ -69,6 +77,7 @@ impl Aggregate {
             metrics: self.metrics.clone(),
             commit_turn: self.commit_turn.clone(),
             journal_end: self.ends[shard as usize],
+            progress: self.progress.clone(),
         };
         let run = move || {
             // Cancels the other shards as soon as this one fails or panics, whatever order they are waited for.

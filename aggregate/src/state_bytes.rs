@@ -128,7 +128,10 @@ fn decode_content(reader: &mut Reader<'_>, config: &AggregateConfig) -> Result<S
         let key = u128::from_le_bytes(reader.array()?);
         let received_ns = reader.i64()?;
         let totals = Some(Box::new(decode_totals(reader)?));
-        state.streams.insert(key, Stream { series: 0, generation, release: RELEASE_UNKNOWN, received_ns, totals });
+        state.streams.insert(
+            key,
+            Stream { series: 0, generation, release: RELEASE_UNKNOWN, received_ns, totals, last_delta: None },
+        );
     }
     Ok(state)
 }
@@ -327,7 +330,14 @@ mod tests {
         let mut totals = Totals::default();
         totals.advance(1, 2, Total::Number(4.5));
         totals.advance(3, 4, Total::Sketch(Sketch::Explicit(Explicit::new([1.0, 2.0].into()))));
-        let stream = Stream { series: 0, generation: 0, release: 0, received_ns: 8, totals: Some(Box::new(totals)) };
+        let stream = Stream {
+            series: 0,
+            generation: 0,
+            release: 0,
+            received_ns: 8,
+            totals: Some(Box::new(totals)),
+            last_delta: None,
+        };
         state.streams.insert(99, stream);
         state
     }

@@ -10,6 +10,7 @@
 //! - [`IngestStatus`]: what the pipeline page shows.
 
 mod admission;
+mod backlog;
 mod body;
 mod config;
 mod connection;
@@ -23,6 +24,7 @@ mod lines;
 mod metrics;
 mod otlp_grpc;
 mod otlp_http;
+mod pace;
 mod produce;
 mod refusal;
 mod serve;

@@ -122,11 +122,16 @@ async fn append(
     let task = core.clone();
     core.appends.spawn(async move {
         let count: u64 = records.iter().map(|record| u64::from(record.header.records)).sum();
+        let sizes: Vec<usize> = records.iter().map(|record| record.value.len()).collect();
         let appended = journal.append(records).await;
         drop(grant);
         let result = match appended {
-            Ok(_) => {
+            Ok(positions) => {
                 task.refusal.appended();
+                let mut backlog = task.lock_backlog();
+                for (position, bytes) in positions.iter().zip(sizes) {
+                    backlog.appended(position.partition, position.offset, bytes);
+                }
                 Ok(())
             }
             Err(error) => Err(refused(&task, signal, count, error)),

@@ -8,6 +8,7 @@ mod doctor;
 mod harness;
 mod otlp;
 mod own_telemetry;
+mod overload;
 mod shutdown;
 mod spine;
 mod torture;

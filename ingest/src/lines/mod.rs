@@ -108,7 +108,7 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
     let journal = core.journal.wait(deadlines.hold).await?;
     let (limit, declared) = (core.config.message_bytes_max / WEIGHT, declared_length(&parts.headers));
-    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, deadlines.hold).await?;
+    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, &deadlines).await?;
     let (text, mut grant) = read_body(body, collector, &deadlines).await?;
 
     let overhead = (line_ends(&text) + 1) * LINE_OVERHEAD_BYTES;
