@@ -76,7 +76,7 @@ fn histograms() -> String {
     let point = |n: u64| {
         json!({
             "startTimeUnixNano": TIME.to_string(), "timeUnixNano": (TIME + n).to_string(), "attributes": attributes(n),
-            "count": "120", "sum": 17.25 + n as f64, "bucketCounts": ["8"; 15], "explicitBounds": bounds,
+            "count": "120", "sum": 17.25 + n as f64, "bucketCounts": vec!["8"; 15], "explicitBounds": bounds,
             "min": 0.001, "max": 9.5,
         })
     };
