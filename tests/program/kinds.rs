@@ -40,75 +40,60 @@ async fn total(shipwake: &Shipwake, name: &str, column: &str) -> f64 {
     shipwake.sql(&query).await[0][0].as_f64().unwrap_or(f64::NAN)
 }
 
+fn sum_points(now: u64, values: &[(f64, u64)]) -> Vec<Value> {
+    values.iter().map(|(value, at)| point(now, 100, *at, &json!({"asDouble": value}))).collect()
+}
+
+fn explicit(now: u64, counts: [u64; 3], at: u64) -> Value {
+    let count: u64 = counts.iter().sum();
+    let bounds = [0.1, 1.0];
+    let fields =
+        json!({"count": count.to_string(), "sum": count as f64, "bucketCounts": counts, "explicitBounds": bounds});
+    point(now, 100, at, &fields)
+}
+
+fn exponential(now: u64, counts: [u64; 2], at: u64) -> Value {
+    let count: u64 = counts.iter().sum();
+    let positive = json!({"offset": 0, "bucketCounts": counts.map(|count| count.to_string())});
+    let fields = json!({"count": count, "sum": count as f64, "scale": 0, "zeroCount": "0", "positive": positive});
+    point(now, 100, at, &fields)
+}
+
+/// One metric of each kind and temporality. The cumulative total goes on from 5 to 8, begins again at 2, and an older point
+/// comes late.
+fn every_kind(now: u64) -> Vec<Value> {
+    let sum = |name: &str, temporality: u64, is_monotonic: bool, values: &[(f64, u64)]| {
+        let points = sum_points(now, values);
+        let content = json!({"aggregationTemporality": temporality, "isMonotonic": is_monotonic, "dataPoints": points});
+        metric("kinds", name, "sum", content)
+    };
+    let histogram = |name: &str, form: &str, temporality: u64, points: [Value; 2]| {
+        metric("kinds", name, form, json!({"aggregationTemporality": temporality, "dataPoints": points}))
+    };
+    let [first, more, total] = [[1, 2, 0], [0, 1, 1], [1, 3, 1]];
+    let quantiles = json!([{"quantile": 0.5, "value": 0.2}, {"quantile": 0.99, "value": 1.5}]);
+    let summary = point(now, 100, 5, &json!({"count": "7", "sum": 3.5, "quantileValues": quantiles}));
+    let gauge = json!({"dataPoints": sum_points(now, &[(3.0, 20), (5.0, 10)])});
+    let explicit = |first, second| [explicit(now, first, 20), explicit(now, second, 10)];
+    let exponential = |first, second| [exponential(now, first, 20), exponential(now, second, 10)];
+    vec![
+        metric("kinds", "m.gauge", "gauge", gauge),
+        sum("m.delta", 1, true, &[(3.0, 20), (5.0, 10)]),
+        sum("m.total", 2, true, &[(5.0, 40), (8.0, 30), (2.0, 20), (3.0, 10), (8.0, 30)]),
+        sum("m.level", 2, false, &[(3.0, 20), (1.0, 10)]),
+        histogram("m.hist.delta", "histogram", 1, explicit(first, more)),
+        histogram("m.hist.total", "histogram", 2, explicit(first, total)),
+        histogram("m.exp.delta", "exponentialHistogram", 1, exponential([3, 1], [2, 2])),
+        histogram("m.exp.total", "exponentialHistogram", 2, exponential([3, 1], [4, 4])),
+        metric("kinds", "m.summary", "summary", json!({"dataPoints": [summary]})),
+    ]
+}
+
 #[tokio::test]
 async fn sums_gauges_and_histograms_of_both_temporalities_are_points_and_windows() {
     let folder = tempfile::tempdir().expect("a folder");
     let shipwake = start(&folder.path().join("data")).await;
-    let now = now_ns();
-    let number = |value: f64, at| point(now, 100, at, &json!({"asDouble": value}));
-    let sums = |values: &[(f64, u64)]| values.iter().map(|(value, at)| number(*value, *at)).collect::<Vec<_>>();
-    let explicit = |counts: [u64; 3], at| {
-        let count: u64 = counts.iter().sum();
-        let fields = json!({"count": count.to_string(), "sum": count as f64, "bucketCounts": counts, "explicitBounds": [0.1, 1]});
-        point(now, 100, at, &fields)
-    };
-    let exponential = |counts: [u64; 2], at| {
-        let count: u64 = counts.iter().sum();
-        let positive = json!({"offset": 0, "bucketCounts": counts.map(|count| count.to_string())});
-        let fields = json!({"count": count, "sum": count as f64, "scale": 0, "zeroCount": "0", "positive": positive});
-        point(now, 100, at, &fields)
-    };
-    let quantiles = json!([{"quantile": 0.5, "value": 0.2}, {"quantile": 0.99, "value": 1.5}]);
-    let summary = point(now, 100, 5, &json!({"count": "7", "sum": 3.5, "quantileValues": quantiles}));
-    // Cumulative totals go on from 5 to 8, begin again at 2, and an older point comes late.
-    let cumulative = [(5.0, 40), (8.0, 30), (2.0, 20), (3.0, 10), (8.0, 30)];
-    let requests = [
-        metric("kinds", "m.gauge", "gauge", json!({"dataPoints": sums(&[(3.0, 20), (5.0, 10)])})),
-        metric(
-            "kinds",
-            "m.delta",
-            "sum",
-            json!({"aggregationTemporality": 1, "isMonotonic": true, "dataPoints": sums(&[(3.0, 20), (5.0, 10)])}),
-        ),
-        metric(
-            "kinds",
-            "m.total",
-            "sum",
-            json!({"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": sums(&cumulative)}),
-        ),
-        metric(
-            "kinds",
-            "m.level",
-            "sum",
-            json!({"aggregationTemporality": 2, "isMonotonic": false, "dataPoints": sums(&[(3.0, 20), (1.0, 10)])}),
-        ),
-        metric(
-            "kinds",
-            "m.hist.delta",
-            "histogram",
-            json!({"aggregationTemporality": 1, "dataPoints": [explicit([1, 2, 0], 20), explicit([0, 1, 1], 10)]}),
-        ),
-        metric(
-            "kinds",
-            "m.hist.total",
-            "histogram",
-            json!({"aggregationTemporality": 2, "dataPoints": [explicit([1, 2, 0], 20), explicit([1, 3, 1], 10)]}),
-        ),
-        metric(
-            "kinds",
-            "m.exp.delta",
-            "exponentialHistogram",
-            json!({"aggregationTemporality": 1, "dataPoints": [exponential([3, 1], 20), exponential([2, 2], 10)]}),
-        ),
-        metric(
-            "kinds",
-            "m.exp.total",
-            "exponentialHistogram",
-            json!({"aggregationTemporality": 2, "dataPoints": [exponential([3, 1], 20), exponential([4, 4], 10)]}),
-        ),
-        metric("kinds", "m.summary", "summary", json!({"dataPoints": [summary]})),
-    ];
-    for request in &requests {
+    for request in every_kind(now_ns()) {
         let (status, answer) = post_json(&shipwake, "metrics", &request.to_string()).await;
         assert_eq!((status, answer), (200, json!({})), "{request}");
     }
