@@ -24,8 +24,8 @@ needs-build:
 # A browser for the page tests, and libfiu to make fsync fail.
 needs-test: needs-build
 	@command -v node >/dev/null || { echo "Node 20 is missing: see https://nodejs.org"; exit 1; }
-	@{ command -v chromium >/dev/null && command -v fiu-run >/dev/null; } || \
-		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium fiu-utils libfiu0; }
+	@{ command -v chromium >/dev/null && command -v fiu-run >/dev/null && command -v prometheus >/dev/null; } || \
+		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium fiu-utils libfiu0 prometheus; }
 
 test: needs-test
 	$(MAKE) test-rust

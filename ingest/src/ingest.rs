@@ -21,7 +21,7 @@ use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::status::{IngestStatus, StatusBoard};
-use crate::{lines, otlp_grpc, otlp_http};
+use crate::{lines, otlp_grpc, otlp_http, remote_write};
 
 /// How often the readers of the journal are looked at: short beside the time that a request is held.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -72,10 +72,11 @@ impl Ingest {
         Ok(Ingest { core: Arc::new(core) })
     }
 
-    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces` and `/v1/lines`, without a fall-back: to be merged into another router.
+    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces`, `/v1/lines` and `/api/v1/write`, without a fall-back: to be merged into another router.
     /// The peer's address is taken from axum's `ConnectInfo<SocketAddr>` when the server provides it.
     pub fn http_router(&self) -> Router {
-        otlp_http::router(&self.core).merge(lines::router(self.core.clone()))
+        let senders = [lines::router(self.core.clone()), remote_write::router(self.core.clone())];
+        senders.into_iter().fold(otlp_http::router(&self.core), Router::merge)
     }
 
     /// The three gRPC `Export` methods, without a fall-back.

@@ -10,6 +10,7 @@
 //! - [`IngestStatus`]: what the pipeline page shows.
 
 mod admission;
+mod answer;
 mod backlog;
 mod body;
 mod config;
@@ -25,12 +26,16 @@ mod metrics;
 mod otlp_grpc;
 mod otlp_http;
 mod pace;
+#[doc(hidden)]
+pub mod probe;
 mod produce;
 mod refusal;
+mod remote_write;
 mod serve;
 mod split;
 mod status;
 mod tag;
+mod transcode;
 
 pub use config::{IngestConfig, ServeConfig};
 pub use error::{IngestError, Kind};
