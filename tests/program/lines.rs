@@ -14,9 +14,9 @@ const S: u64 = 1_000_000_000;
 /// `23/Nov/2026:10:00:00 +0000`, by a calendar that is not the one under test.
 fn clf(time_ns: u64) -> String {
     let seconds = (time_ns / S).to_string();
-    let date =
-        std::process::Command::new("date").args(["-u", "-d", &format!("@{seconds}"), "+%d/%b/%Y:%H:%M:%S +0000"]);
-    let output = { date }.env("LC_ALL", "C").output().expect("date exists");
+    let mut date = Command::new("date");
+    date.env("LC_ALL", "C").args(["-u", "-d", &format!("@{seconds}"), "+%d/%b/%Y:%H:%M:%S +0000"]);
+    let output = date.output().expect("date exists");
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
