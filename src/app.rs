@@ -329,6 +329,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
         message_bytes_max: config.request_bytes,
         in_flight_bytes_max: config.inflight_bytes,
         backlog_time_max: Duration::from_secs(config.backlog_seconds),
+        upstreams: config.lines.upstreams.iter().map(Into::into).collect(),
         ..IngestConfig::default()
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) appends: TaskTracker,
     pub(crate) warnings: Warnings,
     pub(crate) refusal: Refusal,
+    /// Patterns of senders of lines.
+    pub(crate) patterns: lines::Patterns,
     failed: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -66,6 +68,7 @@ impl Ingest {
             appends: TaskTracker::new(),
             warnings: Warnings::default(),
             refusal: Refusal::default(),
+            patterns: lines::Patterns::default(),
             failed: watch::Sender::new(None),
             config,
         };

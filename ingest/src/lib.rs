@@ -7,6 +7,7 @@
 //! - [`IngestConfig`], [`ServeConfig`]: limits and times.
 //! - [`Ingest`]: the stage. [`JournalHandle`]: a journal that may still be opening. [`serve`]: a listening socket.
 //! - [`IngestError`]: everything that can be wrong, and the table from kinds of errors to status codes.
+//! - [`Upstream`]: which version is behind a name that proxies log. [`convert_lines`]: lines to OTLP, without a server.
 //! - [`IngestStatus`]: what the pipeline page shows.
 
 mod admission;
@@ -41,5 +42,6 @@ pub use config::{IngestConfig, ServeConfig};
 pub use error::{IngestError, Kind};
 pub use handle::JournalHandle;
 pub use ingest::Ingest;
+pub use lines::{ConvertedLines, Upstream, convert_lines};
 pub use serve::serve;
 pub use status::{IngestStatus, Rejection, SignalStatus};

@@ -8,6 +8,7 @@ mod disk;
 mod doctor;
 mod harness;
 mod kinds;
+mod lines;
 mod otlp;
 mod own_telemetry;
 mod overload;
