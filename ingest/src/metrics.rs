@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use shipwake_model::Signal;
 
+use crate::syslog::SyslogMetrics;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SignalLabels {
     tenant: String,
@@ -40,6 +42,7 @@ pub(crate) struct Metrics {
     in_flight: Gauge,
     waiting: Gauge,
     connections: Gauge,
+    syslog: SyslogMetrics,
 }
 
 impl Metrics {
@@ -88,6 +91,7 @@ impl Metrics {
             in_flight,
             waiting,
             connections,
+            syslog: SyslogMetrics::new(registry),
         }
     }
 
@@ -118,5 +122,9 @@ impl Metrics {
 
     pub(crate) fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    pub(crate) fn syslog(&self) -> &SyslogMetrics {
+        &self.syslog
     }
 }

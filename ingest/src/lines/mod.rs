@@ -7,13 +7,14 @@
 //! different events.
 
 mod encode;
+mod envelope;
 mod fields;
 mod json;
 mod logfmt;
 mod parse;
 mod raw;
 mod severity;
-mod time;
+pub(crate) mod time;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ use crate::produce::{Delivery, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 
 use encode::{Batch, Identity};
+pub(crate) use envelope::{Envelope, Enveloped};
 use parse::Format;
 
 /// How many rejected lines an answer names.
