@@ -351,6 +351,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
     IngestConfig {
         message_bytes_max: config.request_bytes,
         in_flight_bytes_max: config.inflight_bytes,
+        upstreams: config.lines.upstreams.iter().map(Into::into).collect(),
         ..IngestConfig::default()
     }
 }

@@ -32,7 +32,7 @@ pub struct Options {
     /// Address of syslog over UDP. Off unless it is given.
     #[arg(long, env = "SHIPWAKE_SYSLOG_UDP")]
     pub syslog_udp: Option<SocketAddr>,
-    /// What applications of syslog are: `APPLICATION=SERVICE[:VERSION],…`, for example `nginx=shop:1.42.0`.
+    /// What applications of syslog are: `APPLICATION=VERSION` or `APPLICATION=SERVICE@VERSION`, separated by commas.
     #[arg(long, env = "SHIPWAKE_SYSLOG_APPS")]
     pub syslog_apps: Option<String>,
     /// Service of syslog messages that name no application.
@@ -77,6 +77,31 @@ pub struct Options {
     /// Send Shipwake's own logs, metrics and spans as OTLP/gRPC to this endpoint.
     #[arg(long, env = "SHIPWAKE_OWN_OTLP_ENDPOINT")]
     pub own_otlp_endpoint: Option<String>,
+    /// How lines are read; only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<Lines>,
+}
+
+/// The `[lines]` table of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lines {
+    /// Which versions are behind the names that proxies log: a `[[lines.upstreams]]` table for each.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// One name that proxies log, and the version behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Backend, `backend/server`, server, `host:port` or host, as it is logged.
+    pub name: String,
+    /// The service behind it; without one it is the one that the sender names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The version behind it.
+    pub version: String,
 }
 
 /// The configuration in force.
@@ -130,6 +155,9 @@ pub struct Config {
     /// See [`Options::own_otlp_endpoint`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_otlp_endpoint: Option<String>,
+    /// See [`Options::lines`]. A table, and so behind all plain keys.
+    #[serde(skip_serializing_if = "Lines::is_empty")]
+    pub lines: Lines,
 }
 
 /// Everything that is wrong with a configuration, one problem a line.
@@ -186,6 +214,7 @@ impl Config {
             log_format: pick!(log_format, "text".to_owned()),
             log: pick!(log, "info".to_owned()),
             own_otlp_endpoint: optional!(own_otlp_endpoint),
+            lines: pick!(lines, Lines::default()),
         }
     }
 
@@ -224,10 +253,35 @@ impl Config {
                 self.request_bytes, self.inflight_bytes
             ));
         }
+        problems.extend(self.lines.problems());
         if !["text", "json"].contains(&self.log_format.as_str()) {
             problems.push(format!("log_format = {:?}: it is `text` or `json`", self.log_format));
         }
         problems
+    }
+}
+
+impl Lines {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.upstreams.is_empty()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> =
+            self.upstreams.iter().filter_map(|upstream| shipwake_ingest::Upstream::from(upstream).problem()).collect();
+        let mut names: Vec<&str> = self.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
+        problems.extend(twice.map(|pair| format!("lines.upstreams has {:?} twice: which version is it?", pair[0])));
+        problems
+    }
+}
+
+impl From<&Upstream> for shipwake_ingest::Upstream {
+    fn from(upstream: &Upstream) -> Self {
+        let Upstream { name, service, version } = upstream.clone();
+        shipwake_ingest::Upstream { name, service, version }
     }
 }
 
@@ -274,6 +328,8 @@ fn known_keys() -> Vec<String> {
         .get_arguments()
         .map(|argument| argument.get_id().to_string())
         .filter(|id| id != "help" && id != "version")
+        // Tables are in the file only.
+        .chain(["lines".to_owned()])
         .collect()
 }
 
@@ -345,8 +401,21 @@ mod tests {
     }
 
     #[test]
+    fn upstreams_are_tables_and_their_mistakes_are_said() {
+        let text = "commit_seconds = 5\n[[lines.upstreams]]\nname = \"blue\"\nversion = \"1.41.0\"\n\
+                    [[lines.upstreams]]\nname = \"blue\"\nservice = \"\"\nversion = \"2\"\n";
+        let config = Config::merge(&Options::default(), &parse(text).expect("known keys"));
+        assert_eq!(config.lines.upstreams[0].version, "1.41.0");
+        let problems = config.problems();
+        assert!(problems.len() == 2 && problems[0].contains("blue") && problems[1].contains("twice"), "{problems:?}");
+        assert!(parse("[[lines.upstreams]]\nname = \"a\"\nvesion = \"1\"").is_err());
+    }
+
+    #[test]
     fn what_print_shows_can_be_read_back() {
-        let config = Config::load(&Options::default(), None).expect("defaults are valid");
+        let mut config = Config::load(&Options::default(), None).expect("defaults are valid");
+        let green = Upstream { name: "green".into(), service: None, version: "1.42.0".into() };
+        config.lines.upstreams.push(green);
         let printed = toml::to_string(&config).expect("plain values");
         let read = Config::merge(&Options::default(), &parse(&printed).expect("known keys"));
         assert_eq!(read, config);

@@ -46,7 +46,7 @@ pub struct PipeArgs {
     #[command(flatten)]
     pub target: Target,
     /// Copy standard input to standard output.
-    #[arg(long, env = "SHIPWAKE_TEE", num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    #[arg(long, env = "SHIPWAKE_TEE")]
     pub tee: bool,
 }
 

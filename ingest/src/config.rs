@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::error::IngestError;
+use crate::lines::Upstream;
 
 /// Limits and times of the senders' ports.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct IngestConfig {
     pub append_time_max: Duration,
     /// Longest line of `POST /v1/lines` in bytes. Default 256 KiB. A longer one is rejected, the others are kept.
     pub line_bytes_max: usize,
+    /// Which versions are behind the names that proxies log. Default none.
+    pub upstreams: Vec<Upstream>,
 }
 
 impl Default for IngestConfig {
@@ -44,6 +47,7 @@ impl Default for IngestConfig {
             body_time_max: Duration::from_secs(30),
             append_time_max: Duration::from_secs(8),
             line_bytes_max: 256 << 10,
+            upstreams: Vec::new(),
         }
     }
 }
@@ -67,6 +71,7 @@ impl IngestConfig {
         if self.waiting_max == 0 || self.line_bytes_max == 0 {
             problems.push("waiting_max and line_bytes_max must be above zero".to_owned());
         }
+        problems.extend(self.upstreams.iter().filter_map(Upstream::problem));
         if problems.is_empty() { Ok(()) } else { Err(IngestError::Config(problems.join("; "))) }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Core {
     /// Appends that are under way, some of them for clients that have gone.
     pub(crate) appends: TaskTracker,
     pub(crate) warnings: Warnings,
+    /// Patterns of senders of lines.
+    pub(crate) patterns: lines::Patterns,
     failed: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -55,6 +57,7 @@ impl Ingest {
             status: StatusBoard::default(),
             appends: TaskTracker::new(),
             warnings: Warnings::default(),
+            patterns: lines::Patterns::default(),
             failed: watch::Sender::new(None),
             config,
         };

@@ -8,6 +8,7 @@
 //! - [`Ingest`]: the stage. [`JournalHandle`]: a journal that may still be opening. [`serve`]: a listening socket.
 //! - [`SyslogConfig`], [`SyslogSockets`]: syslog over TCP and UDP, for [`Ingest::serve_syslog`].
 //! - [`IngestError`]: everything that can be wrong, and the table from kinds of errors to status codes.
+//! - [`Upstream`]: which version is behind a name that proxies log. [`convert_lines`]: lines to OTLP, without a server.
 //! - [`IngestStatus`]: what the pipeline page shows.
 
 mod admission;
@@ -35,6 +36,7 @@ pub use config::{IngestConfig, ServeConfig};
 pub use error::{IngestError, Kind};
 pub use handle::JournalHandle;
 pub use ingest::Ingest;
+pub use lines::{ConvertedLines, Upstream, convert_lines};
 pub use serve::serve;
 pub use status::{IngestStatus, Rejection, SignalStatus};
-pub use syslog::{Application, SyslogConfig, SyslogSockets};
+pub use syslog::{Application, SyslogConfig, SyslogSockets, convert_syslog};

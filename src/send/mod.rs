@@ -36,6 +36,21 @@ pub struct Target {
     /// How lines are read; `docs/lines.md` has the list.
     #[arg(long, env = "SHIPWAKE_FORMAT", default_value = "auto")]
     pub format: String,
+    /// Which version is behind a name that a proxy logs: `blue=1.41.0,green=1.42.0`.
+    #[arg(long, env = "SHIPWAKE_UPSTREAM")]
+    pub upstream: Option<String>,
+    /// The expression of `--format regex`.
+    #[arg(long, env = "SHIPWAKE_PATTERN")]
+    pub pattern: Option<String>,
+    /// What times without a zone are in: `+02:00`, `UTC`.
+    #[arg(long, env = "SHIPWAKE_TZ", allow_hyphen_values = true)]
+    pub tz: Option<String>,
+    /// Whether lines are joined to records: `auto` or `off`.
+    #[arg(long, env = "SHIPWAKE_MULTILINE")]
+    pub multiline: Option<String>,
+    /// The unit of durations whose unit the line leaves open: `s`, `ms` or `us`.
+    #[arg(long, env = "SHIPWAKE_DURATION_UNIT")]
+    pub duration_unit: Option<String>,
     /// How long to wait at the end until everything is delivered: `60s`, `5m`.
     #[arg(long, env = "SHIPWAKE_WAIT", default_value = "60s", value_parser = load::parse_duration)]
     pub wait: Duration,
@@ -50,6 +65,11 @@ impl Target {
             ("environment", self.environment.as_deref()),
             ("instance", self.instance.as_deref()),
             ("format", Some(self.format.as_str())),
+            ("upstream", self.upstream.as_deref()),
+            ("pattern", self.pattern.as_deref()),
+            ("tz", self.tz.as_deref()),
+            ("multiline", self.multiline.as_deref()),
+            ("duration_unit", self.duration_unit.as_deref()),
         ];
         stated.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }

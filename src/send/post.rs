@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::header::{CONTENT_ENCODING, RETRY_AFTER};
@@ -59,6 +59,9 @@ impl Post {
         let place = target.endpoint.trim_end_matches('/');
         let place = if place.contains("://") { place.to_owned() } else { format!("http://{place}") };
         let mut url = Url::parse(&format!("{place}/v1/lines")).with_context(|| format!("--endpoint {place}"))?;
+        if url.scheme() != "http" {
+            bail!("--endpoint {place}: only http is spoken; a proxy in front can do TLS");
+        }
         url.query_pairs_mut().extend_pairs(target.query());
         let mut client = Client::builder().timeout(ANSWER_TIME_MAX).connect_timeout(CONNECT_TIME_MAX);
         if url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]") {

@@ -5,6 +5,7 @@ mod bad_input;
 mod demo;
 mod disk;
 mod harness;
+mod lines;
 mod otlp;
 mod pipe;
 mod sender;

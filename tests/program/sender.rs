@@ -19,27 +19,34 @@ pub struct Sender {
 
 impl Sender {
     pub fn pipe(endpoint: &str, options: &[&str]) -> Self {
-        let mut args = vec!["pipe", "--endpoint", endpoint, "--service", "piped", "--version", "1.0"];
-        args.extend_from_slice(options);
-        Self::start(&args)
+        Self::pipe_of(endpoint, Stdio::piped(), &[&["--service", "piped", "--version", "1.0"], options].concat())
     }
 
     pub fn tail(endpoint: &str, state: &Path, files: &[&Path], options: &[&str]) -> Self {
-        let mut args = vec!["tail", "--endpoint", endpoint, "--service", "tailed", "--version", "1.0"];
-        args.extend(["--state", state.to_str().expect("text")]);
-        args.extend(files.iter().map(|file| file.to_str().expect("text")));
-        args.extend_from_slice(options);
-        Self::start(&args)
+        Self::tail_of(endpoint, state, files, &[&["--service", "tailed", "--version", "1.0"], options].concat())
     }
 
-    fn start(args: &[&str]) -> Self {
+    /// The same, with nothing said about the lines but in `options`.
+    pub fn tail_of(endpoint: &str, state: &Path, files: &[&Path], options: &[&str]) -> Self {
+        let mut args = vec!["tail", "--endpoint", endpoint, "--state", state.to_str().expect("text")];
+        args.extend(files.iter().map(|file| file.to_str().expect("text")));
+        args.extend_from_slice(options);
+        Self::start(&args, Stdio::piped())
+    }
+
+    /// A pipe that reads what another program writes.
+    pub fn pipe_of(endpoint: &str, stdin: Stdio, options: &[&str]) -> Self {
+        Self::start(&[&["pipe", "--endpoint", endpoint], options].concat(), stdin)
+    }
+
+    fn start(args: &[&str], stdin: Stdio) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("sender-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let file = |ending: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{ending}"));
         let (said, stdout) = (file("err"), file("out"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_shipwake"))
             .args(args)
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(File::create(&stdout).expect("a file"))
             .stderr(File::create(&said).expect("a file"))
             .spawn()

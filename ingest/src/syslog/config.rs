@@ -30,8 +30,8 @@ pub struct SyslogConfig {
 /// What an application is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Application {
-    /// Its service.
-    pub service: String,
+    /// Its service, if it is not named like the application.
+    pub service: Option<String>,
     /// Its version, if it is known.
     pub version: Option<String>,
 }
@@ -53,24 +53,24 @@ impl Default for SyslogConfig {
 }
 
 impl SyslogConfig {
-    /// Reads `nginx=shop:1.42.0,haproxy=edge`: an application's name, its service, and its version if it is known.
+    /// Reads `cron=1.3,nginx=shop@1.42.0,haproxy=edge@`: an application's name and its version, or its service and version;
+    /// the version may be empty behind a service.
     ///
     /// # Errors
     /// With the entry that is not of this form.
     pub fn read_applications(text: &str) -> Result<BTreeMap<String, Application>, String> {
         let mut found = BTreeMap::new();
         for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let parts = entry.split_once('=').map(|(app, target)| (app.trim(), target.trim()));
-            let (app, target) = parts.ok_or_else(|| format!("{entry:?} is not APPLICATION=SERVICE[:VERSION]"))?;
-            let (service, version) = match target.split_once(':') {
-                None => (target, None),
-                Some((service, version)) => (service.trim(), Some(version.trim())),
-            };
-            if app.is_empty() || service.is_empty() || version == Some("") {
-                return Err(format!("{entry:?} is not APPLICATION=SERVICE[:VERSION]"));
+            let wrong = || format!("{entry:?} is not APPLICATION=VERSION or APPLICATION=SERVICE@VERSION");
+            let (app, target) = entry.split_once('=').ok_or_else(wrong)?;
+            let (service, version) = target.split_once('@').map_or((None, target), |(s, v)| (Some(s), v));
+            let [app, version] = [app, version].map(str::trim);
+            let service = service.map(|service| service.trim().to_owned());
+            if app.is_empty() || service.as_deref() == Some("") || (service.is_none() && version.is_empty()) {
+                return Err(wrong());
             }
-            let application = Application { service: service.to_owned(), version: version.map(str::to_owned) };
-            if found.insert(app.to_owned(), application).is_some() {
+            let version = (!version.is_empty()).then(|| version.to_owned());
+            if found.insert(app.to_owned(), Application { service, version }).is_some() {
                 return Err(format!("{app:?} is named twice"));
             }
         }
@@ -107,11 +107,16 @@ mod tests {
 
     #[test]
     fn applications_are_read_with_and_without_a_version() {
-        let found = SyslogConfig::read_applications("nginx=shop:1.42:rc1, haproxy = edge ,").expect("valid");
-        assert_eq!(found["nginx"], Application { service: "shop".into(), version: Some("1.42:rc1".into()) });
-        assert_eq!(found["haproxy"], Application { service: "edge".into(), version: None });
+        let found = SyslogConfig::read_applications("nginx=shop@1.42:rc1, haproxy = edge@ ,cron=1.3").expect("valid");
+        let is = |service: Option<&str>, version: Option<&str>| Application {
+            service: service.map(str::to_owned),
+            version: version.map(str::to_owned),
+        };
+        assert_eq!(found["nginx"], is(Some("shop"), Some("1.42:rc1")));
+        assert_eq!(found["haproxy"], is(Some("edge"), None));
+        assert_eq!(found["cron"], is(None, Some("1.3")));
         assert!(SyslogConfig::read_applications("").expect("nothing").is_empty());
-        for bad in ["nginx", "=shop", "nginx=", "nginx=:1", "nginx=shop:", "a=b,a=c"] {
+        for bad in ["nginx", "=1", "nginx=", "nginx=@1", "nginx=@", "a=1,a=2"] {
             assert!(SyslogConfig::read_applications(bad).is_err(), "{bad}");
         }
     }

@@ -17,14 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::config::SyslogConfig;
+use super::convert::{Converting, How};
 use super::frame::Frame;
-use super::message::{self, Clock};
-use super::record::envelope;
 use crate::decode::Rejected;
 use crate::error::IngestError;
 use crate::hint;
 use crate::ingest::Core;
-use crate::lines::Enveloped;
+use crate::lines::Converted;
 use crate::produce::{Delivery, deliver, reject};
 use crate::split::{Repetition, hash_of_key};
 
@@ -64,6 +63,7 @@ pub(super) struct Collector {
     core: Arc<Core>,
     config: Arc<SyslogConfig>,
     shutdown: CancellationToken,
+    how: Arc<How>,
     /// When attempts end after shutdown was asked for.
     give_up: Option<Instant>,
 }
@@ -71,8 +71,9 @@ pub(super) struct Collector {
 pub(super) fn new(core: Arc<Core>, config: Arc<SyslogConfig>, shutdown: CancellationToken) -> (Intake, Collector) {
     let (sender, queue) = mpsc::channel(QUEUE_MESSAGES_MAX);
     let room = Arc::new(Semaphore::new(config.waiting_bytes_max));
+    let how = Arc::new(How::new(&core.config, &core.patterns, config.offset_s));
     let intake = Intake { queue: sender, room, core: core.clone() };
-    (intake, Collector { queue, core, config, shutdown, give_up: None })
+    (intake, Collector { queue, core, config, shutdown, how, give_up: None })
 }
 
 impl Intake {
@@ -123,9 +124,9 @@ struct Gathered {
 impl Collector {
     pub(super) async fn run(mut self) {
         while let Some(gathered) = self.gather().await {
-            let (core, config) = (self.core.clone(), self.config.clone());
+            let (core, config, how) = (self.core.clone(), self.config.clone(), self.how.clone());
             // A mebibyte takes some milliseconds to convert.
-            let work = tokio::task::spawn_blocking(move || convert(&core, &config, gathered));
+            let work = tokio::task::spawn_blocking(move || convert(&core, &config, &how, gathered));
             let batch = work.await.expect("converting does not panic, and blocking work is not aborted");
             self.deliver(batch).await;
         }
@@ -190,7 +191,7 @@ impl Collector {
             grant,
             peer: None,
             repetition: Repetition::ByKey(batch.key),
-            rejected_before: Rejected::default(),
+            rejected_before: batch.rejected.clone(),
         };
         deliver(core, journal, delivery).await.map(drop)
     }
@@ -200,26 +201,29 @@ impl Collector {
 struct Batch {
     request: Bytes,
     client_bytes: u64,
+    /// Those in `request`.
     messages: u64,
+    rejected: Rejected,
     key: u128,
     /// The messages' room, given back with the batch.
     _room: Vec<OwnedSemaphorePermit>,
 }
 
-fn convert(core: &Core, config: &SyslogConfig, gathered: Gathered) -> Batch {
-    let mut lines = Enveloped::new(core.now_ns(), config.message_bytes_max);
-    let clock = Clock { received_ns: lines.received_ns(), offset_s: config.offset_s };
-    let messages = gathered.items.len() as u64;
-    let mut room = Vec::with_capacity(gathered.items.len());
-    for item in gathered.items {
-        let message = message::read(&item.message, clock);
-        let peer = item.peer.to_canonical().to_string();
-        lines.push(envelope(&message, &peer, config), message.body);
-        room.push(item.room);
+fn convert(core: &Core, config: &SyslogConfig, how: &How, gathered: Gathered) -> Batch {
+    let received_ns = core.now_ns();
+    let mut converting = Converting::new(how, config, received_ns, &core.config);
+    for item in &gathered.items {
+        converting.message(&item.message, &item.peer.to_string());
     }
-    let key = unique_key(core, clock.received_ns);
-    let client_bytes = gathered.bytes as u64;
-    Batch { request: Bytes::from(lines.finish()), client_bytes, messages, key, _room: room }
+    let Converted { request, accepted, rejected, .. } = converting.finish();
+    Batch {
+        request: Bytes::from(request),
+        client_bytes: gathered.bytes as u64,
+        messages: accepted,
+        rejected,
+        key: unique_key(core, received_ns),
+        _room: gathered.items.into_iter().map(|item| item.room).collect(),
+    }
 }
 
 /// A key that no other batch has, of this run or of another.

@@ -76,11 +76,6 @@ impl Priority {
     pub(super) fn severity_number(self) -> i32 {
         [21, 19, 18, 17, 13, 10, 9, 5][usize::from(self.severity)]
     }
-
-    /// The severity's name as syslog has it.
-    pub(super) fn severity_text(self) -> &'static str {
-        ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"][usize::from(self.severity)]
-    }
 }
 
 #[cfg(test)]
@@ -107,7 +102,6 @@ mod tests {
         let of = |severity| Priority { facility: 1, severity };
         let found: Vec<_> = (0..8).map(|severity| of(severity).severity_number()).collect();
         assert_eq!(found, [21, 19, 18, 17, 13, 10, 9, 5]);
-        assert_eq!((of(3).severity_text(), of(6).severity_text()), ("err", "info"));
     }
 
     proptest! {

@@ -1,11 +1,12 @@
 //! Syslog over TCP and UDP, as rsyslog, syslog-ng, nginx, HAProxy and a thousand devices send it.
 //!
-//! `tcp.rs`, `udp.rs` → `frame.rs` → [`intake`] → `record.rs` → `produce.rs`. Nobody waits for an answer here. So a message
+//! `tcp.rs`, `udp.rs` → `frame.rs` → [`intake`] → `convert.rs` → `produce.rs`. Nobody waits for an answer here. So a message
 //! is batched for at most [`intake::LINGER`], and a batch is tried until the journal has it; meanwhile a TCP connection is
 //! not read any further, and the sender's queue fills up, where the messages are safe. UDP has nobody to wait: what does not
 //! fit is counted as received and rejected.
 
 mod config;
+mod convert;
 mod frame;
 mod intake;
 mod message;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Ingest;
 
 pub use config::{Application, SyslogConfig};
+pub use convert::convert_syslog;
 pub(crate) use metrics::SyslogMetrics;
 
 use intake::Intake;

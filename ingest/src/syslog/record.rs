@@ -8,35 +8,45 @@ use shipwake_model::release;
 
 use super::config::SyslogConfig;
 use super::message::{Message, Parameter};
-use crate::lines::Envelope;
+use crate::lines::Identity;
 
 /// The element of structured data that is meant for us; behind `@` stands a number that registries give out.
 const OUR_ELEMENT: &str = "shipwake";
 
-/// The envelope of a message's text. `peer` is the address that it came from.
-pub(super) fn envelope(message: &Message<'_>, peer: &str, config: &SyslogConfig) -> Envelope {
+/// What a message says besides its text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    pub(super) identity: Identity,
+    /// OpenTelemetry's number; 0 when unknown.
+    pub(super) severity: i32,
+    pub(super) attributes: Vec<(String, String)>,
+}
+
+/// What is known about a message's text. `peer` is the address that it came from.
+pub(super) fn known(message: &Message<'_>, peer: &str, config: &SyslogConfig) -> Known {
     let ours = |name: &str| {
         let found = message.data.iter().find(|parameter| is_ours(parameter) && parameter.name == name);
         found.map(|parameter| parameter.value.as_str()).filter(|value| !value.trim().is_empty())
     };
     let app = message.app.as_deref();
-    let known = app.and_then(|app| config.applications.get(app));
-    let service = ours("service").or(known.map(|known| known.service.as_str())).or(app).or(config.service.as_deref());
-    let version = ours("version").or(known.and_then(|known| known.version.as_deref())).or(config.version.as_deref());
+    let configured = app.and_then(|app| config.applications.get(app));
+    let configured_service = configured.and_then(|configured| configured.service.as_deref());
+    let service = ours("service").or(configured_service).or(app).or(config.service.as_deref());
+    let version = ours("version")
+        .or(configured.and_then(|configured| configured.version.as_deref()))
+        .or(config.version.as_deref());
     let environment = ours("environment").or(config.environment.as_deref());
     let instance = ours("instance").or(message.host.as_deref()).unwrap_or(peer);
     let bounded = |text: &str| release::bounded(text.trim());
-    Envelope {
+    let identity = Identity {
         service: service.map(bounded),
         namespace: ours("namespace").map(bounded),
         version: version.map(bounded),
         environment: environment.map(bounded),
         instance: Some(bounded(instance)),
-        time_ns: message.time_ns,
-        severity: message.priority.map_or(0, |priority| priority.severity_number()),
-        severity_text: message.priority.map_or("", |priority| priority.severity_text()),
-        attributes: attributes(message),
-    }
+    };
+    let severity = message.priority.map_or(0, |priority| priority.severity_number());
+    Known { identity, severity, attributes: attributes(message) }
 }
 
 fn attributes(message: &Message<'_>) -> Vec<(String, String)> {
@@ -67,9 +77,9 @@ mod tests {
     use super::super::message::{Clock, read};
     use super::*;
 
-    fn of(text: &str, config: &SyslogConfig) -> Envelope {
+    fn of(text: &str, config: &SyslogConfig) -> Known {
         let message = read(text.as_bytes(), Clock { received_ns: 0, offset_s: 0 });
-        envelope(&message, "10.0.0.7", config)
+        known(&message, "10.0.0.7", config)
     }
 
     #[test]
@@ -78,11 +88,11 @@ mod tests {
             service: Some("rest".into()),
             version: Some("0".into()),
             environment: Some("prod".into()),
-            applications: SyslogConfig::read_applications("nginx=shop:1.42,cron=jobs").expect("valid"),
+            applications: SyslogConfig::read_applications("nginx=shop@1.42,cron=jobs@").expect("valid"),
             ..SyslogConfig::default()
         };
         let check = |text: &str, service: &str, version: &str, instance: &str| {
-            let found = of(text, &config);
+            let found = of(text, &config).identity;
             let said = (found.service.as_deref(), found.version.as_deref(), found.instance.as_deref());
             assert_eq!(said, (Some(service), Some(version), Some(instance)), "{text}");
             assert_eq!(found.environment.as_deref(), Some("prod"));
@@ -93,7 +103,7 @@ mod tests {
         check("<13>1 - h cron - - - x", "jobs", "0", "h");
         check("<13>1 - h other - - - x", "other", "0", "h");
         check("no header", "rest", "0", "10.0.0.7");
-        assert_eq!(of("x", &SyslogConfig::default()).version, None);
+        assert_eq!(of("x", &SyslogConfig::default()).identity.version, None);
     }
 
     #[test]
@@ -109,6 +119,6 @@ mod tests {
             "syslog.x@1.a=b",
         ];
         assert_eq!(names, expected);
-        assert_eq!((found.severity, found.severity_text), (10, "notice"));
+        assert_eq!(found.severity, 10);
     }
 }

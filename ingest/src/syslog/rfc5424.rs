@@ -16,7 +16,7 @@ pub(super) fn read(rest: &[u8]) -> Option<Message<'_>> {
     let (stamp, rest) = field(rest)?;
     let time_ns = match stamp {
         b"-" => None,
-        stamp => Some(time::from_text(std::str::from_utf8(stamp).ok()?, false)?),
+        stamp => Some(time::from_text(std::str::from_utf8(stamp).ok()?, None)?),
     };
     let (host, rest) = field(rest)?;
     let (app, rest) = field(rest)?;

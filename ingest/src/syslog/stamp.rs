@@ -22,8 +22,8 @@ pub(super) fn read(text: &[u8], clock: Clock) -> Option<(u64, &[u8])> {
 fn iso(text: &[u8], clock: Clock) -> Option<(u64, &[u8])> {
     let end = text.iter().position(|byte| *byte == b' ')?;
     let word = std::str::from_utf8(text[..end].strip_suffix(b":").unwrap_or(&text[..end])).ok()?;
-    let time_ns = time::from_text(word, false)
-        .or_else(|| time::from_text(word, true).filter(|_| word.contains('T')).map(|ns| moved(ns, clock)))?;
+    let zone = word.contains('T').then_some(i64::from(clock.offset_s));
+    let time_ns = time::from_text(word, zone)?;
     Some((time_ns, &text[end + 1..]))
 }
 
@@ -49,7 +49,7 @@ fn bsd(text: &[u8], clock: Clock) -> Option<(u64, &[u8])> {
     }
     let of_year = |year: i64| {
         let text = format!("{year:04}-{month:02}-{day:02}T{time}");
-        time::from_text(&text, true).map(|ns| moved(ns, clock))
+        time::from_text(&text, Some(i64::from(clock.offset_s)))
     };
     let time_ns = match year {
         Some(year) => of_year(year)?,
@@ -61,11 +61,6 @@ fn bsd(text: &[u8], clock: Clock) -> Option<(u64, &[u8])> {
         }
     };
     Some((time_ns, rest))
-}
-
-/// From the sender's clock to UTC.
-fn moved(ns: u64, clock: Clock) -> u64 {
-    ns.saturating_add_signed(-i64::from(clock.offset_s) * 1_000_000_000)
 }
 
 fn number(word: &[u8], digits_max: usize) -> Option<i64> {

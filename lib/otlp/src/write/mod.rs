@@ -7,7 +7,10 @@ mod answers;
 mod records;
 
 pub use answers::{Status, Violation, partial_success};
-pub use records::{LogLine, Value, put_attribute, put_attributes, put_log_record, put_resource_logs};
+pub use records::{
+    LogLine, RecordWriter, Value, put_attribute, put_attributes, put_log_record, put_record_in_pieces,
+    put_resource_logs, put_resource_logs_of,
+};
 
 use crate::wire::{FIXED32, FIXED64, LEN, VARINT, key};
 
