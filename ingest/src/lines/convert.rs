@@ -4,6 +4,8 @@
 //! [`Converter`] is what protocols use that carry lines: `POST /v1/lines` gives it whole texts, a syslog listener one message
 //! after the other. Every record is either in the request or rejected with a reason.
 
+use std::borrow::Cow;
+
 use super::encode::{Batch, Source};
 use super::parse::{Parsed, parse};
 use super::pattern::Patterns;
@@ -81,7 +83,10 @@ impl<'r> Converter<'r> {
             return self.reject(line, reason);
         }
         // What is not UTF-8 is read lossily: an OTLP request has only text.
-        let text = String::from_utf8_lossy(text);
+        let text = match std::str::from_utf8(text) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(text),
+        };
         match parse(&text, self.rules, self.received_ns) {
             Ok(Parsed::Access(access)) => {
                 self.batch.push_access(text.as_bytes(), &access, &self.rules.upstreams, source);

@@ -62,7 +62,8 @@ struct Part {
 
 struct Routes {
     source: Identity,
-    parts: HashMap<Option<usize>, usize>,
+    /// By the number of the upstream, counted from 1; 0 is for none.
+    parts: Vec<Option<usize>>,
 }
 
 impl Batch {
@@ -152,9 +153,10 @@ impl Batch {
             return self.part_of(said.or(source.identity));
         }
         if self.routes.as_ref().is_none_or(|routes| routes.source != *source.identity) {
-            self.routes = Some(Routes { source: source.identity.clone(), parts: HashMap::new() });
+            self.routes = Some(Routes { source: source.identity.clone(), parts: Vec::new() });
         }
-        let known = self.routes.as_ref().and_then(|routes| routes.parts.get(&upstream).copied());
+        let slot = upstream.map_or(0, |index| index + 1);
+        let known = self.routes.as_ref().and_then(|routes| routes.parts.get(slot).copied().flatten());
         if let Some(part) = known {
             return part;
         }
@@ -165,7 +167,8 @@ impl Batch {
         });
         let part = self.part_of(said.or(source.identity));
         if let Some(routes) = &mut self.routes {
-            routes.parts.insert(upstream, part);
+            routes.parts.resize(routes.parts.len().max(slot + 1), None);
+            routes.parts[slot] = Some(part);
         }
         part
     }

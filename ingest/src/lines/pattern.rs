@@ -15,6 +15,8 @@ use super::rules::Rules;
 /// Patterns that are kept compiled: each sender has one or two.
 const PATTERNS_MAX: usize = 32;
 const PATTERN_BYTES_MAX: usize = 2048;
+/// Longest line that a pattern is tried on: the worst of patterns take a step for each of their states at each byte.
+const LINE_BYTES_MAX: usize = 16 << 10;
 /// Memory of a compiled pattern, and of each of its caches.
 const PATTERN_MEMORY_MAX: usize = 512 << 10;
 
@@ -62,6 +64,9 @@ impl Patterns {
 /// Reads a record by the pattern, which is looked for in its first line. Lines that follow belong to the message.
 pub(super) fn parse(text: &str, pattern: &Regex, rules: &Rules) -> Result<Line, String> {
     let (first, following) = text.split_at(text.find('\n').unwrap_or(text.len()));
+    if first.len() > LINE_BYTES_MAX {
+        return Err(format!("longer than {LINE_BYTES_MAX} bytes, too long for a pattern"));
+    }
     let Some(groups) = pattern.captures(first) else { return Err("does not match the pattern".to_owned()) };
     let fields = pattern.capture_names().flatten().filter_map(|name| {
         let value = groups.name(name)?.as_str();
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(line.message.as_deref(), Some("slow query\n  select 1"));
         assert_eq!(shown(&line.attributes), ["took_ms=17"]);
         assert!(parse("something else", &pattern, &Rules::default()).is_err());
+        assert!(parse(&"x".repeat(LINE_BYTES_MAX + 1), &pattern, &Rules::default()).is_err());
         assert!(Arc::ptr_eq(&pattern, &patterns.get(text).expect("kept")));
     }
 

@@ -42,7 +42,9 @@ impl Upstream {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Upstreams {
     upstreams: Vec<Upstream>,
-    by_name: HashMap<Vec<u8>, usize>,
+    by_name: HashMap<Vec<u8>, usize, ahash::RandomState>,
+    /// Whether a name is a backend and a server.
+    has_pairs: bool,
 }
 
 impl Upstreams {
@@ -63,6 +65,7 @@ impl Upstreams {
 
     fn add(&mut self, upstream: Upstream) {
         let index = self.upstreams.len();
+        self.has_pairs |= upstream.name.contains('/');
         self.by_name.entry(upstream.name.clone().into_bytes()).or_insert(index);
         self.upstreams.push(upstream);
     }
@@ -80,12 +83,16 @@ impl Upstreams {
     /// The entry for what a line says of its upstream: the most precise name first.
     #[inline]
     pub(super) fn find(&self, access: &Access<'_>) -> Option<usize> {
-        if self.by_name.is_empty() { None } else { self.find_logged(&access.upstream) }
+        self.find_logged(&access.upstream)
     }
 
     pub(super) fn find_logged(&self, logged: &Logged<'_>) -> Option<usize> {
-        let find = |name: &[u8]| self.by_name.get(name).copied();
-        if !logged.server.is_empty()
+        if self.by_name.is_empty() {
+            return None;
+        }
+        let find = |name: &[u8]| if name.is_empty() { None } else { self.by_name.get(name).copied() };
+        if self.has_pairs
+            && !logged.server.is_empty()
             && let Some(found) = find(&[logged.backend, b"/", logged.server].concat())
         {
             return Some(found);

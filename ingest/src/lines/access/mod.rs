@@ -12,6 +12,9 @@ pub(super) mod request;
 pub(super) mod scan;
 mod tail;
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use shipwake_otlp::write::RecordWriter;
 
 use super::rules::Rules;
@@ -83,6 +86,9 @@ pub(super) fn read<'a>(line: &'a [u8], server: Server, rules: &Rules, received_n
     }
 }
 
+/// How HAProxy's default format begins.
+static CONNECT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Connect from "));
+
 /// Whether a line can be an access log at all: a date of one in brackets, or HAProxy's words. Cheap, for lines of any kind.
 #[inline]
 pub(super) fn may_be(line: &[u8]) -> bool {
@@ -92,7 +98,7 @@ pub(super) fn may_be(line: &[u8]) -> bool {
         let date = &line[at + 1..];
         date.len() > 20 && date[0].is_ascii_digit() && (date[2] == b'/' && date[6] == b'/' || date[4] == b'-')
     };
-    memchr::memchr_iter(b'[', head).take(4).any(dated) || memchr::memmem::find(head, b"Connect from ").is_some()
+    memchr::memchr_iter(b'[', head).take(4).any(dated) || CONNECT.find(head).is_some()
 }
 
 impl Access<'_> {

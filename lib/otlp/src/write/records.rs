@@ -9,6 +9,11 @@ use crate::wire::{FIXED64, LEN, VARINT, key};
 /// Fields of a `LogRecord` and of a `KeyValue`.
 const RECORD_ATTRIBUTES: u32 = 6;
 const VALUE_OF_ATTRIBUTE: u32 = 2;
+/// The keys of the same as bytes, and of an `AnyValue` that is text.
+const ATTRIBUTE_KEY: u8 = key(RECORD_ATTRIBUTES as u64, LEN) as u8;
+const NAME_KEY: u8 = key(1, LEN) as u8;
+const VALUE_KEY: u8 = key(VALUE_OF_ATTRIBUTE as u64, LEN) as u8;
+const TEXT_KEY: u8 = key(1, LEN) as u8;
 
 /// A value to write. Text is bytes: a line that is not UTF-8 is kept as it came.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,8 +158,18 @@ impl RecordWriter<'_> {
     /// An attribute that is text.
     #[inline]
     pub fn text(&mut self, name: &str, text: &[u8]) {
-        self.attribute(name, len_field_size(1, text.len()));
-        put_len_field(self.out, 1, text);
+        // Names of fields and lengths in front of them, where every length is one byte, which is nearly always.
+        let bytes = name.len() + text.len() + 6;
+        if bytes < 0x80 {
+            self.out.reserve(bytes + 2);
+            self.out.extend_from_slice(&[ATTRIBUTE_KEY, bytes as u8, NAME_KEY, name.len() as u8]);
+            self.out.extend_from_slice(name.as_bytes());
+            self.out.extend_from_slice(&[VALUE_KEY, text.len() as u8 + 2, TEXT_KEY, text.len() as u8]);
+            self.out.extend_from_slice(text);
+        } else {
+            self.attribute(name, len_field_size(1, text.len()));
+            put_len_field(self.out, 1, text);
+        }
     }
 
     /// An attribute that is a whole number.
@@ -189,6 +204,14 @@ impl RecordWriter<'_> {
     /// Everything of an attribute but the content of its value.
     #[inline]
     fn attribute(&mut self, name: &str, value_bytes: usize) {
+        let bytes = name.len() + value_bytes + 4;
+        if bytes < 0x80 {
+            self.out.reserve(bytes + 2);
+            self.out.extend_from_slice(&[ATTRIBUTE_KEY, bytes as u8, NAME_KEY, name.len() as u8]);
+            self.out.extend_from_slice(name.as_bytes());
+            self.out.extend_from_slice(&[VALUE_KEY, value_bytes as u8]);
+            return;
+        }
         let bytes = len_field_size(1, name.len()) + len_field_size(VALUE_OF_ATTRIBUTE, value_bytes);
         self.out.reserve(bytes + 12);
         put_len_header(self.out, RECORD_ATTRIBUTES, bytes);

@@ -34,7 +34,7 @@ fn varints_and_field_sizes_are_those_of_prost() {
 #[test]
 fn a_record_in_pieces_is_the_record_as_a_whole() {
     // Lengths of one, two and three bytes in front of the record.
-    for bytes in [0, 1, 100, 127, 128, 300, 16_000, 20_000, 3_000_000] {
+    for bytes in [0, 1, 100, 115, 116, 117, 118, 119, 120, 121, 127, 128, 300, 16_000, 20_000, 3_000_000] {
         let body = vec![b'x'; bytes];
         let attributes = [
             ("text", Value::String(b"y")),
