@@ -76,7 +76,11 @@ pub async fn assert_health(shipwake: &Shipwake, service: &str, expected: &[(&str
         .collect();
     eventually(&format!("{service}: {expected:?}"), || async {
         let found = shipwake.sql(&query).await;
-        (serde_json::json!(found) == serde_json::json!(expected)).then_some(())
+        let equal = serde_json::json!(found) == serde_json::json!(expected);
+        if !equal {
+            println!("{service}: {found:?}");
+        }
+        equal.then_some(())
     })
     .await;
 }

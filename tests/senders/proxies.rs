@@ -70,7 +70,7 @@ async fn haproxy_by_syslog() {
     let (blue, green) = (Backend::start().await, Backend::start().await);
     let shipwake = start(folder.path(), udp, &[("shop/blue", "1.41.0"), ("shop/green", "1.42.0")]).await;
     let config = format!(
-        "global\n  log 127.0.0.1:{udp} local0\ndefaults\n  mode http\n  log global\n  option httplog\n  timeout connect 5s\n  \
+        "global\n  log 127.0.0.1:{udp} local0\ndefaults\n  mode http\n  log global\n  option httplog\n  option dontlognull\n  timeout connect 5s\n  \
          timeout client 30s\n  timeout server 30s\nfrontend web\n  bind 127.0.0.1:{port}\n  default_backend shop\n\
          backend shop\n  server blue 127.0.0.1:{}\n  server green 127.0.0.1:{}\n",
         blue.port, green.port
@@ -132,15 +132,17 @@ async fn varnish_into_a_pipe() {
     let listen = format!("127.0.0.1:{port}");
     let varnish = Process::start(
         "varnishd",
-        &["-F", "-j", "none", "-n", &name, "-f", &vcl, "-a", &listen, "-T", "none", "-p", "vsl_space=1M"],
+        &["-F", "-j", "none", "-n", &name, "-f", &vcl, "-a", &listen, "-T", "none", "-p", "vsl_space=16M"],
     );
     listens(port).await;
-    let format = "%h %l %u %t \"%r\" %s %b \"%{Referer}i\" \"%{User-agent}i\" %D";
-    let (varnishncsa, lines) = Process::start_piped("varnishncsa", &["-n", &name, "-d", "-u", "-F", format]);
-    let options = ["--service", "varnish", "--version", "1.41.0", "--format", "varnish"];
-    let pipe = Sender::pipe_of(&shipwake.http(), lines.into(), &options);
     send_traffic(port).await;
     assert_eq!(blue.counts(), (200, 20));
+    // What is in the shared log by now, and then the end.
+    let format = "%h %l %u %t \"%r\" %s %b \"%{Referer}i\" \"%{User-agent}i\" %D";
+    let (varnishncsa, lines) = Process::start_piped("varnishncsa", &["-n", &name, "-d", "-F", format]);
+    let options = ["--service", "varnish", "--version", "1.41.0", "--format", "varnish"];
+    let mut pipe = Sender::pipe_of(&shipwake.http(), lines.into(), &options);
+    assert_eq!(pipe.exit_code().await, 0, "{}", pipe.said());
     assert_health(&shipwake, "varnish", &[("1.41.0", blue.counts())]).await;
-    drop((varnishncsa, pipe, varnish));
+    drop((varnishncsa, varnish));
 }
