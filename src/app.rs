@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
-use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig};
+use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
 use shipwake_journal::{EmbeddedJournal, Journal, embedded};
 use shipwake_query::{Endpoints, Query, QueryConfig};
 use shipwake_store::{ShardStatus, Store, StoreConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -117,6 +117,7 @@ impl App {
         let telemetry = Telemetry::start(&config)?;
         let registry = SharedRegistry::default();
         let [grpc, http, ui] = bind_all(&config).await?;
+        let syslog = bind_syslog(&config).await?;
         let addresses =
             Addresses { otlp_grpc: grpc.local_addr()?, otlp_http: http.local_addr()?, ui: ui.local_addr()? };
 
@@ -126,6 +127,9 @@ impl App {
             ("OTLP/gRPC", serve_senders(&ingest, grpc, &stop_servers)),
             ("OTLP/HTTP", serve_senders(&ingest, http, &stop_servers)),
         ];
+        if syslog.tcp.is_some() || syslog.udp.is_some() {
+            servers.push(("syslog", serve_syslog(&ingest, syslog, syslog_config(&config)?, &stop_servers)));
+        }
 
         let (store, journal) = open(&config, &registry).await?;
         let stop_aggregate = CancellationToken::new();
@@ -216,6 +220,30 @@ async fn bind_all(config: &Config) -> anyhow::Result<[TcpListener; 3]> {
     ])
 }
 
+async fn bind_syslog(config: &Config) -> anyhow::Result<SyslogSockets> {
+    let failed = |address: SocketAddr, option: &str| {
+        format!("failed to listen on {address} for syslog (another address: {option}; below 1024 needs a right)")
+    };
+    let mut sockets = SyslogSockets::default();
+    if let Some(address) = config.syslog_tcp {
+        let bound = TcpListener::bind(address).await;
+        sockets.tcp = Some(bound.with_context(|| failed(address, "--syslog-tcp"))?);
+    }
+    if let Some(address) = config.syslog_udp {
+        let bound = UdpSocket::bind(address).await;
+        sockets.udp = Some(bound.with_context(|| failed(address, "--syslog-udp"))?);
+    }
+    for (protocol, address) in [
+        ("TCP", sockets.tcp.as_ref().map(TcpListener::local_addr)),
+        ("UDP", sockets.udp.as_ref().map(UdpSocket::local_addr)),
+    ] {
+        if let Some(address) = address {
+            info!(address = %address?, "syslog over {protocol}");
+        }
+    }
+    Ok(sockets)
+}
+
 /// Opens the store and the journal, which reads their newest files: on a blocking thread.
 async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
     let (store_config, journal_config) = (store_config(config), journal_config(config));
@@ -235,6 +263,19 @@ async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc
 fn serve_senders(ingest: &Ingest, socket: TcpListener, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
     let (ingest, stop) = (ingest.clone(), stop.clone());
     tokio::spawn(async move { Ok(ingest.serve(socket, serve_limits(), stop).await?) })
+}
+
+fn serve_syslog(
+    ingest: &Ingest,
+    sockets: SyslogSockets,
+    config: SyslogConfig,
+    stop: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
+    let (ingest, stop) = (ingest.clone(), stop.clone());
+    tokio::spawn(async move {
+        ingest.serve_syslog(sockets, config, stop).await;
+        Ok(())
+    })
 }
 
 fn serve_router(socket: TcpListener, router: Router, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
@@ -332,6 +373,19 @@ fn ingest_config(config: &Config) -> IngestConfig {
         upstreams: config.lines.upstreams.iter().map(Into::into).collect(),
         ..IngestConfig::default()
     }
+}
+
+fn syslog_config(config: &Config) -> anyhow::Result<SyslogConfig> {
+    let wrong = |problem: String| anyhow!("syslog: {problem}");
+    Ok(SyslogConfig {
+        service: config.syslog_service.clone(),
+        version: config.syslog_version.clone(),
+        environment: config.syslog_environment.clone(),
+        applications: SyslogConfig::read_applications(&config.syslog_apps).map_err(wrong)?,
+        offset_s: SyslogConfig::read_offset(&config.syslog_zone).map_err(wrong)?,
+        grace: CONNECTION_GRACE,
+        ..SyslogConfig::default()
+    })
 }
 
 /// Folder of the journal below the data folder.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory};
 use serde::{Deserialize, Serialize};
+use shipwake_ingest::SyslogConfig;
 
 /// What the command line, the environment or the file may say. A key of the file is the option's name with `_` for `-`.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -25,6 +26,27 @@ pub struct Options {
     /// Address of pages, API, `/metrics` and health.
     #[arg(long, env = "SHIPWAKE_UI_ADDR")]
     pub ui_addr: Option<SocketAddr>,
+    /// Address of syslog over TCP (RFC 5424 and 3164; octet-counted or a line each). Off unless it is given.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_TCP")]
+    pub syslog_tcp: Option<SocketAddr>,
+    /// Address of syslog over UDP. Off unless it is given.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_UDP")]
+    pub syslog_udp: Option<SocketAddr>,
+    /// What applications of syslog are: `APPLICATION=VERSION` or `APPLICATION=SERVICE@VERSION`, separated by commas.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_APPS")]
+    pub syslog_apps: Option<String>,
+    /// Service of syslog messages that name no application.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_SERVICE")]
+    pub syslog_service: Option<String>,
+    /// Version of syslog messages that say none and whose application has none in `syslog_apps`.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_VERSION")]
+    pub syslog_version: Option<String>,
+    /// Environment of syslog messages that say none.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_ENVIRONMENT")]
+    pub syslog_environment: Option<String>,
+    /// Zone of time stamps of syslog that have none: `UTC` (the default) or an offset such as `+02:00`.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_ZONE", allow_hyphen_values = true)]
+    pub syslog_zone: Option<String>,
     /// Listen beyond loopback: a proxy in front takes care of TLS and of who may ask.
     #[arg(long, env = "SHIPWAKE_BEHIND_PROXY", num_args = 0..=1, default_missing_value = "true")]
     pub behind_proxy: Option<bool>,
@@ -96,6 +118,25 @@ pub struct Config {
     pub otlp_http_addr: SocketAddr,
     /// See [`Options::ui_addr`].
     pub ui_addr: SocketAddr,
+    /// See [`Options::syslog_tcp`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_tcp: Option<SocketAddr>,
+    /// See [`Options::syslog_udp`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_udp: Option<SocketAddr>,
+    /// See [`Options::syslog_apps`].
+    pub syslog_apps: String,
+    /// See [`Options::syslog_service`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_service: Option<String>,
+    /// See [`Options::syslog_version`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_version: Option<String>,
+    /// See [`Options::syslog_environment`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_environment: Option<String>,
+    /// See [`Options::syslog_zone`].
+    pub syslog_zone: String,
     /// See [`Options::behind_proxy`].
     pub behind_proxy: bool,
     /// See [`Options::partitions`].
@@ -150,11 +191,23 @@ impl Config {
                 said.$field.clone().or_else(|| file.$field.clone()).unwrap_or_else(|| $default)
             };
         }
+        macro_rules! optional {
+            ($field:ident) => {
+                said.$field.clone().or_else(|| file.$field.clone())
+            };
+        }
         Self {
             data: pick!(data, PathBuf::from("shipwake-data")),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
             otlp_http_addr: pick!(otlp_http_addr, SocketAddr::from(([127, 0, 0, 1], 4318))),
             ui_addr: pick!(ui_addr, SocketAddr::from(([127, 0, 0, 1], 4400))),
+            syslog_tcp: optional!(syslog_tcp),
+            syslog_udp: optional!(syslog_udp),
+            syslog_apps: pick!(syslog_apps, String::new()),
+            syslog_service: optional!(syslog_service),
+            syslog_version: optional!(syslog_version),
+            syslog_environment: optional!(syslog_environment),
+            syslog_zone: pick!(syslog_zone, "UTC".to_owned()),
             behind_proxy: pick!(behind_proxy, false),
             // Two cores are the machine that the figures are promised for; a shard is a thread.
             partitions: pick!(partitions, 2),
@@ -166,7 +219,7 @@ impl Config {
             commit_seconds: pick!(commit_seconds, 60),
             log_format: pick!(log_format, "text".to_owned()),
             log: pick!(log, "info".to_owned()),
-            own_otlp_endpoint: said.own_otlp_endpoint.clone().or_else(|| file.own_otlp_endpoint.clone()),
+            own_otlp_endpoint: optional!(own_otlp_endpoint),
             lines: pick!(lines, Lines::default()),
         }
     }
@@ -174,10 +227,13 @@ impl Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (name, address) in [
-            ("otlp_grpc_addr", self.otlp_grpc_addr),
-            ("otlp_http_addr", self.otlp_http_addr),
-            ("ui_addr", self.ui_addr),
+            ("otlp_grpc_addr", Some(self.otlp_grpc_addr)),
+            ("otlp_http_addr", Some(self.otlp_http_addr)),
+            ("ui_addr", Some(self.ui_addr)),
+            ("syslog_tcp", self.syslog_tcp),
+            ("syslog_udp", self.syslog_udp),
         ] {
+            let Some(address) = address else { continue };
             if !address.ip().is_loopback() && !self.behind_proxy {
                 problems.push(format!(
                     "{name} = {address}: Shipwake has no users or TLS of its own yet, so it listens on loopback; \
@@ -192,6 +248,12 @@ impl Config {
         check_range(&mut problems, "query_memory_bytes", self.query_memory_bytes as u64, 16 << 20, 1 << 40);
         check_range(&mut problems, "retention_days", u64::from(self.retention_days), 1, 3650);
         check_range(&mut problems, "commit_seconds", self.commit_seconds, 1, 600);
+        if let Err(problem) = SyslogConfig::read_applications(&self.syslog_apps) {
+            problems.push(format!("syslog_apps: {problem}"));
+        }
+        if let Err(problem) = SyslogConfig::read_offset(&self.syslog_zone) {
+            problems.push(format!("syslog_zone: {problem}"));
+        }
         if self.request_bytes > self.inflight_bytes {
             problems.push(format!(
                 "request_bytes = {} is more than inflight_bytes = {}: such a request could never be let in",
@@ -328,10 +390,13 @@ mod tests {
             ui_addr: Some(SocketAddr::from(([0, 0, 0, 0], 4400))),
             partitions: Some(0),
             log_format: Some("xml".into()),
+            syslog_udp: Some(SocketAddr::from(([0, 0, 0, 0], 514))),
+            syslog_apps: Some("nginx".into()),
+            syslog_zone: Some("CET".into()),
             ..Options::default()
         };
-        let error = Config::load(&said, None).expect_err("three problems");
-        assert_eq!(error.0.len(), 3, "{error}");
+        let error = Config::load(&said, None).expect_err("six problems");
+        assert_eq!(error.0.len(), 6, "{error}");
     }
 
     #[test]

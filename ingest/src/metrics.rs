@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use shipwake_model::Signal;
 
+use crate::syslog::SyslogMetrics;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SignalLabels {
     tenant: String,
@@ -44,6 +46,7 @@ pub(crate) struct Metrics {
     backlog: Gauge,
     backlog_seconds: Gauge<f64, AtomicU64>,
     connections: Gauge,
+    syslog: SyslogMetrics,
 }
 
 impl Metrics {
@@ -105,6 +108,7 @@ impl Metrics {
             backlog,
             backlog_seconds,
             connections,
+            syslog: SyslogMetrics::new(registry),
         }
     }
 
@@ -140,5 +144,9 @@ impl Metrics {
 
     pub(crate) fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    pub(crate) fn syslog(&self) -> &SyslogMetrics {
+        &self.syslog
     }
 }

@@ -100,6 +100,13 @@ fn prepare(core: &Core, partitions: u32, delivery: Delivery) -> Result<Prepared,
     Ok(Prepared { split, outcome: Outcome { accepted, rejected }, brought, grant })
 }
 
+/// Counts records that were rejected before they could become part of a request.
+pub(crate) fn reject(core: &Core, signal: Signal, reason: &'static str, records: u64, bytes: u64, detail: &str) {
+    let (mut rejected, received_ns) = (Rejected::default(), core.now_ns());
+    rejected.add(reason, records, || detail.to_owned());
+    count(core, &Brought { signal, records, bytes, instances_guessed: 0, unversioned: 0, received_ns }, &rejected);
+}
+
 fn count(core: &Core, brought: &Brought, rejected: &Rejected) {
     core.metrics.received(brought.signal, brought.records, brought.bytes);
     core.metrics.unversioned(brought.unversioned);

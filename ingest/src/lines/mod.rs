@@ -19,7 +19,7 @@ mod raw;
 mod records;
 mod rules;
 mod severity;
-mod time;
+pub(crate) mod time;
 mod trace;
 mod upstreams;
 

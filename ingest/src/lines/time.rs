@@ -8,13 +8,13 @@ const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// The zone that somebody names: `Z`, `UTC`, `+02:00`, `-0500`. A blank in front is the plus of a query that was not escaped.
-pub(super) fn zone_from_text(text: &str) -> Option<i64> {
+pub(crate) fn zone_from_text(text: &str) -> Option<i64> {
     let text = text.strip_prefix(' ').map_or_else(|| text.to_owned(), |digits| format!("+{digits}"));
     offset(text.trim())
 }
 
 /// The time that a text gives. `zone`: what a text without an offset counts as; without it such a text gives no time.
-pub(super) fn from_text(text: &str, zone: Option<i64>) -> Option<u64> {
+pub(crate) fn from_text(text: &str, zone: Option<i64>) -> Option<u64> {
     let text = text.trim();
     let bytes = text.as_bytes();
     let numeric = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
