@@ -21,7 +21,10 @@ fn main() {
     let (mut ga_sum, mut fga_sum) = (0.0, 0.0);
     for system in &SYSTEMS {
         let found = accuracy(&system.lines(LINES, 7));
-        println!("{:<26} GA {:.3}  FGA {:.3}  {:>2} of {:>2} groups", system.name, found.ga, found.fga, found.groups, found.templates);
+        println!(
+            "{:<26} GA {:.3}  FGA {:.3}  {:>2} of {:>2} groups",
+            system.name, found.ga, found.fga, found.groups, found.templates
+        );
         (ga_sum, fga_sum) = (ga_sum + found.ga, fga_sum + found.fga);
     }
     let systems = SYSTEMS.len() as f64;

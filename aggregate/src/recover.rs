@@ -179,7 +179,8 @@ impl<'a> Rows<'a> {
             return None;
         }
         let attributes = self.attributes.value(row);
-        let (keys, values) = (attributes.column(0).as_string_opt::<i32>()?, attributes.column(1).as_string_opt::<i32>()?);
+        let (keys, values) =
+            (attributes.column(0).as_string_opt::<i32>()?, attributes.column(1).as_string_opt::<i32>()?);
         let level = (0..keys.len()).find(|at| keys.value(*at) == patterns::LEVEL)?;
         Some((id_of_text(self.metric.value(row))?, Level::from_word(values.value(level))?))
     }

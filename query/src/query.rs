@@ -19,6 +19,7 @@ use crate::config::QueryConfig;
 use crate::error::{Budget, QueryError};
 use crate::live::Hub;
 use crate::metrics::Metrics;
+use crate::pages::patterns::KeptPatterns;
 use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
 use crate::pages::recent::Recent;
@@ -59,6 +60,7 @@ struct Inner {
     hub: Arc<Hub>,
     /// Locked on threads that may compute for a while, never on those that wait for sockets.
     recent: Arc<Mutex<Recent>>,
+    patterns: Arc<KeptPatterns>,
     runtime: Option<Runtime>,
 }
 
@@ -105,6 +107,7 @@ impl Query {
             metrics: Metrics::register(registry),
             hub: Arc::new(Hub::default()),
             recent: Arc::default(),
+            patterns: Arc::default(),
             runtime: Some(runtime),
             config,
             store,
@@ -157,12 +160,13 @@ impl Query {
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let (now_ms, recent) = (self.now_ms(), self.inner.recent.clone());
+        let (now_ms, recent, patterns) = (self.now_ms(), self.inner.recent.clone(), self.inner.patterns.clone());
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
             let series = recent.update(&overview::question(now_ms), |part| store.health(part));
-            overview::answer(environment.as_deref(), series, &store.releases(), watermark_ms, now_ms)
+            let patterns_of = |service: &str, environment: &str| patterns.of(store, service, environment, now_ms);
+            overview::answer(environment.as_deref(), series, &store.releases(), &patterns_of, watermark_ms, now_ms)
         });
         let (mut answer, query_ms) = answer.await?;
         answer.meta.query_ms = query_ms;
@@ -206,13 +210,16 @@ impl Query {
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
         let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
         let (series, routes) = self.cells(health, recent).await?;
+        let patterns = self.inner.patterns.clone();
         let answered = self.on_blocking_threads(move || {
+            let patterns = patterns.of(&store, &question.service, &environment, now_ms);
             service::answer(service::Facts {
                 service: &question.service,
                 environment: &environment,
                 series: &series,
                 routes: &routes,
                 releases: &releases,
+                patterns: &patterns,
                 grid,
                 watermark_ms,
                 now_ms,

@@ -6,6 +6,7 @@ mod demo;
 mod disk;
 mod harness;
 mod otlp;
+mod patterns;
 mod shutdown;
 mod spine;
 mod torture;

@@ -80,7 +80,14 @@ fn parameter(kind: &str, numbers: &mut Numbers) -> String {
         "addr" => format!("10.{}.{}.7:{}", n % 250, n / 250 % 250, 1_024 + n % 60_000),
         "hex" => format!("0x{n:010x}"),
         "sha" => format!("{:016x}{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n),
-        "uuid" => format!("{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}", n as u32, n & 0xffff, n & 0xfff, n >> 8 & 0xfff, n << 4 & 0xffff_ffff_ffff),
+        "uuid" => format!(
+            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+            n as u32,
+            n & 0xffff,
+            n & 0xfff,
+            n >> 8 & 0xfff,
+            n << 4 & 0xffff_ffff_ffff
+        ),
         "blk" => format!("blk_-{n}"),
         "path" => format!("/var/{}/{}/file-{}.log", numbers.of(&TABLES), numbers.of(&USERS), n % 40),
         "route" => format!("/api/v{}/{}/{}", n % 3, numbers.of(&TABLES), n % 9_000),

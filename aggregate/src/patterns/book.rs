@@ -75,13 +75,7 @@ pub struct Book {
 
 impl Book {
     /// The id that a shape is counted under, learnt if the book has fewer than `room` patterns or can make room.
-    pub fn learn(
-        &mut self,
-        shape: &[u8],
-        example: impl FnOnce() -> String,
-        received_ns: i64,
-        room: usize,
-    ) -> u64 {
+    pub fn learn(&mut self, shape: &[u8], example: impl FnOnce() -> String, received_ns: i64, room: usize) -> u64 {
         let id = shape_id(shape);
         if self.places.contains_key(&id) {
             return id;
@@ -162,7 +156,11 @@ impl Book {
         /// A token of a cluster with its pointer; a shape has ten or so.
         const CLUSTER_BYTES: usize = 400;
         let of_entry = |entry: &Entry| {
-            size_of::<Entry>() + entry.shape.len() + entry.example.len() + entry.seen.capacity() * size_of::<Seen>() + 48
+            size_of::<Entry>()
+                + entry.shape.len()
+                + entry.example.len()
+                + entry.seen.capacity() * size_of::<Seen>()
+                + 48
         };
         self.entries.iter().map(of_entry).sum::<usize>() + self.clusters.len() * CLUSTER_BYTES
     }

@@ -173,7 +173,12 @@ impl Patterns {
     }
 
     /// The patterns of a service or of all, with the cells of a range. `fresh` are the windows since the last commit.
-    pub(crate) fn rows(&self, query: &PatternQuery, fresh: &MetricWindows, metas: &[Arc<MetricMeta>]) -> Vec<PatternRow> {
+    pub(crate) fn rows(
+        &self,
+        query: &PatternQuery,
+        fresh: &MetricWindows,
+        metas: &[Arc<MetricMeta>],
+    ) -> Vec<PatternRow> {
         let asks = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let mut rows: HashMap<(u32, u64), PatternRow, ahash::RandomState> = HashMap::default();
         let wanted = |key: &ServiceKey| asks(&query.service, &key[0]) && asks(&query.environment, &key[2]);

@@ -49,7 +49,8 @@ fn rows(state: &mut State) -> BTreeMap<String, Option<String>> {
 }
 
 fn known(state: &State) -> Vec<PatternRow> {
-    let query = PatternQuery { service: Some("shop".to_owned()), environment: None, from_ms: 0, to_ms: i64::MAX / 2_000_000 };
+    let query =
+        PatternQuery { service: Some("shop".to_owned()), environment: None, from_ms: 0, to_ms: i64::MAX / 2_000_000 };
     let mut rows = state.patterns.rows(&query, &state.lines, &state.series.metric_metas());
     rows.sort_by_key(|row| row.id);
     rows
@@ -65,7 +66,8 @@ fn counts(state: &State) -> BTreeMap<String, u64> {
 fn a_record_has_the_id_of_its_pattern_and_counts_in_its_window() {
     let mut state = State::new(&config(Limits::default()));
     let at = |second: i64| (NOW + second * NS_PER_S) as u64;
-    let records = vec![log(at(1), 17, "timeout after 31 ms"), log(at(4), 17, "timeout after 7 ms"), log(at(2), 9, "started")];
+    let records =
+        vec![log(at(1), 17, "timeout after 31 ms"), log(at(4), 17, "timeout after 7 ms"), log(at(2), 9, "started")];
     fold(&mut state, NOW + 5 * NS_PER_S, "2", records);
     let rows = rows(&mut state);
     assert_eq!(rows["timeout after 31 ms"], rows["timeout after 7 ms"]);
@@ -114,15 +116,26 @@ fn an_exception_is_its_type_and_message_whatever_the_body_says() {
         attributes: vec![text("exception.type", "ValueError"), text("exception.message", message)],
         ..log(NOW as u64, 17, &format!("Exception on {route} [GET]"))
     };
-    fold(&mut state, NOW, "1", vec![thrown("/a", "rate 7 unknown"), thrown("/b", "rate 9 unknown"), thrown("/b", "no rate")]);
-    assert_eq!(counts(&state), [("ValueError: no rate".to_owned(), 1), ("ValueError: rate <*> unknown".to_owned(), 2)].into());
+    fold(
+        &mut state,
+        NOW,
+        "1",
+        vec![thrown("/a", "rate 7 unknown"), thrown("/b", "rate 9 unknown"), thrown("/b", "no rate")],
+    );
+    assert_eq!(
+        counts(&state),
+        [("ValueError: no rate".to_owned(), 1), ("ValueError: rate <*> unknown".to_owned(), 2)].into()
+    );
 }
 
 #[test]
 fn access_logs_and_records_without_a_message_have_no_pattern() {
     let mut state = State::new(&config(Limits::default()));
     let access = LogRecord {
-        attributes: vec![attribute("shipwake.access_log", opentelemetry_proto::tonic::common::v1::any_value::Value::BoolValue(true))],
+        attributes: vec![attribute(
+            "shipwake.access_log",
+            opentelemetry_proto::tonic::common::v1::any_value::Value::BoolValue(true),
+        )],
         ..log(NOW as u64, 9, "GET /pay 200")
     };
     let event = LogRecord { event_name: "order_placed".to_owned(), body: None, ..log(NOW as u64, 9, "") };
@@ -192,11 +205,15 @@ fn quiet_patterns_make_room_and_busy_ones_do_not() {
     }
     say(&mut state, NOW + 12 * minute, "something else happened");
     let found = counts(&state);
-    assert!(found.contains_key("something else happened") && found.contains_key(&format!("{} happened", name(0))), "{found:?}");
+    assert!(
+        found.contains_key("something else happened") && found.contains_key(&format!("{} happened", name(0))),
+        "{found:?}"
+    );
 }
 
 fn bodies() -> impl Strategy<Value = Vec<String>> {
-    let word = prop_oneof![Just("disk"), Just("net"), Just("cache"), Just("lost"), Just("found"), Just("7"), Just("/a/b")];
+    let word =
+        prop_oneof![Just("disk"), Just("net"), Just("cache"), Just("lost"), Just("found"), Just("7"), Just("/a/b")];
     prop::collection::vec(prop::collection::vec(word, 1..6).prop_map(|words| words.join(" ")), 1..60)
 }
 

@@ -126,7 +126,10 @@ mod tests {
     use super::*;
 
     fn row(id: u64, version: &str, cells: &[(i64, u64, u8)]) -> PatternRow {
-        let cells: Vec<_> = cells.iter().map(|(t_ms, count, slots)| PatternCell { t_ms: *t_ms, count: *count, slots: *slots }).collect();
+        let cells: Vec<_> = cells
+            .iter()
+            .map(|(t_ms, count, slots)| PatternCell { t_ms: *t_ms, count: *count, slots: *slots })
+            .collect();
         PatternRow {
             service: "shop".into(),
             namespace: "".into(),

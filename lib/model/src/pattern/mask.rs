@@ -20,9 +20,9 @@ const FIELD_BYTES_MAX: usize = 32;
 
 /// Names with digits in them that are no parameters, in lower case.
 const NAMES: [&[u8]; 34] = [
-    b"amd64", b"arm64", b"base64", b"ec2", b"float32", b"float64", b"h2", b"h2c", b"http2", b"http3", b"i386", b"int32",
-    b"int64", b"ipv4", b"ipv6", b"k8s", b"log4j", b"md5", b"oauth2", b"p50", b"p90", b"p95", b"p99", b"s3", b"sha1",
-    b"sha256", b"sha512", b"uint32", b"uint64", b"utf-8", b"utf8", b"x509", b"x64", b"x86",
+    b"amd64", b"arm64", b"base64", b"ec2", b"float32", b"float64", b"h2", b"h2c", b"http2", b"http3", b"i386",
+    b"int32", b"int64", b"ipv4", b"ipv6", b"k8s", b"log4j", b"md5", b"oauth2", b"p50", b"p90", b"p95", b"p99", b"s3",
+    b"sha1", b"sha256", b"sha512", b"uint32", b"uint64", b"utf-8", b"utf8", b"x509", b"x64", b"x86",
 ];
 const MONTHS: [&[u8]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
@@ -62,8 +62,8 @@ fn is(byte: u8, class: u8) -> bool {
 /// Appends the shape of a line to `out`. Tokens are divided by one space; at most [`SHAPE_BYTES_MAX`] bytes are appended.
 pub fn mask(line: &[u8], out: &mut Vec<u8>) {
     let line = &line[..line.len().min(LINE_BYTES_MAX)];
-    let mut scan = Scan { line, at: 0, begin: out.len(), out };
-    while scan.at < line.len() && scan.out.len() - scan.begin <= SHAPE_BYTES_MAX {
+    let mut scan = Scan { line, at: 0, kept_from: 0, begin: out.len(), out };
+    while scan.at < line.len() && scan.length() <= SHAPE_BYTES_MAX {
         scan.step();
     }
     scan.finish();
@@ -72,6 +72,8 @@ pub fn mask(line: &[u8], out: &mut Vec<u8>) {
 struct Scan<'l, 'o> {
     line: &'l [u8],
     at: usize,
+    /// Bytes from here to `at` stay as they are; they are copied when something else follows.
+    kept_from: usize,
     begin: usize,
     out: &'o mut Vec<u8>,
 }
@@ -83,21 +85,47 @@ impl<'l> Scan<'l, '_> {
         if is(byte, WORD) {
             self.word();
         } else if is(byte, SPACE) {
-            self.at += 1;
-            if self.out.len() > self.begin && self.out.last() != Some(&b' ') {
-                self.out.push(b' ');
-            }
+            self.space(byte);
         } else {
             match byte {
                 b'<' if self.line[self.at..].starts_with(PARAMETER.as_bytes()) => self.parameter(PARAMETER.len()),
                 b'/' if self.opens() => self.path(),
                 b'"' | b'\'' if self.opens() => self.quoted(byte),
-                _ => {
-                    self.out.push(byte);
-                    self.at += 1;
-                }
+                _ => self.at += 1,
             }
         }
+    }
+
+    /// How long the shape is so far.
+    #[inline]
+    fn length(&self) -> usize {
+        self.out.len() - self.begin + self.at - self.kept_from
+    }
+
+    /// Copies what stays as it is.
+    #[inline]
+    fn copy(&mut self) {
+        self.out.extend_from_slice(&self.line[self.kept_from..self.at]);
+        self.kept_from = self.at;
+    }
+
+    /// One space for any number of them, and none in front.
+    #[inline]
+    fn space(&mut self, byte: u8) {
+        let is_first = match self.at == self.kept_from {
+            true => self.out.len() > self.begin && self.out.last() != Some(&b' '),
+            false => self.line[self.at - 1] != b' ',
+        };
+        if is_first && byte == b' ' {
+            self.at += 1;
+            return;
+        }
+        self.copy();
+        if is_first {
+            self.out.push(b' ');
+        }
+        self.at += 1;
+        self.kept_from = self.at;
     }
 
     /// A run of letters, digits and what joins them.
@@ -127,7 +155,6 @@ impl<'l> Scan<'l, '_> {
         {
             self.parameter(length);
         } else {
-            self.out.extend_from_slice(word);
             self.at += length;
         }
     }
@@ -145,10 +172,7 @@ impl<'l> Scan<'l, '_> {
 
     fn path(&mut self) {
         match self.address_length(1) {
-            0 | 1 => {
-                self.out.push(b'/');
-                self.at += 1;
-            }
+            0 | 1 => self.at += 1,
             length => self.parameter(length),
         }
     }
@@ -157,7 +181,6 @@ impl<'l> Scan<'l, '_> {
     fn quoted(&mut self, quote: u8) {
         let rest = &self.line[self.at + 1..];
         let within = &rest[..rest.len().min(QUOTED_BYTES_MAX)];
-        self.out.push(quote);
         self.at += 1;
         let Some(length) = within.iter().position(|byte| *byte == quote) else { return };
         let after = rest.get(length + 1).copied().unwrap_or(b' ');
@@ -166,21 +189,27 @@ impl<'l> Scan<'l, '_> {
         }
         let content = &rest[..length];
         let is_key = after == b':' && quote == b'"' && content.iter().all(|byte| is(*byte, WORD));
-        self.out.extend_from_slice(if is_key { content } else { PARAMETER.as_bytes() });
-        self.out.push(quote);
+        if !is_key {
+            self.copy();
+            self.out.extend_from_slice(PARAMETER.as_bytes());
+            self.kept_from = self.at + length;
+        }
         self.at += length + 1;
     }
 
     /// Whether something that begins here stands at the beginning of a value.
     fn opens(&self) -> bool {
         let before = self.at.checked_sub(1).map(|before| self.line[before]);
-        before.is_none_or(|before| is(before, SPACE) || matches!(before, b'(' | b'[' | b'{' | b'=' | b':' | b',' | b'|'))
+        before
+            .is_none_or(|before| is(before, SPACE) || matches!(before, b'(' | b'[' | b'{' | b'=' | b':' | b',' | b'|'))
     }
 
     /// Puts `<*>` in the place of the next `length` bytes, and makes one of what was masked next to each other.
     #[inline]
     fn parameter(&mut self, length: usize) {
+        self.copy();
         self.at += length;
+        self.kept_from = self.at;
         let mark = PARAMETER.as_bytes();
         let written = &self.out[self.begin..];
         if written.ends_with(mark) {
@@ -199,6 +228,7 @@ impl<'l> Scan<'l, '_> {
 
     /// Cuts what is too long at a token.
     fn finish(&mut self) {
+        self.copy();
         if self.out.len() - self.begin > SHAPE_BYTES_MAX {
             let kept = &self.out[self.begin..self.begin + SHAPE_BYTES_MAX + 1];
             let end = kept.iter().rposition(|byte| *byte == b' ').unwrap_or(SHAPE_BYTES_MAX);
@@ -224,7 +254,7 @@ fn is_name(word: &[u8], next: u8) -> bool {
 
 /// Whether three letters are the month or the day of a date.
 fn is_date(word: &[u8], rest: &[u8]) -> bool {
-    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    let spaces = rest.iter().take_while(|byte| is(**byte, SPACE)).count();
     let next = &rest[spaces..];
     if MONTHS.contains(&word) {
         return spaces > 0 && next.first().is_some_and(u8::is_ascii_digit);

@@ -31,7 +31,8 @@ pub fn message(body: &[u8]) -> Message<'_> {
     let (first, below) = (&text[..end], &text[end + 1..]);
     let frame = top_frame(below).unwrap_or(b"");
     if first.starts_with(b"Traceback") {
-        let last = below.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(|b| !b.is_ascii_whitespace()));
+        let last =
+            below.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(|b| !b.is_ascii_whitespace()));
         return Message { text: last.last().unwrap_or(first), frame };
     }
     Message { text: first, frame }
