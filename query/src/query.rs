@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
-use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow, Store};
+use shipwake_store::{HealthQuery, HealthSeries, PatternQuery, PatternRow, ReleaseRow, Store};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,7 +23,8 @@ use crate::pages::patterns::KeptPatterns;
 use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
 use crate::pages::recent::Recent;
-use crate::pages::{freshness, history, overview, pipeline, range, service, wire};
+use crate::pages::{freshness, history, overview, pattern_history, pipeline, range, service, wire};
+use crate::release::timeline::Grid;
 use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
 use crate::sql::run::{Engine, Limits, SqlRequest};
@@ -210,9 +211,8 @@ impl Query {
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
         let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
         let (series, routes) = self.cells(health, recent).await?;
-        let patterns = self.inner.patterns.clone();
+        let patterns = self.patterns(&question.service, &environment, &grid, now_ms, recent).await?;
         let answered = self.on_blocking_threads(move || {
-            let patterns = patterns.of(&store, &question.service, &environment, now_ms);
             service::answer(service::Facts {
                 service: &question.service,
                 environment: &environment,
@@ -220,6 +220,7 @@ impl Query {
                 routes: &routes,
                 releases: &releases,
                 patterns: &patterns,
+                patterns_from_ms: if recent { now_ms - RECENT_KEPT_MS } else { grid.from_ms },
                 grid,
                 watermark_ms,
                 now_ms,
@@ -252,6 +253,38 @@ impl Query {
             let series = history::health(&engine, &total, memory_bytes).await?;
             let by_route = HealthQuery { step_s: total.step_s, ..by_route };
             Ok((series, history::health(&engine, &by_route, memory_bytes).await?))
+        })
+        .await
+    }
+
+    /// The log patterns of a service, from memory or from windows.
+    async fn patterns(
+        &self,
+        service: &str,
+        environment: &str,
+        grid: &Grid,
+        now_ms: i64,
+        recent: bool,
+    ) -> Result<Arc<Vec<PatternRow>>, QueryError> {
+        let (kept, store) = (self.inner.patterns.clone(), self.inner.store.clone());
+        let (service, environment) = (service.to_owned(), environment.to_owned());
+        let query = PatternQuery {
+            service: Some(service.clone()),
+            environment: Some(environment.clone()),
+            from_ms: grid.from_ms,
+            to_ms: grid.to_ms,
+        };
+        let remembered = self.on_blocking_threads(move || kept.of(&store, &service, &environment, now_ms)).await?;
+        if recent {
+            return Ok(remembered);
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        let step_ms = grid.step_ms;
+        self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            let found = pattern_history::patterns(&engine, &query, step_ms, memory_bytes).await?;
+            Ok(Arc::new(pattern_history::with_memory(&remembered, found)))
         })
         .await
     }

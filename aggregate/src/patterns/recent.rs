@@ -78,23 +78,27 @@ impl Recent {
     pub(crate) fn each(&self, query: &PatternQuery, mut found: impl FnMut(ServiceKey, u64, PatternVersion)) {
         let asks = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let range = query.from_ms.saturating_mul(NS_PER_MS)..query.to_ms.saturating_mul(NS_PER_MS);
+        let mut all: HashMap<(&Arc<ReleaseId>, u64), PatternVersion, ahash::RandomState> = HashMap::default();
         for (start_ns, minutes) in self.minutes.range(range) {
+            let t_ms = start_ns.div_euclid(NS_PER_MS);
             for ((release, id, level), minute) in minutes {
                 if !asks(&query.service, &release.service) || !asks(&query.environment, &release.environment) {
                     continue;
                 }
-                let t_ms = start_ns.div_euclid(NS_PER_MS);
-                let cell = PatternCell { t_ms, count: minute.count, slots: minute.slots };
-                let version = PatternVersion {
+                let version = all.entry((release, *id)).or_insert_with(|| PatternVersion {
                     version: release.version.clone(),
                     level: *level,
                     first_seen_ns: i64::MAX,
                     last_seen_ns: i64::MIN,
                     count: 0,
-                    cells: vec![cell],
-                };
-                found([release.service.clone(), release.namespace.clone(), release.environment.clone()], *id, version);
+                    cells: Vec::new(),
+                });
+                version.level = version.level.max(*level);
+                version.cells.push(PatternCell { t_ms, count: minute.count, slots: minute.slots });
             }
+        }
+        for ((release, id), version) in all {
+            found([release.service.clone(), release.namespace.clone(), release.environment.clone()], id, version);
         }
     }
 }

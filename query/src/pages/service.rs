@@ -7,7 +7,6 @@ use shipwake_model::{Source, UNVERSIONED};
 use shipwake_store::{HealthSeries, PatternRow, ReleaseRow};
 
 use crate::pages::overview::round;
-use crate::pages::range::RECENT_KEPT_MS;
 use crate::pages::{freshness, overview, wire};
 use crate::release::pair::{Pair, Role};
 use crate::release::timeline::{Cell, Grid, VersionLine, error_ratio, quantile_s, source_in_use, version_lines};
@@ -29,6 +28,8 @@ pub(crate) struct Facts<'a> {
     pub routes: &'a [HealthSeries],
     pub releases: &'a [ReleaseRow],
     pub patterns: &'a [PatternRow],
+    /// Lines of patterns from here on are in `patterns`.
+    pub patterns_from_ms: i64,
     pub grid: Grid,
     pub watermark_ms: Option<i64>,
     pub now_ms: i64,
@@ -49,7 +50,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         _ => Vec::new(),
     };
     let said = headline::headline(&headline::Facts { lines: &lines, pair: &pair, differences: &found, grid: &grid });
-    let kept_from_ms = facts.now_ms - RECENT_KEPT_MS;
+    let kept_from_ms = facts.patterns_from_ms;
     let patterns = patterns::find(&patterns::Facts {
         rows: facts.patterns,
         lines: &lines,
@@ -123,6 +124,7 @@ fn wire_difference(difference: differences::Difference) -> wire::Difference {
 fn wire_pattern(told: patterns::Told) -> wire::Pattern {
     wire::Pattern {
         id: told.id,
+        ids: told.ids,
         class: told.class.as_str(),
         level: told.level.as_str(),
         text: told.text,

@@ -204,8 +204,10 @@ impl Columns {
 /// A log pattern that the two versions do not have alike.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Pattern {
-    /// As in `logs.pattern_id`, where one of its shapes stands for all.
+    /// Of the shape that was seen first, which stands for all of them.
     pub id: String,
+    /// Its shapes, as in `logs.pattern_id`; the first ones of very many.
+    pub ids: Vec<String>,
     /// `new`, `escalated`, `gone`.
     pub class: &'static str,
     pub level: &'static str,

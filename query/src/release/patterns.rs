@@ -11,6 +11,7 @@
 //! look at most one in twenty of those told is expected to be chance (Benjamini and Hochberg 1995). Shapes are
 //! grouped first: a word that varies is no new pattern.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use shipwake_model::pattern::{Level, OTHER_ID, group, id_text};
@@ -34,6 +35,8 @@ const EXPECTED_MIN: f64 = 5.0;
 const FALSE_PART: f64 = 0.05;
 /// Patterns of a class that are told.
 const TOLD_MAX: usize = 20;
+/// Shapes of a pattern that are named.
+const IDS_MAX: usize = 32;
 /// Words by which a line without a level of its own speaks of an error.
 const ERROR_WORDS: [&str; 7] = ["error", "exception", "fail", "fatal", "panic", "traceback", "denied"];
 
@@ -70,6 +73,8 @@ pub(crate) struct Facts<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Told {
     pub id: String,
+    /// Its shapes.
+    pub ids: Vec<String>,
     pub class: Class,
     pub level: Level,
     pub text: String,
@@ -156,6 +161,8 @@ struct Sides<'a> {
     since_ms: i64,
     until_ms: i64,
     baseline_since_ms: i64,
+    /// When the baseline had its last request, for its rate.
+    baseline_until_ms: i64,
 }
 
 impl<'a> Sides<'a> {
@@ -167,9 +174,11 @@ impl<'a> Sides<'a> {
         let kept_ms = -minute_of(-facts.kept_from_ms);
         let since_ms = minute_of(start_ms(candidate.first_traffic()?)).max(kept_ms);
         let until_ms = -minute_of(-start_ms(candidate.last_traffic()? + 1));
+        let baseline_until_ms = start_ms(baseline.last_traffic()? + 1).min(until_ms);
         let past_ms = minute_of(start_ms(baseline.first_traffic()?)).max(kept_ms);
         let baseline_since_ms = if facts.pair.before_after { past_ms } else { since_ms };
-        let sides = Sides { candidate, baseline, grid: facts.grid, since_ms, until_ms, baseline_since_ms };
+        let sides =
+            Sides { candidate, baseline, grid: facts.grid, since_ms, until_ms, baseline_since_ms, baseline_until_ms };
         let exposed = sides.exposure(candidate, since_ms) > 0 && sides.exposure(baseline, baseline_since_ms) > 0;
         exposed.then_some(sides)
     }
@@ -232,8 +241,8 @@ impl<'a> Sides<'a> {
         let last_ns = group.of(version).map(|(_, version)| version.last_seen_ns).max();
         let first_ns = first.map(|(_, version)| version.first_seen_ns);
         let shown = first.map_or(group.rows[0], |(row, _)| row);
-        let per_second = |count: u64, from_ms: i64| {
-            let until_ms = self.until_ms.min(self.grid.watermark_ms).min(self.grid.to_ms);
+        let per_second = |count: u64, from_ms: i64, until_ms: i64| {
+            let until_ms = until_ms.min(self.grid.watermark_ms).min(self.grid.to_ms);
             count as f64 * 1_000.0 / (until_ms - from_ms).max(1_000) as f64
         };
         let delay_ms = if class == Class::Escalated { WARM_UP_MS } else { 0 };
@@ -241,13 +250,14 @@ impl<'a> Sides<'a> {
         let baseline_ms = if is_past { self.baseline_since_ms } else { self.since_ms + delay_ms };
         Told {
             id: id_text(shown.id),
+            ids: group.rows.iter().map(|row| id_text(row.id)).collect::<BTreeSet<_>>().into_iter().take(IDS_MAX).collect(),
             class,
             level,
             text: group.template.clone(),
             sample: shown.example.clone(),
             counts,
-            rate_candidate: per_second(counts.candidate, self.since_ms + delay_ms),
-            rate_baseline: per_second(counts.baseline, baseline_ms),
+            rate_candidate: per_second(counts.candidate, self.since_ms + delay_ms, self.until_ms),
+            rate_baseline: per_second(counts.baseline, baseline_ms, self.baseline_until_ms),
             ratio: counts.ratio(),
             first_ms: if class == Class::Gone { last_ns } else { first_ns }.unwrap_or(0).div_euclid(1_000_000),
         }

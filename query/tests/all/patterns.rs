@@ -62,6 +62,7 @@ async fn the_release_page_tells_what_is_new_and_not_what_is_known_noise() {
     let patterns = answer["patterns"].as_array().expect("patterns");
     assert_eq!(patterns.len(), 1, "{patterns:?}");
     let told = &patterns[0];
+    assert_eq!(told["ids"], json!(["000000000000000a"]));
     assert_eq!(
         (&told["id"], &told["class"], &told["level"]),
         (&json!("000000000000000a"), &json!("new"), &json!("error"))
@@ -92,4 +93,20 @@ async fn the_table_adds_up_windows_by_version_and_level() {
     );
     assert_eq!((&rows[1][0], &rows[1][4]), (&json!("1"), &json!(185)));
     assert_eq!((&rows[2][0], &rows[2][4]), (&json!("2"), &json!(19)));
+}
+
+#[tokio::test]
+async fn a_range_of_yesterday_is_told_from_windows() {
+    let world = canary();
+    world.shard.commit();
+    world.set_now(T0 + 24 * 60 * MINUTE);
+    let (from, to) = (T0, T0 + 10 * MINUTE);
+    let (status, answer) =
+        world.get(&format!("/api/v1/services/checkout/release?env=prod&from={from}&to={to}&step=60s&cand=2&base=1")).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let patterns = answer["patterns"].as_array().expect("patterns");
+    assert_eq!(patterns.len(), 1, "{patterns:?}");
+    assert_eq!((&patterns[0]["class"], &patterns[0]["sample"]), (&json!("new"), &json!("card token 17 rejected")));
+    assert_eq!((&patterns[0]["count"], &patterns[0]["count_base"]), (&json!(41), &json!(0)));
+    assert_eq!(answer["patterns_since"], json!(T0 + 5 * MINUTE));
 }

@@ -127,6 +127,8 @@ export interface ServiceRelease {
 /** A log pattern that candidate and baseline do not have alike. */
 export interface Pattern {
   id: string;
+  /** Its shapes, as in `logs.pattern_id`. */
+  ids?: string[];
   /** `new`, `escalated`, `gone`. */
   class: string;
   level: string;

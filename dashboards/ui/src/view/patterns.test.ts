@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Pattern } from '../api/types.ts';
-import { factorText, patternNumbers, patternsSentence, rowSentence, templateParts } from './patterns.ts';
+import { factorText, patternNumbers, patternSql, patternsSentence, rowSentence, templateParts } from './patterns.ts';
 
 const plain = (text: string) => text.replaceAll('\u202f', ' ');
 const pattern: Pattern = { id: 'a', class: 'escalated', level: 'warn', text: 'x', rate_cand: 0.05, rate_base: 1, ratio: 7.31, ratio_lo: 5.2, ratio_hi: 10.4, sample: '' };
@@ -21,6 +21,11 @@ describe('log patterns in words', () => {
   it('classes are counted', () => {
     expect(patternsSentence([pattern, { ...pattern, class: 'new' }, { ...pattern, class: 'new' }], '1.0')).toBe('2 new, 1 escalated against 1.0');
     expect(patternsSentence([], '1.0')).toBe('No log line is new, escalated or gone against 1.0');
+  });
+
+  it('its lines are found in SQL by all its shapes', () => {
+    expect(patternSql(pattern)).toBe("select time, version, body from logs where pattern_id = 'a'");
+    expect(patternSql({ ...pattern, ids: ['a', 'b'] })).toBe("select time, version, body from logs where pattern_id in ('a', 'b')");
   });
 
   it('a template is cut at its parameters', () => {

@@ -27,6 +27,12 @@ export function factorText(pattern: Pattern): string {
   return pattern.ratio == null ? `${bounds} (95 %)` : `${times(pattern.ratio)} as frequent (95 %: ${bounds})`;
 }
 
+/** How to see its lines. */
+export function patternSql(pattern: Pattern): string {
+  const ids = (pattern.ids?.length ? pattern.ids : [pattern.id]).map((id) => `'${id}'`);
+  return `select time, version, body from logs where pattern_id ${ids.length === 1 ? `= ${ids[0]}` : `in (${ids.join(', ')})`}`;
+}
+
 /** How many there are of each class. */
 export function patternsSentence(patterns: readonly Pattern[], baseline: string): string {
   const of = (wanted: string) => patterns.filter((pattern) => pattern.class === wanted).length;

@@ -42,7 +42,7 @@ impl Drain {
         if let Some(cluster) = self.find(shape) {
             for (known, token) in self.clusters[cluster].iter_mut().zip(tokens(shape)) {
                 if **known != *token {
-                    *known = PARAMETER.as_bytes().into();
+                    *known = parameter_for(known, token);
                 }
             }
             return Place { cluster, is_new: false };
@@ -56,14 +56,15 @@ impl Drain {
 
     /// The cluster that a shape belongs to.
     pub fn find(&self, shape: &[u8]) -> Option<usize> {
-        let key = key(shape);
+        let tokens: Vec<&[u8]> = tokens(shape).collect();
+        let key = key(&tokens);
         let leaf = self.leaves.get(&key).or_else(|| self.leaves.get(&(key.0, SHARED)))?;
         let needed = equal_needed(key.0);
         let mut best = None;
         for cluster in leaf {
-            let (equal, parameters) = similarity(&self.clusters[*cluster], shape);
-            if equal >= needed && best.is_none_or(|(score, _)| (equal, parameters) > score) {
-                best = Some(((equal, parameters), *cluster));
+            let Some(score) = similarity(&self.clusters[*cluster], &tokens, needed) else { continue };
+            if best.is_none_or(|(known, _)| score > known) {
+                best = Some((score, *cluster));
             }
         }
         best.map(|(_, cluster)| cluster)
@@ -85,7 +86,7 @@ impl Drain {
     }
 
     fn leaf_for(&mut self, shape: &[u8]) -> (usize, u64) {
-        let key = key(shape);
+        let key = key(&tokens(shape).collect::<Vec<_>>());
         if self.leaves.contains_key(&key) {
             return key;
         }
@@ -124,16 +125,21 @@ fn tokens(shape: &[u8]) -> impl Iterator<Item = &[u8]> {
     shape.split(|byte| *byte == b' ')
 }
 
+/// What stands for two tokens that differ; the punctuation behind them stays.
+fn parameter_for(known: &[u8], token: &[u8]) -> Box<[u8]> {
+    let last = known.last().filter(|last| token.last() == Some(last) && b":,;.)]".contains(last));
+    PARAMETER.bytes().chain(last.copied()).collect()
+}
+
 fn is_parameter(token: &[u8]) -> bool {
     token.windows(PARAMETER.len()).any(|part| part == PARAMETER.as_bytes())
 }
 
 /// Number of tokens, and the hash of the first one that is no parameter, with its place.
-fn key(shape: &[u8]) -> (usize, u64) {
-    let count = tokens(shape).count();
-    let first = tokens(shape).take(KEY_TOKENS).enumerate().find(|(_, token)| !is_parameter(token));
+fn key(tokens: &[&[u8]]) -> (usize, u64) {
+    let first = tokens.iter().take(KEY_TOKENS).enumerate().find(|(_, token)| !is_parameter(token));
     let hash = first.map_or(1, |(place, token)| (xxh3_64(token) ^ place as u64).max(2));
-    (count, hash)
+    (tokens.len(), hash)
 }
 
 /// How many tokens of `count` must be equal: all of two, three of four, then ever fewer down to six of ten.
@@ -145,12 +151,16 @@ fn equal_needed(count: usize) -> usize {
     }
 }
 
-/// Tokens that are equal, and places where the cluster has a parameter.
-fn similarity(cluster: &[Box<[u8]>], shape: &[u8]) -> (usize, usize) {
+/// Tokens that are equal, and places where the cluster has a parameter; `None` when fewer than `needed` are equal.
+fn similarity(cluster: &[Box<[u8]>], tokens: &[&[u8]], needed: usize) -> Option<(usize, usize)> {
     let (mut equal, mut parameters) = (0, 0);
-    for (known, token) in cluster.iter().zip(tokens(shape)) {
-        equal += usize::from(**known == *token);
-        parameters += usize::from(**known == *PARAMETER.as_bytes());
+    for (at, (known, token)) in cluster.iter().zip(tokens).enumerate() {
+        if **known == **token {
+            equal += 1;
+        } else if equal + tokens.len() - at <= needed {
+            return None;
+        }
+        parameters += usize::from(is_parameter(known));
     }
-    (equal, parameters)
+    Some((equal, parameters))
 }

@@ -1,5 +1,15 @@
 //! The level of a log line as patterns are counted by it.
 
+/// How loggers of all languages spell levels.
+const LOGGER_WORDS: [(Level, &[&str]); 6] = [
+    (Level::Trace, &["trace", "finest", "finer"]),
+    (Level::Debug, &["debug", "fine", "verbose"]),
+    (Level::Info, &["info", "information", "informational", "notice", "config"]),
+    (Level::Warn, &["warn", "warning"]),
+    (Level::Error, &["error", "err", "severe"]),
+    (Level::Fatal, &["fatal", "critical", "crit", "alert", "emerg", "emergency", "panic"]),
+];
+
 /// How bad a line says it is. Ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -41,16 +51,8 @@ impl Level {
     }
 
     fn of_text(text: &[u8]) -> Self {
-        let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
-        match () {
-            () if is(&["trace", "finest", "finer"]) => Level::Trace,
-            () if is(&["debug", "fine", "verbose"]) => Level::Debug,
-            () if is(&["info", "information", "informational", "notice", "config"]) => Level::Info,
-            () if is(&["warn", "warning"]) => Level::Warn,
-            () if is(&["error", "err", "severe"]) => Level::Error,
-            () if is(&["fatal", "critical", "crit", "alert", "emerg", "emergency", "panic"]) => Level::Fatal,
-            () => Level::Unknown,
-        }
+        let is_one = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
+        LOGGER_WORDS.iter().find(|(_, words)| is_one(words)).map_or(Level::Unknown, |(level, _)| *level)
     }
 
     /// The word in columns and answers.

@@ -112,9 +112,10 @@ impl<'l> Scan<'l, '_> {
     /// One space for any number of them, and none in front.
     #[inline]
     fn space(&mut self, byte: u8) {
-        let is_first = match self.at == self.kept_from {
-            true => self.out.len() > self.begin && self.out.last() != Some(&b' '),
-            false => self.line[self.at - 1] != b' ',
+        let is_first = if self.at == self.kept_from {
+            self.out.len() > self.begin && self.out.last() != Some(&b' ')
+        } else {
+            self.line[self.at - 1] != b' '
         };
         if is_first && byte == b' ' {
             self.at += 1;
@@ -172,6 +173,8 @@ impl<'l> Scan<'l, '_> {
 
     fn path(&mut self) {
         match self.address_length(1) {
+            // The root, as in `GET / took`.
+            1 if self.line.get(self.at + 1).is_none_or(|byte| is(*byte, SPACE)) => self.parameter(1),
             0 | 1 => self.at += 1,
             length => self.parameter(length),
         }

@@ -42,7 +42,8 @@ fn names_and_apostrophes_are_no_parameters() {
     check("HTTP2 stream reset, sha256 differs", "HTTP2 stream reset, sha256 differs");
     check("can't open user's file", "can't open user's file");
     check("read/write and/or", "read/write and/or");
-    check("a / b", "a / b");
+    check("GET / took 3 ms", "GET <*> took <*> ms");
+    check("(/) //", "(/) <*>");
     check("May we? Mon ami", "May we? Mon ami");
     check("Überlauf in Zeile 7", "Überlauf in Zeile <*>");
 }
@@ -59,10 +60,10 @@ fn quoted_text_is_a_parameter_and_a_key_is_not() {
 #[test]
 fn a_long_line_is_cut_at_a_token() {
     let line = "word ".repeat(200);
-    let shape = shape(line.as_bytes());
-    assert!(shape.len() <= SHAPE_BYTES_MAX && shape.ends_with(b"word"), "{}", shape.len());
+    let cut = shape(line.as_bytes());
+    assert!(cut.len() <= SHAPE_BYTES_MAX && cut.ends_with(b"word"), "{}", cut.len());
     check(&"x".repeat(100), "<*>");
-    assert!(super::tests::shape(&"a,".repeat(5_000).into_bytes()).len() <= SHAPE_BYTES_MAX);
+    assert!(shape(&"a,".repeat(5_000).into_bytes()).len() <= SHAPE_BYTES_MAX);
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn words_that_vary_become_parameters_and_other_sentences_stay_apart() {
     assert_eq!(grouped.groups[0], grouped.groups[1]);
     assert_eq!(
         grouped.templates[grouped.groups[0]],
-        "card token <*> rejected by acquirer <*> unsupported token version <*>"
+        "card token <*> rejected by acquirer <*>: unsupported token version <*>"
     );
     let apart: std::collections::BTreeSet<_> = grouped.groups[1..].iter().collect();
     assert_eq!(apart.len(), 5, "{grouped:?}");

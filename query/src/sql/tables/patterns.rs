@@ -51,7 +51,7 @@ pub(super) fn schema() -> SchemaRef {
         column("pattern_id", DataType::Utf8, false, "the pattern, as in logs.pattern_id; __other__ beyond the bound"),
         column("template", DataType::Utf8, true, "what its lines have in common, <*> for what varies"),
         column("level", DataType::Utf8, true, "level of the lines: trace, debug, info, warn, error, fatal or unknown"),
-        column("count", DataType::Int64, true, "lines"),
+        column("count", DataType::Int64, true, "how many lines"),
         column("first_seen", time_type(), true, "event time of the first line"),
         column("last_seen", time_type(), true, "event time of the newest line"),
         column("example", DataType::Utf8, true, "a line that has it, while it is remembered"),
