@@ -144,6 +144,23 @@ fn access_logs_and_records_without_a_message_have_no_pattern() {
     assert_eq!(counts(&state), [("order_placed".to_owned(), 1)].into());
 }
 
+#[test]
+fn a_section_that_is_damaged_is_refused() {
+    let mut state = State::new(&config(Limits::default()));
+    lines(&mut state, "1", &["card 4711 rejected", "card rejected"]);
+    Cut::take(&mut state);
+    let bytes = super::encode(&state.patterns);
+    let read = |bytes: &[u8]| {
+        let mut into = State::new(&config(Limits::default()));
+        super::decode(&mut state_bytes::Reader::new(bytes), &mut into.patterns).map(|()| into)
+    };
+    let back = read(&bytes).unwrap();
+    assert_eq!(super::encode(&back.patterns), bytes);
+    for end in 0..bytes.len() {
+        assert!(read(&bytes[..end]).is_err(), "cut at {end}");
+    }
+}
+
 /// A name that no mask recognises.
 fn name(mut n: usize) -> String {
     let mut out = String::from("u");

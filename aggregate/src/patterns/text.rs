@@ -62,6 +62,8 @@ impl Text {
     fn read_body(&mut self, record: &LogRecord<'_>) {
         match body_text(&record.body) {
             Some(text) => self.append(text),
+            // An event is what it is called; what its body holds are its parameters.
+            None if !record.event_name.is_empty() => self.append(record.event_name),
             None => {
                 let mut scratch = std::mem::take(&mut self.scratch);
                 scratch.clear();

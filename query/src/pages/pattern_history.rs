@@ -60,7 +60,8 @@ type Key = (Arc<str>, u64);
 
 fn rows_of(batch: &RecordBatch) -> BTreeMap<Key, PatternRow> {
     let text = |column: usize, row: usize| -> Arc<str> { batch.column(column).as_string::<i32>().value(row).into() };
-    let seconds = |column: usize, row: usize| (batch.column(column).as_primitive::<Float64Type>().value(row) * 1e9) as i64;
+    let seconds =
+        |column: usize, row: usize| (batch.column(column).as_primitive::<Float64Type>().value(row) * 1e9) as i64;
     let whole = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
     let mut rows: BTreeMap<Key, PatternRow> = BTreeMap::new();
     for row in 0..batch.num_rows() {

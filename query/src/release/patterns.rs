@@ -250,7 +250,14 @@ impl<'a> Sides<'a> {
         let baseline_ms = if is_past { self.baseline_since_ms } else { self.since_ms + delay_ms };
         Told {
             id: id_text(shown.id),
-            ids: group.rows.iter().map(|row| id_text(row.id)).collect::<BTreeSet<_>>().into_iter().take(IDS_MAX).collect(),
+            ids: group
+                .rows
+                .iter()
+                .map(|row| id_text(row.id))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .take(IDS_MAX)
+                .collect(),
             class,
             level,
             text: group.template.clone(),

@@ -101,8 +101,9 @@ async fn a_range_of_yesterday_is_told_from_windows() {
     world.shard.commit();
     world.set_now(T0 + 24 * 60 * MINUTE);
     let (from, to) = (T0, T0 + 10 * MINUTE);
-    let (status, answer) =
-        world.get(&format!("/api/v1/services/checkout/release?env=prod&from={from}&to={to}&step=60s&cand=2&base=1")).await;
+    let (status, answer) = world
+        .get(&format!("/api/v1/services/checkout/release?env=prod&from={from}&to={to}&step=60s&cand=2&base=1"))
+        .await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let patterns = answer["patterns"].as_array().expect("patterns");
     assert_eq!(patterns.len(), 1, "{patterns:?}");

@@ -31,9 +31,9 @@ pub fn message(body: &[u8]) -> Message<'_> {
     let (first, below) = (&text[..end], &text[end + 1..]);
     let frame = top_frame(below).unwrap_or(b"");
     if first.starts_with(b"Traceback") {
-        let last =
-            below.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(|b| !b.is_ascii_whitespace()));
-        return Message { text: last.last().unwrap_or(first), frame };
+        let is_plain = |line: &&[u8]| line.first().is_some_and(|byte| !byte.is_ascii_whitespace());
+        let last = below.rsplit(|byte| *byte == b'\n').find(is_plain);
+        return Message { text: last.unwrap_or(first), frame };
     }
     Message { text: first, frame }
 }
