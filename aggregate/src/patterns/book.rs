@@ -71,6 +71,8 @@ pub struct Book {
     clusters: Vec<Cluster>,
     /// No pattern is quiet enough to make room before this receive time.
     full_until_ns: i64,
+    /// How often patterns were forgotten.
+    forgettings: u64,
 }
 
 impl Book {
@@ -141,6 +143,11 @@ impl Book {
         self.entries.len()
     }
 
+    /// Rises when patterns are forgotten: who remembers something of one must look it up again.
+    pub(crate) fn forgettings(&self) -> u64 {
+        self.forgettings
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -201,7 +208,8 @@ impl Book {
             return;
         }
         let entries = std::mem::take(&mut self.entries);
-        *self = Book { full_until_ns: self.full_until_ns, ..Book::default() };
+        let (full_until_ns, forgettings) = (self.full_until_ns, self.forgettings + 1);
+        *self = Book { full_until_ns, forgettings, ..Book::default() };
         for entry in entries.into_iter().filter(keeps) {
             self.restore(entry);
         }

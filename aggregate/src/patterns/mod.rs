@@ -88,7 +88,7 @@ impl Patterns {
         }
     }
 
-    /// The number of a service's book. Numbers hold for the life of the shard.
+    /// The number of a service's book. Numbers hold until the next [`Patterns::sweep`].
     pub(crate) fn book(&mut self, release: &ReleaseId) -> u32 {
         let key = [release.service.clone(), release.namespace.clone(), release.environment.clone()];
         *self.numbers.entry(key).or_insert_with_key(|key| {
@@ -118,10 +118,10 @@ impl Patterns {
     /// The id that the line at hand is counted under in a service's book, which learns it if there is room.
     pub(crate) fn learn(&mut self, book: u32, example: impl FnOnce() -> String, received_ns: i64) -> u64 {
         let (_, book) = &mut self.books[book as usize];
-        let before = book.len();
+        let (before, forgettings) = (book.len(), book.forgettings());
         let room = self.bounds.per_service.min(before + self.bounds.total.saturating_sub(self.total));
         let id = book.learn(self.text.shape(), example, received_ns, room);
-        if book.len() < before {
+        if book.forgettings() != forgettings {
             // Whoever was forgotten is looked up again, and then learnt again.
             self.series.clear();
         }
@@ -158,8 +158,14 @@ impl Patterns {
         self.recent.prune(newest_ns);
     }
 
-    /// Forgets patterns that nobody has written for long, when there is little room left.
+    /// Forgets patterns that nobody has written for long, when there is little room left, and services without any.
     pub(crate) fn sweep(&mut self, received_ns: i64) {
+        self.forget_quiet(received_ns);
+        self.books.retain(|(_, book)| !book.is_empty());
+        self.numbers = self.books.iter().enumerate().map(|(number, (key, _))| (key.clone(), number as u32)).collect();
+    }
+
+    fn forget_quiet(&mut self, received_ns: i64) {
         for quiet_ns in book::QUIET_NS {
             if self.total <= self.bounds.total / 4 * 3 {
                 return;

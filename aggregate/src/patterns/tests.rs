@@ -228,6 +228,34 @@ fn quiet_patterns_make_room_and_busy_ones_do_not() {
     );
 }
 
+#[test]
+fn a_forgotten_pattern_is_learnt_again_when_it_comes_back() {
+    let limits = Limits { patterns_per_service: 2, ..Limits::default() };
+    let mut state = State::new(&config(limits));
+    let minute = 60 * NS_PER_S;
+    let say = |state: &mut State, at: i64, what: &str| fold(state, at, "1", vec![log(at as u64, 9, what)]);
+    say(&mut state, NOW, "first happened");
+    Cut::take(&mut state);
+    say(&mut state, NOW + minute, "second happened");
+    Cut::take(&mut state);
+    // Makes room by forgetting the first, which comes back when the second has been quiet.
+    say(&mut state, NOW + 10 * minute + 1, "third happened");
+    assert!(!counts(&state).contains_key("first happened"));
+    say(&mut state, NOW + 12 * minute, "first happened");
+    assert_eq!(counts(&state)["first happened"], 1);
+}
+
+#[test]
+fn services_without_patterns_are_not_kept() {
+    let mut state = State::new(&config(Limits { patterns: 0, ..Limits::default() }));
+    lines(&mut state, "1", &["nothing is remembered"]);
+    assert_eq!(state.patterns.services().count(), 1);
+    state.patterns.sweep(NOW);
+    assert_eq!(state.patterns.services().count(), 0);
+    lines(&mut state, "1", &["nothing is remembered"]);
+    assert_eq!(rows(&mut state)["nothing is remembered"].as_deref(), Some(OTHER));
+}
+
 fn bodies() -> impl Strategy<Value = Vec<String>> {
     let word =
         prop_oneof![Just("disk"), Just("net"), Just("cache"), Just("lost"), Just("found"), Just("7"), Just("/a/b")];

@@ -68,10 +68,13 @@ pub struct PatternCell {
     pub slots: u8,
 }
 
+/// Service, namespace, environment and id.
+type Key = (Arc<str>, Arc<str>, Arc<str>, u64);
+
 /// Adds up what the shards answered. Rows come out in the order of service, namespace, environment and id.
 pub fn merge_patterns(answers: impl IntoIterator<Item = Vec<PatternRow>>) -> Vec<PatternRow> {
     let mut merged: Vec<PatternRow> = Vec::new();
-    let mut places: HashMap<(Arc<str>, Arc<str>, Arc<str>, u64), usize> = HashMap::new();
+    let mut places: HashMap<Key, usize> = HashMap::new();
     for row in answers.into_iter().flatten() {
         let key = (row.service.clone(), row.namespace.clone(), row.environment.clone(), row.id);
         match places.get(&key) {

@@ -4,7 +4,7 @@
 //! than pages are computed, and several pages may be about one service.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shipwake_store::{PatternQuery, PatternRow, Store};
 
@@ -18,11 +18,13 @@ const SERVICES_MAX: usize = 256;
 
 /// Service and environment.
 type Key = (String, String);
+/// When patterns were asked for, and what was answered.
+type Kept = HashMap<Key, (i64, Arc<Vec<PatternRow>>)>;
 
 /// Patterns by service, and when they were asked for.
 #[derive(Debug, Default)]
 pub(crate) struct KeptPatterns {
-    kept: Mutex<HashMap<Key, (i64, Arc<Vec<PatternRow>>)>>,
+    kept: Mutex<Kept>,
 }
 
 impl KeptPatterns {
@@ -52,7 +54,7 @@ impl KeptPatterns {
         rows
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (i64, Arc<Vec<PatternRow>>)>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         // Only whole answers are put in.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
