@@ -47,6 +47,12 @@ pub struct Limits {
     pub request_hashes: usize,
     /// Bytes of merged recent cells for the pages. Default 24 MiB.
     pub recent_bytes: usize,
+    /// Log patterns of one service. Default 1 000.
+    pub patterns_per_service: usize,
+    /// Log patterns of all services. Default 16 384, which take some 10 MB.
+    pub patterns: usize,
+    /// Bytes of recent lines by pattern and minute for the pages. Default 8 MiB.
+    pub recent_pattern_bytes: usize,
 }
 
 impl Default for Limits {
@@ -61,6 +67,9 @@ impl Default for Limits {
             routes_per_service: 200,
             request_hashes: 1 << 18,
             recent_bytes: 24 << 20,
+            patterns_per_service: 1_000,
+            patterns: 16_384,
+            recent_pattern_bytes: 8 << 20,
         }
     }
 }

@@ -25,6 +25,7 @@ mod metric_cell;
 mod metrics;
 mod metrics_fold;
 pub mod paged;
+pub mod patterns;
 mod point_values;
 mod points;
 mod progress;

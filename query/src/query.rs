@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
-use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow, Store};
+use shipwake_store::{HealthQuery, HealthSeries, PatternQuery, PatternRow, ReleaseRow, Store};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -19,10 +19,12 @@ use crate::config::QueryConfig;
 use crate::error::{Budget, QueryError};
 use crate::live::Hub;
 use crate::metrics::Metrics;
+use crate::pages::patterns::KeptPatterns;
 use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
 use crate::pages::recent::Recent;
-use crate::pages::{freshness, history, overview, pipeline, range, service, wire};
+use crate::pages::{freshness, history, overview, pattern_history, pipeline, range, service, wire};
+use crate::release::timeline::Grid;
 use crate::spans::QuestionSpan;
 use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
@@ -62,6 +64,7 @@ struct Inner {
     hub: Arc<Hub>,
     /// Locked on threads that may compute for a while, never on those that wait for sockets.
     recent: Arc<Mutex<Recent>>,
+    patterns: Arc<KeptPatterns>,
     runtime: Option<Runtime>,
 }
 
@@ -108,6 +111,7 @@ impl Query {
             metrics: Metrics::register(registry),
             hub: Arc::new(Hub::default()),
             recent: Arc::default(),
+            patterns: Arc::default(),
             runtime: Some(runtime),
             config,
             store,
@@ -168,12 +172,14 @@ impl Query {
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let (asked, now_ms, recent) = (QuestionSpan::page("overview"), self.now_ms(), self.inner.recent.clone());
+        let (asked, now_ms) = (QuestionSpan::page("overview"), self.now_ms());
+        let (recent, patterns) = (self.inner.recent.clone(), self.inner.patterns.clone());
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
             let series = recent.update(&overview::question(now_ms), |part| store.health(part));
-            overview::answer(environment.as_deref(), series, &store.releases(), watermark_ms, now_ms)
+            let patterns_of = |service: &str, environment: &str| patterns.of(store, service, environment, now_ms);
+            overview::answer(environment.as_deref(), series, &store.releases(), &patterns_of, watermark_ms, now_ms)
         });
         let answer = answer.await;
         asked.answered(&answer, |(answer, _)| answer.services.len());
@@ -228,6 +234,7 @@ impl Query {
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
         let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
         let (series, routes) = self.cells(health, recent).await?;
+        let patterns = self.patterns(&question.service, &environment, &grid, now_ms, recent).await?;
         let answered = self.on_blocking_threads(move || {
             service::answer(service::Facts {
                 service: &question.service,
@@ -235,6 +242,8 @@ impl Query {
                 series: &series,
                 routes: &routes,
                 releases: &releases,
+                patterns: &patterns,
+                patterns_from_ms: if recent { now_ms - RECENT_KEPT_MS } else { grid.from_ms },
                 grid,
                 watermark_ms,
                 now_ms,
@@ -267,6 +276,38 @@ impl Query {
             let series = history::health(&engine, &total, memory_bytes).await?;
             let by_route = HealthQuery { step_s: total.step_s, ..by_route };
             Ok((series, history::health(&engine, &by_route, memory_bytes).await?))
+        })
+        .await
+    }
+
+    /// The log patterns of a service, from memory or from windows.
+    async fn patterns(
+        &self,
+        service: &str,
+        environment: &str,
+        grid: &Grid,
+        now_ms: i64,
+        recent: bool,
+    ) -> Result<Arc<Vec<PatternRow>>, QueryError> {
+        let (kept, store) = (self.inner.patterns.clone(), self.inner.store.clone());
+        let (service, environment) = (service.to_owned(), environment.to_owned());
+        let query = PatternQuery {
+            service: Some(service.clone()),
+            environment: Some(environment.clone()),
+            from_ms: grid.from_ms,
+            to_ms: grid.to_ms,
+        };
+        let remembered = self.on_blocking_threads(move || kept.of(&store, &service, &environment, now_ms)).await?;
+        if recent {
+            return Ok(remembered);
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        let step_ms = grid.step_ms;
+        self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            let found = pattern_history::patterns(&engine, &query, step_ms, memory_bytes).await?;
+            Ok(Arc::new(pattern_history::with_memory(&remembered, found)))
         })
         .await
     }

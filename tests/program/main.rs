@@ -16,6 +16,7 @@ mod prometheus;
 mod senders;
 mod pipe;
 mod sender;
+mod patterns;
 mod shutdown;
 mod spine;
 mod syslog;

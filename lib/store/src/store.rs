@@ -16,6 +16,7 @@ use crate::hot::{HotShard, ReleaseRow, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
+use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
 use crate::shared::Shared;
 use crate::superblock::{self, Superblock};
 use crate::{Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, read, recover};
@@ -94,6 +95,11 @@ impl Store {
     /// Requests, errors and durations, merged over shards.
     pub fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
         merge_health(self.registered().iter().map(|shard| shard.health(query)))
+    }
+
+    /// Log patterns, merged over shards, in order.
+    pub fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {
+        merge_patterns(self.registered().iter().map(|shard| shard.patterns(query)))
     }
 
     /// Every release seen, merged over shards, in order.
