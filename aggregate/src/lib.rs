@@ -54,7 +54,7 @@ pub use clock::Clock;
 pub use config::{AggregateConfig, Limits};
 pub use error::AggregateError;
 pub use fold::Folded;
-pub use recover::check_state;
 pub use progress::Progress;
+pub use recover::check_state;
 pub use stage::Aggregate;
 pub use state::State;

@@ -199,20 +199,13 @@ fn problem(error: &IngestError) -> Response {
     response
 }
 
-/// Reads lines in every format, and checks that each is taken or rejected; see [`crate::probe`].
+/// Reads lines in every format, and checks that each record is taken or rejected; see [`crate::probe`].
 pub(crate) fn probe(text: &[u8]) {
-    const LINE_BYTES_MAX: usize = 64 << 10;
-    for format in [Format::Auto, Format::Json, Format::Logfmt, Format::Raw] {
-        let identity = identity_of(&Parameters::default());
-        let (mut batch, mut taken) = (Batch::new(&identity, 1), 0);
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            if let Ok(line) = parse::parse(line, format, LINE_BYTES_MAX) {
-                batch.push(line);
-                taken += 1;
-            }
-        }
-        let request = batch.finish();
-        let decoded = crate::decode::decode(Signal::Logs, &request).expect("what is written can be read");
-        assert_eq!(decoded.records(), taken);
+    let config = crate::config::IngestConfig { line_bytes_max: 64 << 10, ..Default::default() };
+    for format in ["auto", "json", "logfmt", "raw", "nginx", "httpd", "haproxy", "varnish"] {
+        let query = format!("service=s&upstream=blue:1,green:2&format={format}");
+        let Ok(converted) = convert_lines(&query, text, 1, &config) else { continue };
+        let decoded = crate::decode::decode(Signal::Logs, &converted.request).expect("what is written can be read");
+        assert_eq!(decoded.records(), converted.accepted);
     }
 }
