@@ -43,6 +43,7 @@ impl Cut {
         let deltas = state.take_deltas();
         state.recent.add_deltas(&deltas);
         state.recent.prune(state.watermark.newest_ns());
+        state.product.keep(&deltas, state.watermark.newest_ns());
         sweep(state);
         Cut {
             next_offset: state.next_offset,

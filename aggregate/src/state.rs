@@ -14,6 +14,7 @@ use crate::dedup::Dedup;
 use crate::logs::LogRows;
 use crate::point_values::SharedBounds;
 use crate::points::PointRows;
+use crate::product::Product;
 use crate::recent::Recent;
 use crate::releases::Releases;
 use crate::resources::Resources;
@@ -61,6 +62,7 @@ pub struct State {
     pub(crate) ten: HealthWindows,
     pub(crate) metrics: MetricWindows,
     pub(crate) recent: Recent,
+    pub(crate) product: Product,
     pub(crate) counters: Counters,
     pub(crate) rows: Rows,
     /// Receive time of the newest record, ns.
@@ -99,6 +101,7 @@ impl State {
             ten: HealthWindows::new(Resolution::S10),
             metrics: MetricWindows::default(),
             recent: Recent::new(limits.recent_bytes),
+            product: Product::new(config),
             counters: Counters::default(),
             rows: Rows::default(),
             received_ns: i64::MIN,
@@ -114,6 +117,7 @@ impl State {
             one: self.one.clone(),
             ten: self.ten.clone(),
             metrics: self.metrics.clone(),
+            product: self.product.windows.clone(),
             health_metas: self.series.health_metas(),
             metric_metas: self.series.metric_metas(),
             watermark: self.watermark.clone(),
@@ -126,6 +130,7 @@ impl State {
             one: std::mem::replace(&mut self.one, HealthWindows::new(Resolution::S1)),
             ten: std::mem::replace(&mut self.ten, HealthWindows::new(Resolution::S10)),
             metrics: std::mem::take(&mut self.metrics),
+            product: std::mem::take(&mut self.product.windows),
             health_metas: self.series.health_metas(),
             metric_metas: self.series.metric_metas(),
             watermark: self.watermark.clone(),
@@ -139,7 +144,7 @@ impl State {
 
     /// Bytes of cells.
     pub fn cell_bytes(&self) -> usize {
-        self.one.heap_bytes() + self.ten.heap_bytes() + self.metrics.heap_bytes()
+        self.one.heap_bytes() + self.ten.heap_bytes() + self.metrics.heap_bytes() + self.product.windows.heap_bytes()
     }
 
     /// Whether there is anything to commit.

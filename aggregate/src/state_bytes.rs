@@ -19,6 +19,9 @@ const ZSTD_LEVEL: i32 = 1;
 /// A state is a few MB; a length beyond this is damage.
 const STATE_BYTES_MAX: u64 = 1 << 30;
 const RELEASE_UNKNOWN: u32 = u32::MAX;
+/// Numbers of sections.
+const USAGE: u64 = 2;
+const TOGGLES: u64 = 3;
 
 /// The state, not compressed yet: cheap enough to be made under the shard's lock.
 pub fn encode(state: &State) -> Vec<u8> {
@@ -57,8 +60,8 @@ pub fn encode(state: &State) -> Vec<u8> {
 }
 
 /// What parts of the state write for themselves, each under a number of its own (`FORMAT.md` has the list).
-fn encode_sections(_state: &State, out: &mut Vec<u8>) {
-    let sections: [(u64, Vec<u8>); 0] = [];
+fn encode_sections(state: &State, out: &mut Vec<u8>) {
+    let sections = [(USAGE, state.product.encode_usage()), (TOGGLES, state.product.encode_toggles())];
     put_u64(out, sections.len() as u64);
     for (number, bytes) in sections {
         put_u64(out, number);
@@ -66,11 +69,18 @@ fn encode_sections(_state: &State, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_sections(reader: &mut Reader<'_>, _state: &mut State) -> Result<(), String> {
+fn decode_sections(reader: &mut Reader<'_>, state: &mut State) -> Result<(), String> {
     for _ in 0..reader.u64()? {
         let number = reader.u64()?;
-        let _section = Reader { bytes: reader.bytes()? };
-        return Err(format!("section {number} is not known to this version"));
+        let mut section = Reader { bytes: reader.bytes()? };
+        match number {
+            USAGE => state.product.decode_usage(&mut section)?,
+            TOGGLES => state.product.decode_toggles(&mut section)?,
+            _ => return Err(format!("section {number} is not known to this version")),
+        }
+        if !section.bytes.is_empty() {
+            return Err(format!("bytes follow in section {number}"));
+        }
     }
     Ok(())
 }
@@ -235,7 +245,7 @@ fn decode_totals(reader: &mut Reader<'_>) -> Result<Totals, String> {
     Ok(Totals { first_seen_ns, floor_ns, runs })
 }
 
-fn put_u64(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -243,20 +253,20 @@ fn put_u64(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn put_i64(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
     put_u64(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u64(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
@@ -271,11 +281,11 @@ impl<'a> Reader<'a> {
         Ok(self.take(N)?.try_into().expect("as many bytes were taken"))
     }
 
-    fn u8(&mut self) -> Result<u8, String> {
+    pub(crate) fn u8(&mut self) -> Result<u8, String> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn u64(&mut self) -> Result<u64, String> {
+    pub(crate) fn u64(&mut self) -> Result<u64, String> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -287,17 +297,17 @@ impl<'a> Reader<'a> {
         Err("a number is longer than ten bytes".to_owned())
     }
 
-    fn i64(&mut self) -> Result<i64, String> {
+    pub(crate) fn i64(&mut self) -> Result<i64, String> {
         let raw = self.u64()?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], String> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], String> {
         let length = usize::try_from(self.u64()?).map_err(|error| error.to_string())?;
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<&'a str, String> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, String> {
         std::str::from_utf8(self.bytes()?).map_err(|error| error.to_string())
     }
 }

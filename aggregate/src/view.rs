@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shipwake_journal::Journal;
 use shipwake_model::Resolution;
-use shipwake_store::{HealthQuery, HealthSeries, HotShard, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, Table};
+use shipwake_store::{
+    HealthQuery, HealthSeries, HotShard, MeasureQuery, MeasureSeries, ReleaseRow, SegmentFile, ShardSnapshot,
+    ShardStatus, Table, ToggleRow, UsageOfDay,
+};
 
 use crate::clock::Clock;
 use crate::commit::Cut;
@@ -111,6 +114,23 @@ impl HotShard for Shared {
         state.recent.health(query, fresh, &state.series.health_metas())
     }
 
+    fn measures(&self, query: &MeasureQuery) -> Vec<MeasureSeries> {
+        let guard = self.lock_as_reader();
+        let State { product, series, .. } = &guard.state;
+        product.recent.measures(query, &product.windows, &series.metric_metas())
+    }
+
+    fn usage_of_day(&self, service: &str, environment: &str) -> Vec<UsageOfDay> {
+        let guard = self.lock_as_reader();
+        let State { product, series, watermark, .. } = &guard.state;
+        product.day.totals(service, environment, watermark.newest_ns(), &product.windows, &series.metric_metas())
+    }
+
+    fn toggles(&self, place: Option<(&str, &str)>) -> Vec<ToggleRow> {
+        let guard = self.lock_as_reader();
+        guard.state.product.toggles.rows(place, guard.state.received_ns)
+    }
+
     fn releases(&self) -> Vec<ReleaseRow> {
         let now_ns = self.clock.now_ns();
         let guard = self.lock_as_reader();
@@ -159,6 +179,7 @@ impl Inner {
             ("cells", state.cell_bytes()),
             ("pending_commit", self.pending.as_ref().map_or(0, |cut| cut.bytes)),
             ("recent", state.recent.bytes()),
+            ("product", state.product.bytes()),
             ("series", state.series.heap_bytes()),
             ("running_totals", state.streams.heap_bytes()),
             ("request_hashes", state.dedup.heap_bytes()),

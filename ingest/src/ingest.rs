@@ -17,7 +17,7 @@ use crate::error::{IngestError, Kind};
 use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
 use crate::status::{IngestStatus, StatusBoard};
-use crate::{lines, otlp_grpc, otlp_http};
+use crate::{events, lines, otlp_grpc, otlp_http};
 
 /// Receives telemetry and appends it to the journal. Cheap to clone; all clones are the same stage.
 #[derive(Clone)]
@@ -61,10 +61,10 @@ impl Ingest {
         Ok(Ingest { core: Arc::new(core) })
     }
 
-    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces` and `/v1/lines`, without a fall-back: to be merged into another router.
+    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces`, `/v1/lines` and `/v1/events`, without a fall-back: to be merged into another router.
     /// The peer's address is taken from axum's `ConnectInfo<SocketAddr>` when the server provides it.
     pub fn http_router(&self) -> Router {
-        otlp_http::router(&self.core).merge(lines::router(self.core.clone()))
+        otlp_http::router(&self.core).merge(lines::router(self.core.clone())).merge(events::router(self.core.clone()))
     }
 
     /// The three gRPC `Export` methods, without a fall-back.

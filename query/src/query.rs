@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
-use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow, Store};
+use shipwake_model::kpi::{Kpi, Per};
+use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, ReleaseRow, Store};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -60,6 +61,16 @@ struct Inner {
     /// Locked on threads that may compute for a while, never on those that wait for sockets.
     recent: Arc<Mutex<Recent>>,
     runtime: Option<Runtime>,
+}
+
+/// The cells of a service in a range of time.
+struct Cells {
+    /// Requests in total.
+    series: Vec<HealthSeries>,
+    /// Requests by route.
+    routes: Vec<HealthSeries>,
+    /// KPIs, usage and toggles.
+    measures: Vec<MeasureSeries>,
 }
 
 /// Which release page is asked for, as in its address.
@@ -157,12 +168,14 @@ impl Query {
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let (now_ms, recent) = (self.now_ms(), self.inner.recent.clone());
+        let (now_ms, recent, kpis) = (self.now_ms(), self.inner.recent.clone(), self.inner.config.kpis.clone());
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
             let series = recent.update(&overview::question(now_ms), |part| store.health(part));
-            overview::answer(environment.as_deref(), series, &store.releases(), watermark_ms, now_ms)
+            let measures = store.measures(&overview::measure_question(now_ms));
+            let measured = overview::Measured { kpis: &kpis, measures: &measures };
+            overview::answer(environment.as_deref(), series, &store.releases(), measured, watermark_ms, now_ms)
         });
         let (mut answer, query_ms) = answer.await?;
         answer.meta.query_ms = query_ms;
@@ -205,8 +218,11 @@ impl Query {
         };
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
         let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
-        let (series, routes) = self.cells(health, recent).await?;
+        let Cells { series, routes, measures } = self.cells(health, recent).await?;
+        let kpis = self.inner.config.kpis.clone();
         let answered = self.on_blocking_threads(move || {
+            let usage = store.usage_of_day(&question.service, &environment);
+            let toggles = store.toggles(Some((&question.service, &environment)));
             service::answer(service::Facts {
                 service: &question.service,
                 environment: &environment,
@@ -219,6 +235,10 @@ impl Query {
                 candidate: question.candidate.as_deref(),
                 baseline: question.baseline.as_deref(),
                 warnings,
+                measures: &measures,
+                usage: &usage,
+                toggles: &toggles,
+                kpis: &kpis,
             })
         });
         let mut answer = answered.await?;
@@ -227,16 +247,25 @@ impl Query {
         Ok(answer)
     }
 
-    /// The cells of a service in total and by route, from memory or from windows.
-    async fn cells(
-        &self,
-        total: HealthQuery,
-        recent: bool,
-    ) -> Result<(Vec<HealthSeries>, Vec<HealthSeries>), QueryError> {
+    /// The cells of a service, from memory or from windows.
+    async fn cells(&self, total: HealthQuery, recent: bool) -> Result<Cells, QueryError> {
         let by_route = HealthQuery { by_route: true, step_s: total.step_s.max(ROUTE_STEP_S), ..total.clone() };
+        let measures = MeasureQuery {
+            service: total.service.clone(),
+            environment: total.environment.clone(),
+            signals: self.signals(&total),
+            from_ms: total.from_ms,
+            to_ms: total.to_ms,
+            step_s: total.step_s,
+        };
         if recent {
             let store = self.inner.store.clone();
-            return self.on_blocking_threads(move || (store.health(&total), store.health(&by_route))).await;
+            let ask = move || Cells {
+                series: store.health(&total),
+                routes: store.health(&by_route),
+                measures: store.measures(&measures),
+            };
+            return self.on_blocking_threads(ask).await;
         }
         let place = self.place(HISTORY_TIMEOUT).await?;
         let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
@@ -244,9 +273,19 @@ impl Query {
             let _place = place;
             let series = history::health(&engine, &total, memory_bytes).await?;
             let by_route = HealthQuery { step_s: total.step_s, ..by_route };
-            Ok((series, history::health(&engine, &by_route, memory_bytes).await?))
+            let routes = history::health(&engine, &by_route, memory_bytes).await?;
+            let measures = history::measures(&engine, &measures, memory_bytes).await?;
+            Ok(Cells { series, routes, measures })
         })
         .await
+    }
+
+    /// What a page has to ask for. Distinct counts of every window are large, and only some KPIs are divided by them.
+    fn signals(&self, total: &HealthQuery) -> &'static [&'static str] {
+        let (service, environment) =
+            (total.service.as_deref().unwrap_or(""), total.environment.as_deref().unwrap_or(""));
+        let by_usage = |kpi: &Kpi| matches!(kpi.per, Per::Session | Per::User) && kpi.concerns(service, environment);
+        if self.inner.config.kpis.iter().any(by_usage) { &["kpi", "usage", "toggle"] } else { &["kpi", "toggle"] }
     }
 
     /// Watermark and lag, for heartbeats.

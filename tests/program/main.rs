@@ -6,6 +6,7 @@ mod demo;
 mod disk;
 mod harness;
 mod otlp;
+mod product;
 mod shutdown;
 mod spine;
 mod torture;

@@ -4,7 +4,7 @@
 const SECOND_NS: i64 = 1_000_000_000;
 
 /// The time that a text gives. `zone_optional`: a text without an offset counts as UTC.
-pub(super) fn from_text(text: &str, zone_optional: bool) -> Option<u64> {
+pub(crate) fn from_text(text: &str, zone_optional: bool) -> Option<u64> {
     let text = text.trim();
     let bytes = text.as_bytes();
     if zone_optional && !text.is_empty() && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
@@ -34,7 +34,7 @@ pub(super) fn from_text(text: &str, zone_optional: bool) -> Option<u64> {
 }
 
 /// The time that a number gives. `whole` is the number when it has no fraction, for its full precision.
-pub(super) fn from_epoch(number: f64, whole: Option<i64>) -> Option<u64> {
+pub(crate) fn from_epoch(number: f64, whole: Option<i64>) -> Option<u64> {
     if !number.is_finite() || number <= 0.0 {
         return None;
     }

@@ -3,6 +3,7 @@
 
 mod conservation;
 mod corpus;
+mod events;
 mod grpc;
 mod http;
 mod journal;

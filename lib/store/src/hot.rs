@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use shipwake_model::{ReleaseId, Signal};
 
 use crate::health::{HealthQuery, HealthSeries};
+use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::{RowChunk, SegmentFile, Table};
 
 /// A shard of the aggregator, as readers see it. Calls must return within a millisecond or two and never wait for I/O:
@@ -18,6 +19,18 @@ pub trait HotShard: Send + Sync {
     fn snapshot(&self, tables: &[Table]) -> ShardSnapshot;
     /// The recent cells of requests, errors and durations, each series sorted by time, each series once.
     fn health(&self, query: &HealthQuery) -> Vec<HealthSeries>;
+    /// The recent cells of KPIs, usage and toggles, each series sorted by time, each series once.
+    fn measures(&self, _query: &MeasureQuery) -> Vec<MeasureSeries> {
+        Vec::new()
+    }
+    /// Users and sessions of a service in an environment over the last day, by release.
+    fn usage_of_day(&self, _service: &str, _environment: &str) -> Vec<UsageOfDay> {
+        Vec::new()
+    }
+    /// Every toggle the shard has seen an evaluation of, by variant and version; of one service in one environment, or of all.
+    fn toggles(&self, _place: Option<(&str, &str)>) -> Vec<ToggleRow> {
+        Vec::new()
+    }
     /// Every release the shard has seen.
     fn releases(&self) -> Vec<ReleaseRow>;
     /// Counters and positions.

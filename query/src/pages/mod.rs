@@ -3,15 +3,19 @@
 //!
 //! - [`overview`]: is anything that is being shipped right now hurting users?
 //! - [`service`]: one service, its versions beside each other.
+//!   [`kpis`], [`usage`], [`toggles`]: what customers do with them.
 //! - [`pipeline`]: is data arriving, and what was refused?
 //! - [`history`]: cells that are older than what shards keep in memory. [`recent`]: cells that are kept between calls.
 //!   [`freshness`]: how far the data has come.
 
 pub(crate) mod freshness;
 pub(crate) mod history;
+pub(crate) mod kpis;
 pub(crate) mod overview;
 pub mod pipeline;
 pub(crate) mod range;
 pub(crate) mod recent;
 pub(crate) mod service;
+pub(crate) mod toggles;
+pub(crate) mod usage;
 pub(crate) mod wire;

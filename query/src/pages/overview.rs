@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shipwake_model::{Source, UNVERSIONED};
-use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow};
+use shipwake_model::{Kpi, Source, UNVERSIONED};
+use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, ReleaseRow};
 
-use crate::pages::wire;
+use crate::pages::{kpis, wire};
 use crate::release::pair::{Outcome, Pair, Role};
 use crate::release::timeline::{
     Cell, Grid, VersionLine, arrival_ms, error_ratio, quantile_s, source_in_use, version_lines,
@@ -51,11 +51,26 @@ fn grid(now_ms: i64, watermark_ms: i64) -> Grid {
     Grid { from_ms, to_ms: now_ms + SPARK_STEP_MS, step_ms: STEP_MS, watermark_ms }
 }
 
+/// What to ask for KPIs: as far back as ratios are of.
+pub(crate) fn measure_question(now_ms: i64) -> MeasureQuery {
+    let HealthQuery { to_ms, step_s, .. } = question(now_ms);
+    let from_ms = to_ms - (RATIO_WINDOWS as i64 + 1) * STEP_MS;
+    MeasureQuery { service: None, environment: None, signals: &["kpi"], from_ms, to_ms, step_s }
+}
+
+/// KPIs: what is declared, and what was measured lately of all services.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured<'a> {
+    pub kpis: &'a [Kpi],
+    pub measures: &'a [MeasureSeries],
+}
+
 /// The answer. `series` and `releases` may hold other environments: they are left out.
 pub(crate) fn answer(
     environment: Option<&str>,
     series: &[HealthSeries],
     releases: &[ReleaseRow],
+    measured: Measured<'_>,
     watermark_ms: Option<i64>,
     now_ms: i64,
 ) -> wire::Overview {
@@ -63,7 +78,7 @@ pub(crate) fn answer(
     let mut services = Vec::new();
     let mut all_events = Vec::new();
     for (key, members) in group(environment, series, releases, now_ms) {
-        let (service, found) = service_line(&key, &members, &grid, now_ms);
+        let (service, found) = service_line(&key, &members, measured, &grid, now_ms);
         services.push(service);
         all_events.extend(found);
     }
@@ -136,6 +151,7 @@ fn group<'a>(
 fn service_line(
     key: &Key,
     members: &Members<'_>,
+    measured: Measured<'_>,
     grid: &Grid,
     now_ms: i64,
 ) -> (wire::OverviewService, Vec<wire::Event>) {
@@ -158,6 +174,10 @@ fn service_line(
         || outcome == Outcome::Withdrawn
         || !found.is_empty()
         || pair::silent_since(&lines, grid).is_some();
+    let kpi = baseline
+        .zip(candidate)
+        .filter(|_| compared)
+        .and_then(|(baseline, candidate)| kpi_of(key, measured, baseline, candidate, grid));
     let (baseline, candidate) = match outcome {
         Outcome::Open => (baseline, candidate),
         Outcome::Finished => (candidate, None),
@@ -173,10 +193,27 @@ fn service_line(
         headline: says.then(|| headline::headline(&facts)),
         lanes: lanes(&lines, &pair, outcome, grid),
         red: red(&lines, baseline, candidate, grid),
+        kpi,
         spark: spark(&lines, grid),
     };
     let told = events::find(&lines, grid).into_iter().map(|event| wire_event(event, &key.0, &key.1)).collect();
     (line, told)
+}
+
+fn kpi_of(
+    (service, environment, _): &Key,
+    measured: Measured<'_>,
+    baseline: &VersionLine,
+    candidate: &VersionLine,
+    grid: &Grid,
+) -> Option<wire::OverviewKpi> {
+    let of_service = |series: &&MeasureSeries| {
+        series.key.release.service == *service && series.key.release.environment == *environment
+    };
+    let measures: Vec<MeasureSeries> = measured.measures.iter().filter(of_service).cloned().collect();
+    let facts = kpis::Facts { declared: measured.kpis, measures: &measures, service, environment };
+    let windows = grid.starts().len();
+    kpis::headline_kpi(&facts, baseline, candidate, grid, windows.saturating_sub(RATIO_WINDOWS)..windows)
 }
 
 pub(crate) fn wire_event(event: events::Event, service: &str, environment: &str) -> wire::Event {
