@@ -14,6 +14,7 @@ use axum::Router;
 use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
 use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
 use shipwake_journal::{EmbeddedJournal, Journal, embedded};
+use shipwake_model::Kpi;
 use shipwake_query::{Endpoints, Query, QueryConfig};
 use shipwake_store::{ShardStatus, Store, StoreConfig};
 use tokio::net::{TcpListener, UdpSocket};
@@ -131,9 +132,11 @@ impl App {
             servers.push(("syslog", serve_syslog(&ingest, syslog, syslog_config(&config)?, &stop_servers)));
         }
 
+        let kpis = declared_kpis(&config)?;
         let (store, journal) = open(&config, &registry).await?;
         let stop_aggregate = CancellationToken::new();
-        let aggregate = Aggregate::new(aggregate_config(&config), journal.clone(), store.clone(), &mut registry.lock());
+        let aggregate =
+            Aggregate::new(aggregate_config(&config, &kpis), journal.clone(), store.clone(), &mut registry.lock());
         let progress = aggregate.progress();
         let aggregate = {
             let stop = stop_aggregate.clone();
@@ -141,7 +144,7 @@ impl App {
         };
         let readiness = readiness(&ingest, &store, config.partitions);
         let source = Arc::new(IngestSource::new(ingest.clone(), readiness.clone(), endpoints(&addresses)));
-        let query = Query::new(query_config(&config), store.clone(), source, &mut registry.lock())?;
+        let query = Query::new(query_config(&config, &kpis), store.clone(), source, &mut registry.lock())?;
         ingest.journal().open(journal.clone());
         follow(&ingest, progress, &stop_servers);
 
@@ -413,12 +416,23 @@ fn store_config(config: &Config) -> StoreConfig {
     store
 }
 
-fn aggregate_config(config: &Config) -> AggregateConfig {
-    AggregateConfig { commit_interval: Duration::from_secs(config.commit_seconds), ..AggregateConfig::default() }
+/// The declared KPIs. The file was checked with the configuration; it may have changed since.
+fn declared_kpis(config: &Config) -> anyhow::Result<Arc<[Kpi]>> {
+    let Some(path) = &config.kpis else { return Ok(Arc::default()) };
+    crate::kpis::load(path).map_err(|problems| anyhow!("the KPIs cannot be used: {}", problems.join("; ")))
 }
 
-fn query_config(config: &Config) -> QueryConfig {
+fn aggregate_config(config: &Config, kpis: &Arc<[Kpi]>) -> AggregateConfig {
+    AggregateConfig {
+        commit_interval: Duration::from_secs(config.commit_seconds),
+        kpis: kpis.clone(),
+        ..AggregateConfig::default()
+    }
+}
+
+fn query_config(config: &Config, kpis: &Arc<[Kpi]>) -> QueryConfig {
     QueryConfig {
+        kpis: kpis.clone(),
         memory_bytes: config.query_memory_bytes,
         memory_bytes_per_query: config.query_memory_bytes,
         ..QueryConfig::default()

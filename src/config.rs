@@ -71,6 +71,9 @@ pub struct Options {
     /// Seconds between commits when there is little to commit.
     #[arg(long, env = "SHIPWAKE_COMMIT_SECONDS")]
     pub commit_seconds: Option<u64>,
+    /// A file of declared KPIs (YAML). Events count by their names without it.
+    #[arg(long, env = "SHIPWAKE_KPIS")]
+    pub kpis: Option<PathBuf>,
     /// Form of Shipwake's own log on standard error: `text` or `json`.
     #[arg(long, env = "SHIPWAKE_LOG_FORMAT")]
     pub log_format: Option<String>,
@@ -153,6 +156,9 @@ pub struct Config {
     pub retention_days: u32,
     /// See [`Options::commit_seconds`].
     pub commit_seconds: u64,
+    /// See [`Options::kpis`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kpis: Option<PathBuf>,
     /// See [`Options::log_format`].
     pub log_format: String,
     /// See [`Options::log`].
@@ -217,6 +223,7 @@ impl Config {
             query_memory_bytes: pick!(query_memory_bytes, 256 << 20),
             retention_days: pick!(retention_days, 7),
             commit_seconds: pick!(commit_seconds, 60),
+            kpis: said.kpis.clone().or_else(|| file.kpis.clone()),
             log_format: pick!(log_format, "text".to_owned()),
             log: pick!(log, "info".to_owned()),
             own_otlp_endpoint: optional!(own_otlp_endpoint),
@@ -261,6 +268,9 @@ impl Config {
             ));
         }
         problems.extend(self.lines.problems());
+        if let Some(Err(mut found)) = self.kpis.as_deref().map(crate::kpis::load) {
+            problems.append(&mut found);
+        }
         if !["text", "json"].contains(&self.log_format.as_str()) {
             problems.push(format!("log_format = {:?}: it is `text` or `json`", self.log_format));
         }
@@ -341,7 +351,7 @@ fn known_keys() -> Vec<String> {
 }
 
 /// The known key with the fewest edits, if a third of the letters or fewer differ.
-fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a str> {
+pub fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a str> {
     let key = key.replace('-', "_");
     let best = known.iter().min_by_key(|candidate| edits(&key, candidate))?;
     (edits(&key, best) <= best.len().max(3) / 3).then_some(best.as_str())

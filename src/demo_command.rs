@@ -35,6 +35,10 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     if let Some(folder) = &folder {
         args.options.data = Some(folder.path().to_owned());
     }
+    // Read when the server starts, and gone with the demo.
+    let mut kpis = tempfile::Builder::new().prefix("shipwake-demo-kpis-").suffix(".yaml").tempfile()?;
+    kpis.write_all(demo::KPIS_YAML.as_bytes()).context("failed to write the shop's KPIs")?;
+    args.options.kpis.get_or_insert_with(|| kpis.path().to_owned());
     // The page is the point of the demo: warnings are enough on the terminal.
     args.options.log.get_or_insert_with(|| "warn".to_owned());
     let config = Config::load(&args.options, None)?;

@@ -7,6 +7,7 @@ mod demo;
 mod demo_command;
 mod doctor;
 mod health;
+mod kpis;
 mod load;
 mod memory;
 mod metrics;

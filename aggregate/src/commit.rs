@@ -45,6 +45,7 @@ impl Cut {
         state.recent.prune(state.watermark.newest_ns());
         state.patterns.add_windows(&deltas.lines, &deltas.metric_metas, state.received_ns);
         state.patterns.prune(state.watermark.newest_ns());
+        state.product.keep(&deltas, state.watermark.newest_ns());
         sweep(state);
         Cut {
             next_offset: state.next_offset,

@@ -1,6 +1,9 @@
 //! What the aggregator can be told. The defaults hold 1.2 TB a day on two cores in a few hundred MB.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use shipwake_model::Kpi;
 
 use crate::clock::Clock;
 
@@ -21,6 +24,8 @@ pub struct AggregateConfig {
     pub limits: Limits,
     /// How long after its end a window still counts as open, on top of the watermark's skew. Default 60 s.
     pub lateness: Duration,
+    /// KPIs to fold besides every event by its name. Default none. They apply to records that are folded from now on.
+    pub kpis: Arc<[Kpi]>,
     /// The time of day. Default: the system's.
     pub clock: Clock,
 }
@@ -53,6 +58,16 @@ pub struct Limits {
     pub patterns: usize,
     /// Bytes of recent lines by pattern and minute for the pages. Default 8 MiB.
     pub recent_pattern_bytes: usize,
+    /// The same for KPIs, usage and toggles. Default 12 MiB.
+    pub measures_bytes: usize,
+    /// Names of events of one service, each with its units. Default 100.
+    pub event_names_per_service: usize,
+    /// Toggles of one service. Default 200.
+    pub toggles_per_service: usize,
+    /// Variants with their versions, over all toggles. Default 50 000.
+    pub toggle_entries: usize,
+    /// Hot toggles of one service with their variants and reasons. Default 1 000.
+    pub toggle_names_per_service: usize,
 }
 
 impl Default for Limits {
@@ -70,6 +85,11 @@ impl Default for Limits {
             patterns_per_service: 1_000,
             patterns: 16_384,
             recent_pattern_bytes: 8 << 20,
+            measures_bytes: 12 << 20,
+            event_names_per_service: 100,
+            toggles_per_service: 200,
+            toggle_entries: 50_000,
+            toggle_names_per_service: 1_000,
         }
     }
 }
@@ -83,6 +103,7 @@ impl Default for AggregateConfig {
             read_bytes: 4 << 20,
             limits: Limits::default(),
             lateness: Duration::from_secs(60),
+            kpis: Arc::default(),
             clock: Clock::default(),
         }
     }

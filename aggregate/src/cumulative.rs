@@ -61,7 +61,7 @@ impl Total {
 
     fn heap_bytes(&self) -> usize {
         match self {
-            Total::Number(_) | Total::Sketch(Sketch::Hdr(_)) => 0,
+            Total::Number(_) | Total::Sketch(Sketch::Hdr(_) | Sketch::Distinct(_)) => 0,
             Total::Sketch(Sketch::Explicit(explicit)) => explicit.counts.len() * 8,
             Total::Sketch(Sketch::Exponential(buckets)) => {
                 (buckets.positive.counts.len() + buckets.negative.counts.len()) * 8

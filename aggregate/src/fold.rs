@@ -15,6 +15,7 @@ use shipwake_otlp::{
 
 use crate::health::{self, Family, duration_metric};
 use crate::metrics_fold::MetricFold;
+use crate::product::Product;
 use crate::resources::KnownResource;
 use crate::routes::{Routes, write_route};
 use crate::series::{HealthKey, HealthMeta};
@@ -275,9 +276,12 @@ impl<'a> LogSink<'a> for LogFold<'_, 'a> {
                 let duration_us = parts.duration_s.map(|seconds| (seconds * 1e6).round() as u64);
                 let failed = parts.http_status >= 500;
                 state.request(&context.known, Source::AccessLog, number, placed.time_ns, duration_us, failed);
-            } else {
+            } else if health::stands_in(record.event_name, record.severity_number) {
                 let failed = record.severity_number >= health::SEVERITY_ERROR;
                 state.request(&context.known, Source::Logs, Routes::NONE, placed.time_ns, None, failed);
+            }
+            if state.product.wants_log(record, &parts) {
+                state.fold_product_log(&context.known, record, &parts, placed.time_ns);
             }
             self.base.note_event(placed.time_ns);
         }
@@ -317,6 +321,10 @@ impl<'a> SpanSink<'a> for SpanFold<'_> {
                 let duration_us = (duration_ns / 1_000) as u64;
                 let failed = parts.span_failed(span.status_code);
                 state.request(&context.known, Source::Spans, route, end_ns, Some(duration_us), failed);
+            }
+            if Product::wants_span(span, &parts) {
+                let failed = parts.span_failed(span.status_code);
+                state.fold_product_span(&context.known, span, &parts, failed, end_ns);
             }
             self.base.note_event(end_ns);
         }

@@ -6,6 +6,7 @@
 
 use shipwake_otlp::AnyValue;
 
+use crate::product::who::Who;
 use crate::routes::RouteParts;
 
 /// SPAN_KIND_SERVER: only these count, since a request has one server span and any number of others.
@@ -41,6 +42,8 @@ pub struct RequestParts<'a> {
     pub exception_type: &'a [u8],
     /// `exception.message`, or empty.
     pub exception_message: &'a [u8],
+    /// Whose record it is.
+    pub who: Who,
 }
 
 impl<'a> RequestParts<'a> {
@@ -48,10 +51,11 @@ impl<'a> RequestParts<'a> {
     #[inline]
     pub fn take(&mut self, key: &[u8], value: &AnyValue<'a>) {
         // Most attributes are none of these: the first letters sort them out before any comparison of whole keys.
-        if key.len() < 8 || !matches!(key[0], b'h' | b'u' | b'r' | b'e' | b's') {
+        if key.len() < 7 || !matches!(key[0], b'h' | b'u' | b'r' | b'e' | b's' | b'f') {
             return;
         }
         match key {
+            b"user.id" | b"enduser.id" | b"session.id" | b"feature_flag.key" => self.who.take(key, value),
             b"http.route" => self.route.route = text(value),
             b"http.request.method" | b"http.method" => self.route.method = text(value),
             b"url.path" => self.route.path = text(value),
@@ -84,6 +88,12 @@ impl<'a> RequestParts<'a> {
         let has_status = self.http_status != 0 || self.has_rpc_status;
         self.http_status >= 500 || self.rpc_fault || (self.has_error_type && !has_status)
     }
+}
+
+/// Whether a log record stands in for a request of a service that sends nothing better. An event without a severity says
+/// that something happened to a customer, not that the service answered.
+pub fn stands_in(event_name: &[u8], severity: i32) -> bool {
+    event_name.is_empty() || severity != 0
 }
 
 /// A family of duration metrics: both names measure the same requests.

@@ -4,7 +4,7 @@
 //! One shard per journal partition. The path of a record: [`shard`] reads it, [`fold`] checks and takes it apart, `logs`,
 //! `spans` and `points` make its row, [`windows`] is where it is folded, [`commit`] where it becomes durable; [`view`] shows
 //! it to readers in between. What counts as a request is decided in `health`, how running totals become increases in
-//! [`cumulative`]. The bytes of the committed state are described in `FORMAT.md`.
+//! [`cumulative`]; KPIs, users, sessions and toggles are in `product`. The bytes of the committed state are described in `FORMAT.md`.
 
 pub mod cells;
 mod chunk_resources;
@@ -28,6 +28,7 @@ pub mod paged;
 pub mod patterns;
 mod point_values;
 mod points;
+mod product;
 mod progress;
 mod recent;
 mod recover;

@@ -1,6 +1,7 @@
 //! One cell of a metric: what its points added up to in one window.
 
 use shipwake_model::Sketch;
+use shipwake_model::sketch::Distinct;
 
 /// The compact form: most series have one point per window.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +31,8 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn one(value: f64) -> Self {
+    /// A single value.
+    pub fn one(value: f64) -> Self {
         Totals { count: 1, sum: value, min: value, max: value }
     }
 
@@ -58,6 +60,19 @@ impl MetricCell {
             }
             _ => *self = MetricCell::Sketch(Box::new(sketch.clone())),
         }
+    }
+
+    /// Takes note of a thing by its hash. A cell that counts distinct things has nothing else.
+    pub fn insert(&mut self, hash: u64) {
+        if let MetricCell::Sketch(sketch) = self
+            && let Sketch::Distinct(distinct) = &mut **sketch
+        {
+            distinct.insert_hash(hash);
+            return;
+        }
+        let mut distinct = Distinct::new();
+        distinct.insert_hash(hash);
+        *self = MetricCell::Sketch(Box::new(Sketch::Distinct(distinct)));
     }
 
     /// Adds another cell of the same series.
@@ -88,7 +103,8 @@ impl MetricCell {
         }
     }
 
-    fn add_totals(&mut self, more: &Totals) {
+    /// Adds several values.
+    pub fn add_totals(&mut self, more: &Totals) {
         match (&mut *self, more.count) {
             (MetricCell::Many(totals), _) => totals.add(more),
             (MetricCell::Empty, 1) => *self = MetricCell::One(more.sum),
@@ -107,5 +123,6 @@ fn sketch_bytes(sketch: &Sketch) -> usize {
         Sketch::Hdr(cells) => cells.heap_bytes(),
         Sketch::Explicit(explicit) => explicit.counts.len() * 8,
         Sketch::Exponential(buckets) => (buckets.positive.counts.len() + buckets.negative.counts.len()) * 8,
+        Sketch::Distinct(things) => things.heap_bytes(),
     }
 }

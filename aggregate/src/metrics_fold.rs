@@ -13,6 +13,7 @@ use crate::fold::{Base, Context, Faulty, Folded};
 use crate::health::{DurationMetric, Family, RequestParts, duration_metric};
 use crate::point_values::values;
 use crate::points::PointValues;
+use crate::product::kpis::added;
 use crate::releases::OVERFLOW;
 use crate::resources::KnownResource;
 use crate::routes::{RouteParts, Routes, write_route};
@@ -33,6 +34,8 @@ const DROPPED: [&[u8]; 4] = [b"http.url", b"url.full", b"url.query", b"http.user
 struct OfMetric {
     hash: u128,
     duration: Option<DurationMetric>,
+    /// The declared KPIs that are counted from it.
+    kpis: Vec<u16>,
 }
 
 pub(crate) struct MetricFold<'s> {
@@ -49,7 +52,7 @@ impl<'s> MetricFold<'s> {
             base,
             new_names: new_names.into_iter(),
             scope_hash: 0,
-            metric: OfMetric { hash: 0, duration: None },
+            metric: OfMetric { hash: 0, duration: None, kpis: Vec::new() },
         }
     }
 
@@ -85,6 +88,11 @@ impl<'s> MetricFold<'s> {
         }
         let (series, increase) = self.advance(known, metric, point, form, is_total.then_some(time.time_ns), total)?;
         let state = &mut *self.base.state;
+        if !self.metric.kpis.is_empty()
+            && let Some(added) = added(&increase)
+        {
+            state.fold_metric_kpis(known, &self.metric.kpis, added, time.time_ns);
+        }
         match increase {
             Total::Number(value) => {
                 state.metrics.add(series, time.time_ns, value);
@@ -220,7 +228,8 @@ impl<'a> MetricSink<'a> for MetricFold<'_> {
         hasher.update(metric.name);
         hasher.update(&[0xff]);
         hasher.update(metric.unit);
-        self.metric = OfMetric { hash: hasher.digest128(), duration: duration_metric(metric.name, metric.unit) };
+        let kpis = self.base.state.product.declared.of_metric(metric.name);
+        self.metric = OfMetric { hash: hasher.digest128(), duration: duration_metric(metric.name, metric.unit), kpis };
     }
 
     fn point(&mut self, metric: &Metric<'a>, point: &Point<'a>) {

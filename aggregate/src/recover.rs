@@ -9,20 +9,21 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType};
 use hashbrown::HashMap;
 use shipwake_model::pattern::{Level, id_of_text};
-use shipwake_model::{HdrCells, ReleaseId, Resolution, Source};
+use shipwake_model::{HdrCells, ReleaseId, Resolution, Sketch, Source};
 use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError, Table};
 
 use crate::cells::FullCell;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
 use crate::patterns;
+use crate::product::recent::{stored_cell, stored_key};
 use crate::recent::{Addition, SECONDS_KEPT_NS, TENS_KEPT_NS};
 use crate::series::Measure;
 use crate::state::State;
 use crate::state_bytes::decode;
 use crate::view::Shared;
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "service",
     "namespace",
     "environment",
@@ -31,6 +32,7 @@ const COLUMNS: [&str; 17] = [
     "resolution_s",
     "signal",
     "metric",
+    "unit",
     "attributes",
     "source",
     "route",
@@ -96,6 +98,7 @@ pub fn reload_recent(store: &Store, shared: &Shared) -> Result<(), StoreError> {
             let newest_ns = inner.state.watermark.newest_ns();
             inner.state.recent.prune(newest_ns);
             inner.state.patterns.prune(newest_ns);
+            inner.state.product.recent.prune(newest_ns);
             drop(inner);
             shared.give_way();
         }
@@ -125,7 +128,12 @@ fn add_rows(state: &mut State, batch: &RecordBatch) {
         };
         let cell = match rows.cell(row) {
             Ok(Some(cell)) => cell,
-            Ok(None) => continue,
+            Ok(None) => {
+                if resolution == Resolution::S10 {
+                    add_measure(state, &rows, row, &mut releases);
+                }
+                continue;
+            }
             Err(error) => {
                 tracing::warn!(%error, "stored histogram cannot be read; the page shows this window without it");
                 continue;
@@ -145,6 +153,24 @@ fn add_rows(state: &mut State, batch: &RecordBatch) {
     }
 }
 
+/// Adds a stored row of a KPI, of usage or of a toggle.
+fn add_measure(state: &mut State, rows: &Rows<'_>, row: usize, releases: &mut HashMap<ReleaseId, Arc<ReleaseId>>) {
+    let id = rows.release(row);
+    let release = releases.entry(id.clone()).or_insert_with(|| Arc::new(id));
+    let (signal, metric, unit) = (rows.signal.value(row), rows.metric.value(row), rows.unit.value(row));
+    let Some(key) = stored_key(release, signal, metric, unit, rows.attributes(row)) else { return };
+    let sketch = rows.histogram.is_valid(row).then(|| Sketch::decode(rows.histogram.value(row)));
+    match sketch.transpose() {
+        Ok(sketch) => {
+            let (count, sum) = (rows.count.value(row).max(0) as u64, rows.summary[0].value(row));
+            state.product.recent.add(rows.window_start.value(row), key, &stored_cell(count, sum, sketch));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "stored distinct count cannot be read; the page shows this window without it");
+        }
+    }
+}
+
 /// The columns of a batch of stored windows.
 struct Rows<'a> {
     identity: [&'a arrow::array::StringArray; 4],
@@ -152,6 +178,7 @@ struct Rows<'a> {
     resolution_s: &'a arrow::array::PrimitiveArray<Int32Type>,
     signal: &'a arrow::array::StringArray,
     metric: &'a arrow::array::StringArray,
+    unit: &'a arrow::array::StringArray,
     attributes: &'a arrow::array::MapArray,
     source: &'a arrow::array::StringArray,
     route: &'a arrow::array::StringArray,
@@ -172,6 +199,7 @@ impl<'a> Rows<'a> {
             resolution_s: column("resolution_s")?.as_primitive_opt()?,
             signal: text("signal")?,
             metric: text("metric")?,
+            unit: text("unit")?,
             attributes: column("attributes")?.as_map_opt()?,
             source: text("source")?,
             route: text("route")?,
@@ -201,6 +229,13 @@ impl<'a> Rows<'a> {
             10 => Some(Resolution::S10),
             _ => None,
         }
+    }
+
+    fn attributes(&self, row: usize) -> Vec<(String, String)> {
+        let entries = self.attributes.value(row);
+        let (keys, values) = (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_string_opt::<i32>());
+        let (Some(keys), Some(values)) = (keys, values) else { return Vec::new() };
+        (0..entries.len()).map(|at| (keys.value(at).to_owned(), values.value(at).to_owned())).collect()
     }
 
     fn release(&self, row: usize) -> ReleaseId {

@@ -50,6 +50,8 @@ pub enum Measure {
     Pattern,
     /// Distinct users or sessions.
     Usage,
+    /// Evaluations of a toggle, and requests that saw them: `metric` is its key.
+    Toggle,
 }
 
 impl Measure {
@@ -60,6 +62,7 @@ impl Measure {
             Measure::Kpi => "kpi",
             Measure::Pattern => "pattern",
             Measure::Usage => "usage",
+            Measure::Toggle => "toggle",
         }
     }
 }
@@ -75,6 +78,8 @@ pub enum MetricForm {
     Explicit,
     /// An exponential histogram.
     Exponential,
+    /// A distinct count.
+    Distinct,
 }
 
 /// What a number of a metric series stands for.

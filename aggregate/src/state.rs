@@ -15,6 +15,7 @@ use crate::logs::LogRows;
 use crate::patterns::{Bounds, Patterns};
 use crate::point_values::SharedBounds;
 use crate::points::PointRows;
+use crate::product::Product;
 use crate::recent::Recent;
 use crate::releases::Releases;
 use crate::resources::Resources;
@@ -65,6 +66,7 @@ pub struct State {
     pub(crate) lines: MetricWindows,
     pub(crate) patterns: Patterns,
     pub(crate) recent: Recent,
+    pub(crate) product: Product,
     pub(crate) counters: Counters,
     pub(crate) rows: Rows,
     /// Receive time of the newest record, ns.
@@ -109,6 +111,7 @@ impl State {
                 recent_bytes: limits.recent_pattern_bytes,
             }),
             recent: Recent::new(limits.recent_bytes),
+            product: Product::new(config),
             counters: Counters::default(),
             rows: Rows::default(),
             received_ns: i64::MIN,
@@ -125,6 +128,7 @@ impl State {
             ten: self.ten.clone(),
             metrics: self.metrics.clone(),
             lines: self.lines.clone(),
+            product: self.product.windows.clone(),
             health_metas: self.series.health_metas(),
             metric_metas: self.series.metric_metas(),
             watermark: self.watermark.clone(),
@@ -138,6 +142,7 @@ impl State {
             ten: std::mem::replace(&mut self.ten, HealthWindows::new(Resolution::S10)),
             metrics: std::mem::take(&mut self.metrics),
             lines: std::mem::take(&mut self.lines),
+            product: std::mem::take(&mut self.product.windows),
             health_metas: self.series.health_metas(),
             metric_metas: self.series.metric_metas(),
             watermark: self.watermark.clone(),
@@ -151,7 +156,8 @@ impl State {
 
     /// Bytes of cells.
     pub fn cell_bytes(&self) -> usize {
-        self.one.heap_bytes() + self.ten.heap_bytes() + self.metrics.heap_bytes() + self.lines.heap_bytes()
+        let requests = self.one.heap_bytes() + self.ten.heap_bytes();
+        requests + self.metrics.heap_bytes() + self.lines.heap_bytes() + self.product.windows.heap_bytes()
     }
 
     /// Whether there is anything to commit.

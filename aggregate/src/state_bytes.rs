@@ -20,9 +20,10 @@ const ZSTD_LEVEL: i32 = 1;
 /// A state is a few MB; a length beyond this is damage.
 const STATE_BYTES_MAX: u64 = 1 << 30;
 const RELEASE_UNKNOWN: u32 = u32::MAX;
-
-/// The section of [`crate::patterns`].
-const SECTION_PATTERNS: u64 = 1;
+/// Numbers of sections.
+const PATTERNS: u64 = 1;
+const USAGE: u64 = 2;
+const TOGGLES: u64 = 3;
 
 /// The state, not compressed yet: cheap enough to be made under the shard's lock.
 pub fn encode(state: &State) -> Vec<u8> {
@@ -62,7 +63,11 @@ pub fn encode(state: &State) -> Vec<u8> {
 
 /// What parts of the state write for themselves, each under a number of its own (`FORMAT.md` has the list).
 fn encode_sections(state: &State, out: &mut Vec<u8>) {
-    let sections = [(SECTION_PATTERNS, patterns::encode(&state.patterns))];
+    let sections = [
+        (PATTERNS, patterns::encode(&state.patterns)),
+        (USAGE, state.product.encode_usage()),
+        (TOGGLES, state.product.encode_toggles()),
+    ];
     put_u64(out, sections.len() as u64);
     for (number, bytes) in sections {
         put_u64(out, number);
@@ -75,7 +80,9 @@ fn decode_sections(reader: &mut Reader<'_>, state: &mut State) -> Result<(), Str
         let number = reader.u64()?;
         let mut section = Reader { bytes: reader.bytes()? };
         match number {
-            SECTION_PATTERNS => patterns::decode(&mut section, &mut state.patterns)?,
+            PATTERNS => patterns::decode(&mut section, &mut state.patterns)?,
+            USAGE => state.product.decode_usage(&mut section)?,
+            TOGGLES => state.product.decode_toggles(&mut section)?,
             _ => return Err(format!("section {number} is not known to this version")),
         }
         if !section.bytes.is_empty() {
@@ -260,7 +267,7 @@ pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
     put_u64(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u64(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
@@ -311,7 +318,7 @@ impl<'a> Reader<'a> {
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], String> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], String> {
         let length = usize::try_from(self.u64()?).map_err(|error| error.to_string())?;
         self.take(length)
     }

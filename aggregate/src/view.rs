@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use shipwake_journal::Journal;
 use shipwake_model::Resolution;
 use shipwake_store::{
-    HealthQuery, HealthSeries, HotShard, PatternQuery, PatternRow, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus,
-    Table,
+    HealthQuery, HealthSeries, HotShard, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow, SegmentFile,
+    ShardSnapshot, ShardStatus, Table, ToggleRow, UsageOfDay,
 };
 
 use crate::clock::Clock;
@@ -120,6 +120,23 @@ impl HotShard for Shared {
         state.patterns.rows(query, &state.lines, &state.series.metric_metas())
     }
 
+    fn measures(&self, query: &MeasureQuery) -> Vec<MeasureSeries> {
+        let guard = self.lock_as_reader();
+        let State { product, series, .. } = &guard.state;
+        product.recent.measures(query, &product.windows, &series.metric_metas())
+    }
+
+    fn usage_of_day(&self, service: &str, environment: &str) -> Vec<UsageOfDay> {
+        let guard = self.lock_as_reader();
+        let State { product, series, watermark, .. } = &guard.state;
+        product.day.totals(service, environment, watermark.newest_ns(), &product.windows, &series.metric_metas())
+    }
+
+    fn toggles(&self, place: Option<(&str, &str)>) -> Vec<ToggleRow> {
+        let guard = self.lock_as_reader();
+        guard.state.product.toggles.rows(place, guard.state.received_ns)
+    }
+
     fn releases(&self) -> Vec<ReleaseRow> {
         let now_ns = self.clock.now_ns();
         let guard = self.lock_as_reader();
@@ -168,6 +185,7 @@ impl Inner {
             ("cells", state.cell_bytes()),
             ("pending_commit", self.pending.as_ref().map_or(0, |cut| cut.bytes)),
             ("recent", state.recent.bytes()),
+            ("product", state.product.bytes()),
             ("series", state.series.heap_bytes()),
             ("patterns", state.patterns.heap_bytes()),
             ("running_totals", state.streams.heap_bytes()),

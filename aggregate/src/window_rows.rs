@@ -35,7 +35,7 @@ pub fn rows_of_windows(deltas: &Deltas) -> Vec<HotRows> {
                 builder.health(&window, &deltas.health_metas[*series as usize], cell);
             }
         }
-        for windows in [&deltas.metrics, &deltas.lines] {
+        for windows in [&deltas.metrics, &deltas.lines, &deltas.product] {
             for (start_ns, cells) in windows.rolled_up(resolution) {
                 let window = Window::of(start_ns, resolution, &deltas.watermark);
                 for (series, cell) in &cells {
@@ -275,5 +275,6 @@ fn summary(sketch: &Sketch) -> (Option<f64>, Option<f64>, Option<f64>) {
         }
         Sketch::Explicit(explicit) => (explicit.sum, explicit.min, explicit.max),
         Sketch::Exponential(buckets) => (buckets.sum, buckets.min, buckets.max),
+        Sketch::Distinct(_) => (None, None, None),
     }
 }

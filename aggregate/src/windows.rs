@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use shipwake_model::{Resolution, Sketch};
 
 use crate::cells::{Cell, FullCell};
-use crate::metric_cell::MetricCell;
+use crate::metric_cell::{MetricCell, Totals};
 use crate::paged::Paged;
 use crate::series::{HealthMeta, MetricMeta};
 use crate::watermark::Watermark;
@@ -119,6 +119,21 @@ impl MetricWindows {
         self.cell(series, time_ns).add(value);
     }
 
+    /// Folds several values.
+    pub fn add_totals(&mut self, series: u32, time_ns: i64, totals: &Totals) {
+        self.cell(series, time_ns).add_totals(totals);
+    }
+
+    /// Takes note of a thing by its hash, in a window of distinct things.
+    pub fn insert(&mut self, series: u32, time_ns: i64, hash: u64) {
+        self.cell(series, time_ns).insert(hash);
+    }
+
+    /// All cells: window start, series, content.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, u32, &MetricCell)> {
+        self.windows.iter().flat_map(|(start_ns, cells)| cells.iter().map(|(series, cell)| (*start_ns, series, cell)))
+    }
+
     /// Folds a histogram.
     pub fn add_sketch(&mut self, series: u32, time_ns: i64, sketch: &Sketch) {
         self.cell(series, time_ns).add_sketch(sketch);
@@ -171,9 +186,11 @@ pub struct Deltas {
     pub metrics: MetricWindows,
     /// Lines of log patterns at ten seconds: their times as seconds since 1970.
     pub lines: MetricWindows,
+    /// KPIs, usage and toggles at ten seconds.
+    pub product: MetricWindows,
     /// What the series of `one` and `ten` are.
     pub health_metas: Arc<Vec<Arc<HealthMeta>>>,
-    /// What the series of `metrics` and `lines` are.
+    /// What the series of `metrics`, `lines` and `product` are.
     pub metric_metas: Arc<Vec<Arc<MetricMeta>>>,
     /// Decides which windows are final.
     pub watermark: Watermark,

@@ -1,6 +1,6 @@
 //! Ingest: accept, decode, tag with the release, append to the journal, answer.
 //!
-//! A request goes [`otlp_grpc`], [`otlp_http`], [`lines`] or [`syslog`] → `body` → `decode` → `tag` → `split` → `produce` → journal, and
+//! A request goes [`otlp_grpc`], [`otlp_http`], [`lines`], [`events`] or [`syslog`] → `body` → `decode` → `tag` → `split` → `produce` → journal, and
 //! its client is answered when the journal says that it is durable. Only this crate knows client protocols; it knows no
 //! storage, and keeps no record after the answer.
 //!
@@ -19,6 +19,7 @@ mod config;
 mod connection;
 mod decode;
 mod error;
+mod events;
 mod handle;
 mod hint;
 mod inflate;

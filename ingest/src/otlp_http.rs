@@ -47,7 +47,7 @@ pub(crate) async fn not_found(request: Request) -> Response {
     let path = shortened(request.uri().path());
     let error = IngestError::NotFound {
         path,
-        known: "POST to /v1/logs, /v1/metrics, /v1/traces or /v1/lines, or use OTLP over gRPC",
+        known: "POST to /v1/logs, /v1/metrics, /v1/traces, /v1/lines or /v1/events, or use OTLP over gRPC",
     };
     if crate::otlp_grpc::is_grpc(request.headers()) {
         return crate::otlp_grpc::refusal(&error);

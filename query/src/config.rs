@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use shipwake_model::Kpi;
+
 /// The present in milliseconds since the epoch. Tests pass their own.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
@@ -36,6 +38,8 @@ pub struct QueryConfig {
     /// Origins beside the server's own that a browser page may open the live socket from, like `http://localhost:5173`.
     /// Default none. Add the address under which a proxy serves the pages when it changes the `Host` header.
     pub allowed_origins: Vec<String>,
+    /// What declared KPIs mean. Default none.
+    pub kpis: Arc<[Kpi]>,
     /// The present. Default: the system's clock.
     pub clock: Clock,
 }
@@ -56,6 +60,7 @@ impl Default for QueryConfig {
             waiting_max: 16,
             threads: (cores / 2).max(1),
             allowed_origins: Vec::new(),
+            kpis: Arc::default(),
             clock: Arc::new(system_clock_ms),
         }
     }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
-use shipwake_store::{HealthQuery, HealthSeries, PatternQuery, PatternRow, ReleaseRow, Store};
+use shipwake_model::kpi::{Kpi, Per};
+use shipwake_store::{
+    HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow, Store,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -66,6 +69,16 @@ struct Inner {
     recent: Arc<Mutex<Recent>>,
     patterns: Arc<KeptPatterns>,
     runtime: Option<Runtime>,
+}
+
+/// The cells of a service in a range of time.
+struct Cells {
+    /// Requests in total.
+    series: Vec<HealthSeries>,
+    /// Requests by route.
+    routes: Vec<HealthSeries>,
+    /// KPIs, usage and toggles.
+    measures: Vec<MeasureSeries>,
 }
 
 /// Which release page is asked for, as in its address.
@@ -174,12 +187,15 @@ impl Query {
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
         let (asked, now_ms) = (QuestionSpan::page("overview"), self.now_ms());
         let (recent, patterns) = (self.inner.recent.clone(), self.inner.patterns.clone());
+        let kpis = self.inner.config.kpis.clone();
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
             let series = recent.update(&overview::question(now_ms), |part| store.health(part));
             let patterns_of = |service: &str, environment: &str| patterns.of(store, service, environment, now_ms);
-            overview::answer(environment.as_deref(), series, &store.releases(), &patterns_of, watermark_ms, now_ms)
+            let measures = store.measures(&overview::measure_question(now_ms));
+            let measured = overview::Measured { kpis: &kpis, measures: &measures, patterns_of: &patterns_of };
+            overview::answer(environment.as_deref(), series, &store.releases(), measured, watermark_ms, now_ms)
         });
         let answer = answer.await;
         asked.answered(&answer, |(answer, _)| answer.services.len());
@@ -233,9 +249,12 @@ impl Query {
         };
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
         let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
-        let (series, routes) = self.cells(health, recent).await?;
+        let Cells { series, routes, measures } = self.cells(health, recent).await?;
+        let kpis = self.inner.config.kpis.clone();
         let patterns = self.patterns(&question.service, &environment, &grid, now_ms, recent).await?;
         let answered = self.on_blocking_threads(move || {
+            let usage = store.usage_of_day(&question.service, &environment);
+            let toggles = store.toggles(Some((&question.service, &environment)));
             service::answer(service::Facts {
                 service: &question.service,
                 environment: &environment,
@@ -250,6 +269,10 @@ impl Query {
                 candidate: question.candidate.as_deref(),
                 baseline: question.baseline.as_deref(),
                 warnings,
+                measures: &measures,
+                usage: &usage,
+                toggles: &toggles,
+                kpis: &kpis,
             })
         });
         let mut answer = answered.await?;
@@ -258,16 +281,25 @@ impl Query {
         Ok(answer)
     }
 
-    /// The cells of a service in total and by route, from memory or from windows.
-    async fn cells(
-        &self,
-        total: HealthQuery,
-        recent: bool,
-    ) -> Result<(Vec<HealthSeries>, Vec<HealthSeries>), QueryError> {
+    /// The cells of a service, from memory or from windows.
+    async fn cells(&self, total: HealthQuery, recent: bool) -> Result<Cells, QueryError> {
         let by_route = HealthQuery { by_route: true, step_s: total.step_s.max(ROUTE_STEP_S), ..total.clone() };
+        let measures = MeasureQuery {
+            service: total.service.clone(),
+            environment: total.environment.clone(),
+            signals: self.signals(&total),
+            from_ms: total.from_ms,
+            to_ms: total.to_ms,
+            step_s: total.step_s,
+        };
         if recent {
             let store = self.inner.store.clone();
-            return self.on_blocking_threads(move || (store.health(&total), store.health(&by_route))).await;
+            let ask = move || Cells {
+                series: store.health(&total),
+                routes: store.health(&by_route),
+                measures: store.measures(&measures),
+            };
+            return self.on_blocking_threads(ask).await;
         }
         let place = self.place(HISTORY_TIMEOUT).await?;
         let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
@@ -275,7 +307,9 @@ impl Query {
             let _place = place;
             let series = history::health(&engine, &total, memory_bytes).await?;
             let by_route = HealthQuery { step_s: total.step_s, ..by_route };
-            Ok((series, history::health(&engine, &by_route, memory_bytes).await?))
+            let routes = history::health(&engine, &by_route, memory_bytes).await?;
+            let measures = history::measures(&engine, &measures, memory_bytes).await?;
+            Ok(Cells { series, routes, measures })
         })
         .await
     }
@@ -310,6 +344,14 @@ impl Query {
             Ok(Arc::new(pattern_history::with_memory(&remembered, found)))
         })
         .await
+    }
+
+    /// What a page has to ask for. Distinct counts of every window are large, and only some KPIs are divided by them.
+    fn signals(&self, total: &HealthQuery) -> &'static [&'static str] {
+        let (service, environment) =
+            (total.service.as_deref().unwrap_or(""), total.environment.as_deref().unwrap_or(""));
+        let by_usage = |kpi: &Kpi| matches!(kpi.per, Per::Session | Per::User) && kpi.concerns(service, environment);
+        if self.inner.config.kpis.iter().any(by_usage) { &["kpi", "usage", "toggle"] } else { &["kpi", "toggle"] }
     }
 
     /// Watermark and lag, for heartbeats.

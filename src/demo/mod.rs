@@ -1,12 +1,13 @@
 //! `shipwake demo`'s shop: a simulated company that ships a release, as a client of the real OTLP ports.
 //!
 //! - what there is: [`shop`] and [`scenarios`] (data);
-//! - what happens: [`simulation`] in ticks, with [`world`] (versions and traffic), [`journey`] (one customer), [`random`];
+//! - what happens: [`simulation`] in ticks, with [`world`] (versions and traffic), [`journey`] (one customer), [`customers`], [`random`];
 //! - what it sends: [`telemetry`], [`lines`], [`measurements`], [`instance`]; what it knows: [`truth`], [`truth_file`];
 //! - [`run`]: the only part with sockets and a clock.
 //!
 //! It never talks to Shipwake's inside: what the page shows has come in through the ports, like everybody's telemetry.
 
+mod customers;
 mod instance;
 mod journey;
 mod lines;
@@ -31,6 +32,7 @@ use crate::load::parse_duration;
 use scenarios::{SCENARIOS, Scenario};
 use simulation::Play;
 
+pub use customers::KPIS_YAML;
 pub use run::run;
 
 /// Options of the shop.

@@ -7,17 +7,19 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
+use super::customers::Customer;
 use super::instance::Instance;
 use super::journey::{Called, Cause, Journey, Visit};
 use super::lines::{self, Line};
 use super::random::Chance;
-use super::shop::{Language, SERVICES, concrete_path};
+use super::shop::{Language, SERVICES, WEB, concrete_path};
 use super::truth::Tally;
 use crate::load::wire::attribute::{any_text, int, text};
 
 /// Gives every instance its part of a journey that ended at `journey_end_ns`.
 pub fn emit(journey: &Journey, journey_end_ns: u64, instances: &mut [Option<Instance>], chance: &mut Chance) {
     let begin_ns = journey_end_ns - journey.end_us * 1_000;
+    let customer = Customer::of(journey);
     for called in &journey.calls {
         if let Some(Some(instance)) = instances.get_mut(called.instance) {
             instance.span(
@@ -33,10 +35,22 @@ pub fn emit(journey: &Journey, journey_end_ns: u64, instances: &mut [Option<Inst
         let (end_ns, duration_us) = (begin_ns + visit.end_us * 1_000, visit.end_us - visit.start_us);
         let path = concrete_path(route.route, visit.span_id % 9_000 + 1_000);
         let tally = Tally::Request { route: visit.route, end_ns, error: visit.is_error(), duration_us };
-        instance.span(server_span(journey, visit, begin_ns, &path), tally);
+        let is_payment = service.name == "checkout" && route.route == "/pay";
+        let mut span = server_span(journey, visit, begin_ns, &path);
+        if service.name == WEB || service.name == "checkout" {
+            span.attributes.extend(customer.attributes());
+        }
+        if is_payment {
+            span.events.push(customer.checkout_toggle(span.start_time_unix_nano));
+        }
+        instance.span(span, tally);
         instance.measurements.request(visit.route, visit.status, duration_us);
-        if service.name == "checkout" && route.route == "/pay" && visit.cause == Cause::Good {
+        if is_payment && visit.cause == Cause::Good {
             instance.measurements.order();
+            let mut order = customer.order(journey, end_ns);
+            order.trace_id = trace_id(journey);
+            order.span_id = visit.span_id.to_be_bytes().to_vec();
+            instance.log(order, Tally::Other);
         }
         for line in lines_of(visit, &path, duration_us, chance) {
             let mut record = log_record(&line, service.language, end_ns);

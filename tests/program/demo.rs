@@ -73,7 +73,8 @@ async fn read_windows(shipwake: &Shipwake) -> BTreeMap<Cell, Counts> {
              sum(case when signal = 'requests' then count else 0 end), \
              sum(case when signal = 'errors' then count else 0 end), \
              cast(sum(case when signal = 'duration' then sum else 0 end) as bigint) \
-             from windows where source = 'spans' and resolution_s = 10 group by 1, 2, 3, 4",
+             from windows where source = 'spans' and resolution_s = 10 \
+             and signal in ('requests', 'errors', 'duration') group by 1, 2, 3, 4",
         )
         .await;
     let cell = |row: &Vec<Value>| {

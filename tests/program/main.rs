@@ -17,6 +17,7 @@ mod pipe;
 mod prometheus;
 mod sender;
 mod senders;
+mod product;
 mod shutdown;
 mod spine;
 mod syslog;

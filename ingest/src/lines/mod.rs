@@ -190,7 +190,7 @@ fn line_ends(text: &[u8]) -> usize {
 }
 
 /// An error as RFC 9457 wants it.
-fn problem(error: &IngestError) -> Response {
+pub(crate) fn problem(error: &IngestError) -> Response {
     let status = error.kind().http();
     let title = status.canonical_reason().unwrap_or("Error");
     let text = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": error.to_string() });

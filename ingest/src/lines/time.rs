@@ -122,7 +122,7 @@ fn digit(byte: u8) -> Option<i64> {
 }
 
 /// The time that a number gives. `whole` is the number when it has no fraction, for its full precision.
-pub(super) fn from_epoch(number: f64, whole: Option<i64>) -> Option<u64> {
+pub(crate) fn from_epoch(number: f64, whole: Option<i64>) -> Option<u64> {
     if !number.is_finite() || number <= 0.0 {
         return None;
     }

@@ -4,6 +4,7 @@
 mod backlog;
 mod conservation;
 mod corpus;
+mod events;
 mod grpc;
 mod http;
 mod journal;

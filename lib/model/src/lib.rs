@@ -1,19 +1,20 @@
 //! The vocabulary of Shipwake: values that every stage speaks of. No I/O, no async, no clock: time is an argument.
 //!
+//! - [`kpi`]: declared business figures and what they are counted from.
 //! - [`pattern`]: what stays the same in log lines that differ only in their parameters.
 //! - [`release`]: which release a record belongs to, read from resource attributes.
 //! - [`signal`]: logs, metrics, traces, and the source that release health is derived from.
 //! - [`slot`]: replicate slots, the unit of noise of the verdict.
 //! - [`window`]: resolutions and window arithmetic.
-//! - [`sketch`]: mergeable histograms and their binary form.
+//! - [`sketch`]: mergeable histograms and distinct counts, and their binary form.
 
-pub mod pattern;
 pub mod release;
 pub mod signal;
 pub mod sketch;
 pub mod slot;
 pub mod window;
 
+pub use kpi::Kpi;
 pub use release::{Identity, ReleaseId, UNVERSIONED};
 pub use signal::{Signal, Source};
 pub use sketch::{HdrCells, Sketch};

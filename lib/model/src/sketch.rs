@@ -1,10 +1,11 @@
-//! Mergeable histograms and their binary form.
+//! Mergeable histograms and distinct counts, and their binary form.
 //!
 //! Raw durations become [`HdrCells`]. OTLP histograms keep the form in which the client made them until a query converts
 //! them, because a conversion is approximate and must be flagged as such. All forms are commutative monoids: the order in
 //! which parts are merged changes no count. The bytes are documented in `lib/model/FORMAT.md`; change both together.
 
 mod bytes;
+mod distinct;
 mod error;
 mod explicit;
 mod exponential;
@@ -13,6 +14,7 @@ mod hdr_v2;
 #[cfg(test)]
 mod tests;
 
+pub use distinct::{DISTINCT_CODES_MAX, Distinct};
 pub use error::SketchError;
 pub use explicit::Explicit;
 pub use exponential::{Buckets, EXPONENTIAL_BUCKETS_MAX, Exponential};
@@ -27,6 +29,8 @@ pub enum Sketch {
     Explicit(Explicit),
     /// OTLP exponential buckets.
     Exponential(Exponential),
+    /// Not a histogram: how many different things were seen.
+    Distinct(Distinct),
 }
 
 impl Sketch {
@@ -37,17 +41,19 @@ impl Sketch {
             (Sketch::Hdr(cells), Sketch::Hdr(more)) => cells.merge(more),
             (Sketch::Explicit(cells), Sketch::Explicit(more)) => cells.merge(more),
             (Sketch::Exponential(cells), Sketch::Exponential(more)) => cells.merge(more),
+            (Sketch::Distinct(things), Sketch::Distinct(more)) => things.merge(more),
             (mine, theirs) => return Err(SketchError::FormsDiffer { left: mine.form(), right: theirs.form() }),
         }
         Ok(())
     }
 
-    /// How many values were recorded.
+    /// How many values were recorded; of a distinct count the estimate of how many different things there were.
     pub fn count(&self) -> u64 {
         match self {
             Sketch::Hdr(cells) => cells.count(),
             Sketch::Explicit(cells) => cells.count,
             Sketch::Exponential(cells) => cells.count,
+            Sketch::Distinct(things) => things.count(),
         }
     }
 
@@ -58,16 +64,19 @@ impl Sketch {
             Sketch::Hdr(cells) => cells.quantile(q).map(|ticks| (ticks as f64, false)),
             Sketch::Explicit(cells) => cells.quantile(q).map(|value| (value, true)),
             Sketch::Exponential(cells) => cells.quantile(q).map(|value| (value, true)),
+            Sketch::Distinct(_) => None,
         }
     }
 
     /// The same distribution in HDR cells, and whether the conversion was approximate. `ticks_per_unit` turns a value of
-    /// this sketch into ticks (1e6 for seconds into microseconds); HDR cells are taken as they are.
+    /// this sketch into ticks (1e6 for seconds into microseconds); HDR cells are taken as they are. A distinct count has no
+    /// distribution: its cells are empty.
     pub fn to_hdr(&self, ticks_per_unit: f64) -> (HdrCells, bool) {
         match self {
             Sketch::Hdr(cells) => (cells.clone(), false),
             Sketch::Explicit(cells) => (cells.to_hdr(ticks_per_unit), true),
             Sketch::Exponential(cells) => (cells.to_hdr(ticks_per_unit), true),
+            Sketch::Distinct(_) => (HdrCells::new(), true),
         }
     }
 
@@ -78,6 +87,7 @@ impl Sketch {
             Sketch::Hdr(cells) => cells.encode_v2(&mut out),
             Sketch::Explicit(cells) => cells.encode(&mut out),
             Sketch::Exponential(cells) => cells.encode(&mut out),
+            Sketch::Distinct(things) => things.encode(&mut out),
         }
         out
     }
@@ -89,6 +99,7 @@ impl Sketch {
             Some(&hdr_v2::FIRST_BYTE) => Ok(Sketch::Hdr(HdrCells::decode_v2(bytes)?)),
             Some(&explicit::TAG) => Ok(Sketch::Explicit(Explicit::decode(bytes)?)),
             Some(&exponential::TAG) => Ok(Sketch::Exponential(Exponential::decode(bytes)?)),
+            Some(&distinct::TAG) => Ok(Sketch::Distinct(Distinct::decode(bytes)?)),
             Some(&tag) => Err(SketchError::UnknownForm { tag }),
             None => Err(SketchError::Truncated { offset: 0 }),
         }
@@ -100,6 +111,7 @@ impl Sketch {
             Sketch::Hdr(_) => "hdr",
             Sketch::Explicit(_) => "explicit",
             Sketch::Exponential(_) => "exponential",
+            Sketch::Distinct(_) => "distinct",
         }
     }
 }

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use shipwake_model::{ReleaseId, Signal};
 
 use crate::health::{HealthQuery, HealthSeries};
+use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
 use crate::{RowChunk, SegmentFile, Table};
 
@@ -21,6 +22,18 @@ pub trait HotShard: Send + Sync {
     fn health(&self, query: &HealthQuery) -> Vec<HealthSeries>;
     /// The log patterns the shard remembers, with the recent cells of the range.
     fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow>;
+    /// The recent cells of KPIs, usage and toggles, each series sorted by time, each series once.
+    fn measures(&self, _query: &MeasureQuery) -> Vec<MeasureSeries> {
+        Vec::new()
+    }
+    /// Users and sessions of a service in an environment over the last day, by release.
+    fn usage_of_day(&self, _service: &str, _environment: &str) -> Vec<UsageOfDay> {
+        Vec::new()
+    }
+    /// Every toggle the shard has seen an evaluation of, by variant and version; of one service in one environment, or of all.
+    fn toggles(&self, _place: Option<(&str, &str)>) -> Vec<ToggleRow> {
+        Vec::new()
+    }
     /// Every release the shard has seen.
     fn releases(&self) -> Vec<ReleaseRow>;
     /// Counters and positions.

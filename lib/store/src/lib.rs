@@ -9,7 +9,7 @@
 //! - [`commit`], `merge`, `sort`, `encode`: the writer of a shard and the segments it writes.
 //! - `manifest`, `state`, `superblock`: the other files; `recover`: reading them again; `reaper`: removing segments.
 //! - [`durable`], `objects`: the object store below; `lock`: one process per directory.
-//! - [`hot`], [`health`], [`patterns`]: what the aggregator's shards lend to readers.
+//! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
 //! - [`check`]: the offline check of a directory.
 
 pub mod check;
@@ -23,6 +23,7 @@ pub mod health;
 pub mod hot;
 mod lock;
 mod manifest;
+pub mod measures;
 mod merge;
 mod metrics;
 mod objects;
@@ -45,6 +46,7 @@ pub use config::{Retention, StoreConfig};
 pub use error::StoreError;
 pub use health::{HealthCell, HealthQuery, HealthSeries};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
+pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures};
 pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
 pub use segment::{SegmentFile, SegmentId};
 pub use store::Store;

@@ -14,6 +14,7 @@ use crate::durable::{DurableLocal, make_directories};
 use crate::health::{HealthQuery, HealthSeries, merge_health};
 use crate::hot::{HotShard, ReleaseRow, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
+use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles, merge_usage};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
@@ -100,6 +101,21 @@ impl Store {
     /// Log patterns, merged over shards, in order.
     pub fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {
         merge_patterns(self.registered().iter().map(|shard| shard.patterns(query)))
+    }
+
+    /// KPIs, usage and toggles, merged over shards.
+    pub fn measures(&self, query: &MeasureQuery) -> Vec<MeasureSeries> {
+        merge_measures(self.registered().iter().flat_map(|shard| shard.measures(query)))
+    }
+
+    /// Users and sessions of the last day by release, merged over shards.
+    pub fn usage_of_day(&self, service: &str, environment: &str) -> Vec<UsageOfDay> {
+        merge_usage(self.registered().iter().flat_map(|shard| shard.usage_of_day(service, environment)))
+    }
+
+    /// Every toggle seen, of one service in one environment or of all, merged over shards, in order.
+    pub fn toggles(&self, place: Option<(&str, &str)>) -> Vec<ToggleRow> {
+        merge_toggles(self.registered().iter().flat_map(|shard| shard.toggles(place)))
     }
 
     /// Every release seen, merged over shards, in order.

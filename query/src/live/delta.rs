@@ -94,6 +94,7 @@ mod tests {
             p95: numbers.clone(),
             p99: numbers,
             n: values.iter().map(|n| Some(*n)).collect(),
+            kpi: [("orders".to_owned(), values.iter().map(|n| Some(*n as f64)).collect())].into(),
         }
     }
 
@@ -119,6 +120,9 @@ mod tests {
             routes: vec![],
             patterns: vec![],
             patterns_since: None,
+            kpis: vec![],
+            usage: vec![],
+            toggles: vec![],
             events: vec![],
         }
     }
@@ -130,6 +134,7 @@ mod tests {
         let delta = service(&old, &new).expect("a delta");
         assert_eq!(delta.t, [20, 30]);
         assert_eq!(delta.lanes[0].columns.n, [Some(4), Some(1)]);
+        assert_eq!(delta.lanes[0].columns.kpi["orders"], [Some(4.0), Some(1.0)]);
         assert_eq!(delta.meta.from, Some(10), "what lies before is dropped by the client");
     }
 

@@ -3,6 +3,7 @@
 //!
 //! - [`overview`]: is anything that is being shipped right now hurting users?
 //! - [`service`]: one service, its versions beside each other.
+//!   [`kpis`], [`usage`], [`toggles`]: what customers do with them.
 //! - [`pipeline`]: is data arriving, and what was refused?
 //! - [`patterns`]: log patterns of a service, kept for a moment.
 //! - [`history`], [`pattern_history`]: what is older than what shards keep in memory. [`recent`]: cells that are kept between calls.
@@ -10,6 +11,7 @@
 
 pub(crate) mod freshness;
 pub(crate) mod history;
+pub(crate) mod kpis;
 pub(crate) mod overview;
 pub(crate) mod pattern_history;
 pub(crate) mod patterns;
@@ -17,4 +19,6 @@ pub mod pipeline;
 pub(crate) mod range;
 pub(crate) mod recent;
 pub(crate) mod service;
+pub(crate) mod toggles;
+pub(crate) mod usage;
 pub(crate) mod wire;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shipwake_model::{Source, UNVERSIONED};
-use shipwake_store::{HealthQuery, HealthSeries, PatternRow, ReleaseRow};
+use shipwake_model::{Kpi, Source, UNVERSIONED};
+use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternRow, ReleaseRow};
 
-use crate::pages::wire;
+use crate::pages::{kpis, wire};
 use crate::release::pair::{Outcome, Pair, Role};
 use crate::release::timeline::{
     Cell, Grid, VersionLine, arrival_ms, error_ratio, quantile_s, source_in_use, version_lines,
@@ -51,13 +51,30 @@ fn grid(now_ms: i64, watermark_ms: i64) -> Grid {
     Grid { from_ms, to_ms: now_ms + SPARK_STEP_MS, step_ms: STEP_MS, watermark_ms }
 }
 
-/// The answer. `series` and `releases` may hold other environments: they are left out. `patterns_of` gives the log patterns
-/// of a service and environment; it is asked only about services that ship something.
+/// What to ask for KPIs: as far back as ratios are of.
+pub(crate) fn measure_question(now_ms: i64) -> MeasureQuery {
+    let HealthQuery { to_ms, step_s, .. } = question(now_ms);
+    let from_ms = to_ms - (RATIO_WINDOWS as i64 + 1) * STEP_MS;
+    MeasureQuery { service: None, environment: None, signals: &["kpi"], from_ms, to_ms, step_s }
+}
+
+/// What a service shows besides its health.
+#[derive(Clone, Copy)]
+pub(crate) struct Measured<'a> {
+    /// What is declared.
+    pub kpis: &'a [Kpi],
+    /// What was measured lately, of all services.
+    pub measures: &'a [MeasureSeries],
+    /// Gives the log patterns of a service and environment; asked only about services that ship something.
+    pub patterns_of: &'a PatternsOf<'a>,
+}
+
+/// The answer. `series` and `releases` may hold other environments: they are left out.
 pub(crate) fn answer(
     environment: Option<&str>,
     series: &[HealthSeries],
     releases: &[ReleaseRow],
-    patterns_of: &PatternsOf<'_>,
+    measured: Measured<'_>,
     watermark_ms: Option<i64>,
     now_ms: i64,
 ) -> wire::Overview {
@@ -65,7 +82,7 @@ pub(crate) fn answer(
     let mut services = Vec::new();
     let mut all_events = Vec::new();
     for (key, members) in group(environment, series, releases, now_ms) {
-        let (service, found) = service_line(&key, &members, patterns_of, &grid, now_ms);
+        let (service, found) = service_line(&key, &members, measured, &grid, now_ms);
         services.push(service);
         all_events.extend(found);
     }
@@ -141,7 +158,7 @@ fn group<'a>(
 fn service_line(
     key: &Key,
     members: &Members<'_>,
-    patterns_of: &PatternsOf<'_>,
+    measured: Measured<'_>,
     grid: &Grid,
     now_ms: i64,
 ) -> (wire::OverviewService, Vec<wire::Event>) {
@@ -161,7 +178,7 @@ fn service_line(
         _ => Vec::new(),
     };
     let new_patterns = if compared && pair.candidate.is_some() && pair.baseline.is_some() {
-        let rows = patterns_of(&key.0, &key.1);
+        let rows = (measured.patterns_of)(&key.0, &key.1);
         let kept_from_ms = grid.from_ms;
         patterns::find(&patterns::Facts { rows: &rows, lines: &lines, pair: &pair, grid, kept_from_ms }).new
     } else {
@@ -171,6 +188,10 @@ fn service_line(
         || outcome == Outcome::Withdrawn
         || !found.is_empty()
         || pair::silent_since(&lines, grid).is_some();
+    let kpi = baseline
+        .zip(candidate)
+        .filter(|_| compared)
+        .and_then(|(baseline, candidate)| kpi_of(key, measured, baseline, candidate, grid));
     let (baseline, candidate) = match outcome {
         Outcome::Open => (baseline, candidate),
         Outcome::Finished => (candidate, None),
@@ -186,11 +207,28 @@ fn service_line(
         headline: says.then(|| headline::headline(&facts)),
         lanes: lanes(&lines, &pair, outcome, grid),
         red: red(&lines, baseline, candidate, grid),
+        kpi,
         spark: spark(&lines, grid),
         new_patterns,
     };
     let told = events::find(&lines, grid).into_iter().map(|event| wire_event(event, &key.0, &key.1)).collect();
     (line, told)
+}
+
+fn kpi_of(
+    (service, environment, _): &Key,
+    measured: Measured<'_>,
+    baseline: &VersionLine,
+    candidate: &VersionLine,
+    grid: &Grid,
+) -> Option<wire::OverviewKpi> {
+    let of_service = |series: &&MeasureSeries| {
+        series.key.release.service == *service && series.key.release.environment == *environment
+    };
+    let measures: Vec<MeasureSeries> = measured.measures.iter().filter(of_service).cloned().collect();
+    let facts = kpis::Facts { declared: measured.kpis, measures: &measures, service, environment };
+    let windows = grid.starts().len();
+    kpis::headline_kpi(&facts, baseline, candidate, grid, windows.saturating_sub(RATIO_WINDOWS)..windows)
 }
 
 pub(crate) fn wire_event(event: events::Event, service: &str, environment: &str) -> wire::Event {

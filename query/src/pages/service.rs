@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shipwake_model::{Source, UNVERSIONED};
-use shipwake_store::{HealthSeries, PatternRow, ReleaseRow};
+use shipwake_model::{Kpi, Source, UNVERSIONED};
+use shipwake_store::{HealthSeries, MeasureSeries, PatternRow, ReleaseRow, ToggleRow, UsageOfDay};
 
 use crate::pages::overview::round;
-use crate::pages::{freshness, overview, wire};
+use crate::pages::{freshness, kpis, overview, toggles, usage, wire};
 use crate::release::pair::{Pair, Role};
 use crate::release::timeline::{Cell, Grid, VersionLine, error_ratio, quantile_s, source_in_use, version_lines};
 use crate::release::{differences, events, headline, pair, patterns};
@@ -36,6 +36,12 @@ pub(crate) struct Facts<'a> {
     pub candidate: Option<&'a str>,
     pub baseline: Option<&'a str>,
     pub warnings: Vec<String>,
+    /// KPIs, usage and toggles of the range.
+    pub measures: &'a [MeasureSeries],
+    /// Users and sessions of the last day.
+    pub usage: &'a [UsageOfDay],
+    pub toggles: &'a [ToggleRow],
+    pub kpis: &'a [Kpi],
 }
 
 /// The answer.
@@ -59,6 +65,13 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         kept_from_ms,
     });
     let (shown, left_out) = shown_lines(&lines, &pair, &grid);
+    let of_kpis = kpis::Facts {
+        declared: facts.kpis,
+        measures: facts.measures,
+        service: facts.service,
+        environment: facts.environment,
+    };
+    let (kpis, kpi_columns) = kpis::lanes(&of_kpis, &shown, &grid);
     let mut warnings = facts.warnings;
     warnings.extend(warnings_about(source, left_out, &pair, facts.candidate, facts.baseline));
     wire::ServiceRelease {
@@ -82,10 +95,13 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         source: source.map(Source::as_str),
         unversioned: lines.iter().any(|line| &*line.version == UNVERSIONED && line.requests() > 0),
         t: grid.starts(),
-        lanes: lanes(&shown, &lines, &grid),
+        lanes: lanes(&shown, &lines, kpi_columns, &grid),
         routes: routes(facts.routes, source, &shown),
         patterns: patterns.told.into_iter().map(wire_pattern).collect(),
         patterns_since: patterns.since_ms,
+        kpis,
+        usage: usage::versions(facts.usage, &shown),
+        toggles: toggles::toggles(facts.toggles, facts.measures),
         events: events::find(&lines, &grid)
             .into_iter()
             .rev()
@@ -191,7 +207,12 @@ fn shown_lines<'a>(lines: &'a [VersionLine], pair: &Pair, grid: &Grid) -> (Vec<(
     (shown, left_out)
 }
 
-fn lanes(shown: &[(&VersionLine, Role)], all: &[VersionLine], grid: &Grid) -> Vec<wire::Lane> {
+fn lanes(
+    shown: &[(&VersionLine, Role)],
+    all: &[VersionLine],
+    mut kpis: kpis::ColumnsByVersion,
+    grid: &Grid,
+) -> Vec<wire::Lane> {
     let starts = grid.starts();
     let totals: Vec<u64> =
         (0..starts.len()).map(|window| all.iter().map(|line| line.cells[window].requests).sum()).collect();
@@ -204,7 +225,10 @@ fn lanes(shown: &[(&VersionLine, Role)], all: &[VersionLine], grid: &Grid) -> Ve
             first_seen: line.first_seen_ms,
             last_seen: line.last_seen_ms,
             requests: line.requests(),
-            columns: columns(line, &totals, &starts, grid),
+            columns: wire::Columns {
+                kpi: kpis.remove(&*line.version).unwrap_or_default(),
+                ..columns(line, &totals, &starts, grid)
+            },
         })
         .collect()
 }

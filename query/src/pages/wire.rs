@@ -1,6 +1,8 @@
 //! The wire form of the pages' answers, in one place. Times are epoch milliseconds, durations seconds, ratios 0 to 1;
 //! `null` means "no data" and is never the same as 0. Names are a promise: fields are added, never renamed.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// What every data answer carries.
@@ -53,9 +55,21 @@ pub(crate) struct OverviewService {
     pub headline: Option<String>,
     pub lanes: Vec<OverviewLane>,
     pub red: Red,
+    /// How a business figure of the candidate differs from the baseline's; null where that cannot be said.
+    pub kpi: Option<OverviewKpi>,
     pub spark: Spark,
     /// Log patterns of the candidate that no other version had.
     pub new_patterns: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct OverviewKpi {
+    pub key: String,
+    pub title: String,
+    /// Relative: -0.06 is six percent less.
+    pub delta: f64,
+    /// `higher`, `lower`; null for an event that nobody declared.
+    pub better: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -120,7 +134,81 @@ pub(crate) struct ServiceRelease {
     pub patterns: Vec<Pattern>,
     /// Since when they were compared; null when there is nothing to compare.
     pub patterns_since: Option<i64>,
+    /// What the columns `kpi` of the lanes are, in the order to show them.
+    pub kpis: Vec<Kpi>,
+    /// Of the last day; empty where nobody sends ids of users or sessions.
+    pub usage: Vec<UsageVersion>,
+    pub toggles: Vec<Toggle>,
     pub events: Vec<Event>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Kpi {
+    pub key: String,
+    pub title: String,
+    pub unit: String,
+    /// `count`, `sum`, `mean`.
+    pub value: &'static str,
+    /// `request` (a thousand of them), `session`, `user`, `none` (a second, for counts and sums).
+    pub per: &'static str,
+    /// `higher`, `lower`; null for an event that nobody declared.
+    pub better: Option<&'static str>,
+    pub declared: bool,
+    /// Over the whole range.
+    pub versions: Vec<KpiVersion>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct KpiVersion {
+    pub version: String,
+    pub role: &'static str,
+    pub value: Option<f64>,
+    /// Records that it is made of.
+    pub n: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct UsageVersion {
+    pub version: String,
+    pub role: &'static str,
+    pub users: u64,
+    pub sessions: u64,
+    pub crashed: u64,
+    /// Sessions that met an error, crashed ones included.
+    pub errored: u64,
+    pub crash_free: Option<f64>,
+    /// Part of all sessions of the service.
+    pub adoption: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Toggle {
+    pub key: String,
+    pub hot: bool,
+    /// When the set of variants last changed.
+    pub changed: Option<i64>,
+    pub variants: Vec<ToggleVariant>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ToggleVariant {
+    pub variant: String,
+    /// Of the evaluations within the last hour.
+    pub share: Option<f64>,
+    /// Since it was first seen.
+    pub evaluations: u64,
+    /// Requests in the range whose spans tell of the variant, and how many of them failed.
+    pub requests: u64,
+    pub err: Option<f64>,
+    pub first_seen: Option<i64>,
+    pub last_seen: Option<i64>,
+    pub versions: Vec<ToggleShare>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ToggleShare {
+    pub version: String,
+    pub share: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -170,6 +258,8 @@ pub(crate) struct Columns {
     pub p99: Vec<Option<f64>>,
     /// Requests of the window.
     pub n: Vec<Option<u64>>,
+    /// KPIs by their keys.
+    pub kpi: BTreeMap<String, Vec<Option<f64>>>,
 }
 
 impl Columns {
@@ -186,6 +276,7 @@ impl Columns {
             p95: rest(&self.p95, window),
             p99: rest(&self.p99, window),
             n: rest(&self.n, window),
+            kpi: self.kpi.iter().map(|(key, column)| (key.clone(), rest(column, window))).collect(),
         }
     }
 
@@ -198,6 +289,10 @@ impl Columns {
             && self.p95.get(window) == other.p95.get(other_window)
             && self.p99.get(window) == other.p99.get(other_window)
             && self.n.get(window) == other.n.get(other_window)
+            && self.kpi.len() == other.kpi.len()
+            && self.kpi.iter().all(|(key, column)| {
+                other.kpi.get(key).is_some_and(|theirs| column.get(window) == theirs.get(other_window))
+            })
     }
 }
 

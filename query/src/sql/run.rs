@@ -91,7 +91,7 @@ impl Engine {
     ) -> Result<(SessionState, Arc<Read>), QueryError> {
         let memory = QueryMemory::new(self.shared_memory.clone(), memory_bytes);
         let (state, _) = self.sessions.open(memory).map_err(|error| explain(&error, "", None))?;
-        let read = Arc::new(Read::new(&self.store, tables, Vec::new()));
+        let read = Arc::new(Read::new(&self.store, tables));
         Ok((state, read))
     }
 
@@ -99,8 +99,14 @@ impl Engine {
         let mut stored: Vec<Table> = wanted.iter().flat_map(|table| table.stored()).copied().collect();
         stored.sort_unstable();
         stored.dedup();
-        let releases = if wanted.contains(&SqlTable::Releases) { self.store.releases() } else { Vec::new() };
-        Read::new(&self.store, &stored, releases)
+        let mut read = Read::new(&self.store, &stored);
+        if wanted.contains(&SqlTable::Releases) {
+            read.releases = self.store.releases();
+        }
+        if wanted.contains(&SqlTable::Toggles) {
+            read.toggles = self.store.toggles(None);
+        }
+        read
     }
 
     async fn execute(

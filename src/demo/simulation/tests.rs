@@ -118,6 +118,10 @@ fn logs_decoded(outgoing: &[Outgoing]) -> BTreeMap<(String, u64), [u64; 3]> {
             let version = text_of(&attributes, "service.version").unwrap_or("unversioned");
             let release = format!("{} {version}", text_of(&attributes, "service.name").expect("a name"));
             for log in resource_logs.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+                // Events are counted as what they are, not as lines.
+                if !log.event_name.is_empty() {
+                    continue;
+                }
                 let window = log.time_unix_nano / WINDOW_NS * WINDOW_NS;
                 decoded.entry((release.clone(), window)).or_default()[(log.severity_number as usize - 9) / 4] += 1;
             }

@@ -46,9 +46,19 @@ export interface OverviewService {
   source?: Source | string | null;
   lanes?: VersionLane[];
   red?: { rps?: Num; err?: Pair | null; p99_s?: Pair | null };
+  /** A business figure of the candidate against the baseline. */
+  kpi?: OverviewKpi | null;
   spark?: { t0: number; step_s: number; err?: Num[]; rps?: Num[] } | null;
   /** Log patterns of the candidate that no other version had. */
   new_patterns?: number;
+}
+
+export interface OverviewKpi {
+  key: string;
+  title?: string;
+  /** Relative: -0.06 is six percent less. */
+  delta?: Num;
+  better?: string | null;
 }
 
 export interface ReleaseEvent {
@@ -89,6 +99,63 @@ export interface ReleaseLane {
   p99?: Num[];
   /** Requests in each step. */
   n?: Num[];
+  /** Business figures in each step, by their keys. */
+  kpi?: Record<string, Num[]>;
+}
+
+export interface Kpi {
+  key: string;
+  title?: string;
+  unit?: string;
+  /** `count`, `sum`, `mean`. */
+  value?: string;
+  /** `request` (a thousand of them), `session`, `user`, `none` (a second). */
+  per?: string;
+  /** `higher`, `lower`; null for an event that nobody declared. */
+  better?: string | null;
+  declared?: boolean;
+  /** Over the whole range. */
+  versions?: KpiVersion[];
+}
+
+export interface KpiVersion {
+  version: string;
+  role?: string;
+  value?: Num;
+  /** Records that it is made of. */
+  n?: Num;
+}
+
+/** Of the last day. */
+export interface UsageVersion {
+  version: string;
+  role?: string;
+  users?: Num;
+  sessions?: Num;
+  crashed?: Num;
+  errored?: Num;
+  crash_free?: Num;
+  adoption?: Num;
+}
+
+export interface Toggle {
+  key: string;
+  hot?: boolean;
+  /** When the set of variants last changed. */
+  changed?: Num;
+  variants?: ToggleVariant[];
+}
+
+export interface ToggleVariant {
+  variant: string;
+  /** Of the evaluations within the last hour. */
+  share?: Num;
+  evaluations?: Num;
+  requests?: Num;
+  err?: Num;
+  first_seen?: Num;
+  last_seen?: Num;
+  versions?: { version: string; share?: Num }[];
 }
 
 export interface Difference {
@@ -121,6 +188,9 @@ export interface ServiceRelease {
   patterns?: Pattern[];
   /** Since when patterns were compared; null when there is nothing to compare. */
   patterns_since?: Num;
+  kpis?: Kpi[];
+  usage?: UsageVersion[];
+  toggles?: Toggle[];
   events?: ReleaseEvent[];
 }
 

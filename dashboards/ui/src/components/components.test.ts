@@ -8,6 +8,8 @@ import ProblemChips from './ProblemChips.svelte';
 import Patterns from './Patterns.svelte';
 import RouteTable from './RouteTable.svelte';
 import SplitBar from './SplitBar.svelte';
+import Toggles from './Toggles.svelte';
+import UsageTable from './UsageTable.svelte';
 import VersionTable from './VersionTable.svelte';
 
 afterEach(cleanup);
@@ -118,6 +120,31 @@ describe('log patterns', () => {
     render(Patterns, { ...props, patterns: [] });
     expect(plain(screen.getByTestId('patterns-about'))).toContain('No log line is new, escalated or gone against 2.13.4');
     expect(screen.queryByTestId('patterns-empty')).toBeNull();
+  });
+});
+
+describe('users and toggles', () => {
+  const lanes = laneViews({ t: [0], lanes: [{ version: '2.13.4', role: 'baseline', n: [5] }, { version: '2.14.0', role: 'candidate', n: [5] }] });
+
+  it('are shown by version, with what cannot be known left open', () => {
+    render(UsageTable, { lanes, usage: [{ version: '2.14.0', users: 40, sessions: 0, errored: 0, crash_free: null, adoption: null }] });
+    const cells = [...(document.querySelector('[data-testid="usage-row"]')?.querySelectorAll('td') ?? [])].map((cell) => plain(cell));
+    expect(cells).toEqual(['40', '0', '—', '—', '—']);
+  });
+
+  it('say their variants to those who do not see the bar', () => {
+    const variants = [{ variant: 'off', share: 0.75, evaluations: 30, requests: 0, err: null, versions: [{ version: '1', share: 1 }] }, { variant: 'on', share: 0.25 }];
+    render(Toggles, { toggles: [{ key: 'checkout-v2', hot: true, changed: 1, variants }] });
+    expect(screen.getByRole('img').getAttribute('aria-label')?.replaceAll('\u202f', ' ')).toBe('Variants of the last hour: off 75 %, on 25 %');
+    const cells = [...(document.querySelector('[data-variant="off"]')?.querySelectorAll('td') ?? [])].map((cell) => plain(cell));
+    expect(cells).toEqual(['75 %', '1 100 %', '30', '—', '—']);
+  });
+
+  it('teach how to send them where there are none', () => {
+    render(UsageTable, { lanes, usage: [] });
+    render(Toggles, { toggles: [] });
+    expect(plain(screen.getByTestId('usage-empty'))).toContain('session.id');
+    expect(plain(screen.getByTestId('toggles-empty'))).toContain('feature_flag.key');
   });
 });
 

@@ -23,6 +23,13 @@ describe('a delta of a service page', () => {
     expect(merged.lanes?.[0]?.err).toEqual([0, 0, 0, null]);
   });
 
+  it('merges KPIs like all other columns, and drops one that is gone', () => {
+    const before: ServiceRelease = { ...held, lanes: [{ version: 'a', kpi: { orders: [1, 2, 3], old: [1, 1, 1] } }] };
+    const merged = mergeRelease(before, { t: [30, 40], lanes: [{ version: 'a', kpi: { orders: [4, 5] } }] });
+    expect(merged.lanes?.[0]?.kpi).toEqual({ orders: [1, 2, 4, 5] });
+    expect(mergeRelease(before, { t: [40], lanes: [{ version: 'a' }] }).lanes?.[0]?.kpi?.['orders']).toEqual([1, 2, 3, null]);
+  });
+
   it('drops what has left the range', () => {
     const merged = mergeRelease(held, { meta: { from: 20 }, t: [40], lanes: [{ version: 'a', rps: [5] }] });
     expect(merged.t).toEqual([20, 30, 40]);

@@ -29,8 +29,15 @@ function mergeLanes(held: ServiceRelease, delta: ServiceRelease, times: number[]
       if (!old?.[column] && !now?.[column]) continue;
       lane[column] = mergeColumn(times, held.t ?? [], old?.[column], delta.t ?? [], now?.[column]);
     }
+    if (old?.kpi || now?.kpi) lane.kpi = mergeKpis(times, held.t ?? [], old?.kpi, delta.t ?? [], now?.kpi);
     return lane;
   });
+}
+
+/** A KPI that the delta does not have is gone: the server names all that there are. */
+function mergeKpis(times: number[], heldTimes: number[], held: Record<string, Num[]> | undefined, newTimes: number[], now: Record<string, Num[]> | undefined) {
+  const keys = Object.keys(now ?? held ?? {});
+  return Object.fromEntries(keys.map((key) => [key, mergeColumn(times, heldTimes, held?.[key], newTimes, now?.[key])]));
 }
 
 function mergeColumn(times: number[], heldTimes: number[], held: Num[] | undefined, newTimes: number[], now: Num[] | undefined): Num[] {

@@ -10,18 +10,18 @@ pub(super) fn schema() -> Schema {
     fields.extend([
         required("window_start", time_type(), "start of the window, event time"),
         required("resolution_s", DataType::Int32, "length of the window in seconds: 1, 10, 60 or 3600"),
-        required("signal", DataType::Utf8, "requests, errors, duration, metric or pattern"),
+        required("signal", DataType::Utf8, "requests, errors, duration, metric, kpi, usage, toggle or pattern"),
         required(
             "metric",
             DataType::Utf8,
-            "name of the metric, or id of the log pattern; empty for requests, errors and duration",
+            "name of the metric, key of the KPI or toggle, kind of usage, id of the log pattern; empty for requests, errors and duration",
         ),
-        required("unit", DataType::Utf8, "unit of sum, min, max and histogram; us for durations"),
+        required("unit", DataType::Utf8, "unit of sum, min, max and histogram; us for durations; of toggles what is counted"),
         required("source", DataType::Utf8, "what it was derived from: spans, metrics, access_log or logs"),
         required("route", DataType::Utf8, "route of the requests, or empty"),
         required("slot", DataType::Int8, "replicate slot of the instances, 0 to 7"),
-        attributes("attributes of the series, for metrics; level and template of a log pattern"),
-        required("count", DataType::Int64, "requests, errors or observations in the window"),
+        attributes("attributes of the series, for metrics and toggles; level and template of a log pattern"),
+        required("count", DataType::Int64, "requests, errors or observations in the window; of usage how many different ones, about"),
         optional("sum", DataType::Float64, "sum of the observations"),
         optional(
             "min",
@@ -33,7 +33,11 @@ pub(super) fn schema() -> Schema {
             DataType::Float64,
             "largest observation; of a log pattern the time of its last line, in seconds since 1970",
         ),
-        optional("histogram", DataType::Binary, "distribution of the observations, for hdr_merge and hdr_quantile"),
+        optional(
+            "histogram",
+            DataType::Binary,
+            "distribution of the observations, for hdr_merge and hdr_quantile; of usage a distinct count, for distinct_count",
+        ),
         required("revision", DataType::Int64, "how many partials make up the row"),
         required("is_final", DataType::Boolean, "whether the watermark had passed the window when the row was written"),
     ]);

@@ -1,13 +1,13 @@
 //! `hdr_merge(histogram)`: all histograms of a group as one. Null when there is none.
 //!
-//! Histograms of one form merge exactly. Where forms differ (HDR beside an OTLP histogram) all become HDR cells of
-//! microseconds, which is approximate.
+//! Histograms of one form merge exactly, and so do distinct counts (signal `usage`). Where forms differ (HDR beside an OTLP
+//! histogram) all become HDR cells of microseconds, which is approximate; a distinct count beside a histogram is an error.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
 use shipwake_model::sketch::Sketch;
@@ -61,17 +61,22 @@ impl AggregateUDFImpl for HdrMerge {
 }
 
 /// Adds `more` to what a group has so far.
-fn add(merged: &mut Option<Sketch>, more: Sketch) {
+fn add(merged: &mut Option<Sketch>, more: Sketch) -> Result<()> {
     match merged {
         None => *merged = Some(more),
         Some(held) => {
-            if held.merge(&more).is_err() {
+            if let Err(error) = held.merge(&more) {
+                if matches!(held, Sketch::Distinct(_)) || matches!(more, Sketch::Distinct(_)) {
+                    let what = format!("{error}: choose one signal and metric");
+                    return Err(DataFusionError::Execution(what));
+                }
                 let (mut cells, _) = held.to_hdr(TICKS_PER_UNIT);
                 cells.merge(&more.to_hdr(TICKS_PER_UNIT).0);
                 *held = Sketch::Hdr(cells);
             }
         }
     }
+    Ok(())
 }
 
 /// Bytes of a histogram in memory. OTLP forms have at most a few hundred buckets.
@@ -79,6 +84,7 @@ fn bytes_of(sketch: &Option<Sketch>) -> usize {
     match sketch {
         None => 0,
         Some(Sketch::Hdr(cells)) => cells.heap_bytes(),
+        Some(Sketch::Distinct(things)) => things.heap_bytes(),
         Some(_) => 1_024,
     }
 }
@@ -90,7 +96,7 @@ struct Merged(Option<Sketch>);
 impl Accumulator for Merged {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         for bytes in histograms(&values[0])?.iter().flatten() {
-            add(&mut self.0, decode(bytes)?);
+            add(&mut self.0, decode(bytes)?)?;
         }
         Ok(())
     }
@@ -146,7 +152,7 @@ impl GroupsAccumulator for MergedGroups {
                 continue;
             }
             let before = bytes_of(&self.groups[group]);
-            add(&mut self.groups[group], decode(histograms.value(row))?);
+            add(&mut self.groups[group], decode(histograms.value(row))?)?;
             self.heap_bytes = self.heap_bytes.saturating_sub(before) + bytes_of(&self.groups[group]);
         }
         Ok(())
@@ -210,6 +216,24 @@ mod tests {
         let merged = second.evaluate(EmitTo::First(1)).expect("the first group");
         assert_eq!(decode(merged.as_binary::<i32>().value(0)).expect("a histogram").count(), 4);
         assert_eq!(second.heap_bytes, 0);
+    }
+
+    #[test]
+    fn distinct_counts_merge_with_each_other_and_with_nothing_else() {
+        use shipwake_model::sketch::Distinct;
+        let of = |things: &[&str]| {
+            let mut distinct = Distinct::new();
+            things.iter().for_each(|thing| distinct.insert(thing.as_bytes()));
+            Sketch::Distinct(distinct).encode()
+        };
+        let (one, two, values) = (of(&["a", "b"]), of(&["b", "c"]), encoded(&[1]));
+        let both: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&one, &two]));
+        let mut merged = Merged::default();
+        merged.update_batch(&[both]).expect("of one kind");
+        assert_eq!(merged.0.expect("something").count(), 3);
+        let mixed: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&one, &values]));
+        let error = Merged::default().update_batch(&[mixed]).expect_err("of two kinds").to_string();
+        assert!(error.contains("distinct"), "{error}");
     }
 
     #[test]

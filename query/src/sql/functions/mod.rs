@@ -1,5 +1,6 @@
 //! The functions over histograms, one file each.
 
+mod distinct_count;
 mod hdr_count;
 mod hdr_merge;
 mod hdr_quantile;
@@ -19,7 +20,13 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::new_from_impl(hdr_quantile::HdrQuantile::new())),
         Arc::new(ScalarUDF::new_from_impl(hdr_count::HdrCount::new())),
+        distinct_count(),
     ]
+}
+
+/// `distinct_count`, for plans that are built without text.
+pub(crate) fn distinct_count() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(distinct_count::DistinctCount::new()))
 }
 
 /// Functions of many rows.

@@ -1,9 +1,11 @@
 //! The tables of SQL, one file each. A table says what one row is, which stored tables it needs, and how it is read;
 //! column comments are its documentation.
 //!
-//! `logs`, `spans` and `points` are stored rows as they are ([`telemetry`]). `windows` merges partial rows by key,
-//! `release_health` and `patterns` are made from those, `releases` is what the aggregator remembers.
+//! `logs`, `spans` and `points` are stored rows as they are ([`telemetry`]); `events` are some of the logs. `windows` merges
+//! partial rows by key, `release_health` and `patterns` are made from those, `releases` and `toggles` are what the aggregator
+//! remembers.
 
+mod events;
 mod hot;
 mod logs;
 mod patterns;
@@ -13,6 +15,7 @@ mod release_health;
 mod releases;
 mod spans;
 mod telemetry;
+mod toggles;
 mod windows;
 
 use std::collections::HashMap;
@@ -20,46 +23,56 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
+};
 use datafusion::common::Result;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
 use shipwake_store::tables::COMMENT;
-use shipwake_store::{ReleaseRow, Snapshot, Store, Table};
+use shipwake_store::{ReleaseRow, Snapshot, Store, Table, ToggleRow};
 
 pub(crate) use windows::parts as window_parts;
 
 /// A table of SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SqlTable {
+    Events,
     Logs,
     Patterns,
     Points,
     ReleaseHealth,
     Releases,
     Spans,
+    Toggles,
     Windows,
 }
 
 impl SqlTable {
     /// All tables, in the order of their names.
-    pub const ALL: [SqlTable; 7] = [
+    pub const ALL: [SqlTable; 9] = [
+        SqlTable::Events,
         SqlTable::Logs,
         SqlTable::Patterns,
         SqlTable::Points,
         SqlTable::ReleaseHealth,
         SqlTable::Releases,
         SqlTable::Spans,
+        SqlTable::Toggles,
         SqlTable::Windows,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
+            SqlTable::Events => "events",
             SqlTable::Logs => "logs",
             SqlTable::Patterns => "patterns",
             SqlTable::Points => "points",
             SqlTable::ReleaseHealth => "release_health",
             SqlTable::Releases => "releases",
             SqlTable::Spans => "spans",
+            SqlTable::Toggles => "toggles",
             SqlTable::Windows => "windows",
         }
     }
@@ -71,12 +84,14 @@ impl SqlTable {
     /// What one row is.
     pub fn comment(self) -> &'static str {
         match self {
+            SqlTable::Events => events::COMMENT,
             SqlTable::Logs => logs::COMMENT,
             SqlTable::Patterns => patterns::COMMENT,
             SqlTable::Points => points::COMMENT,
             SqlTable::ReleaseHealth => release_health::COMMENT,
             SqlTable::Releases => releases::COMMENT,
             SqlTable::Spans => spans::COMMENT,
+            SqlTable::Toggles => toggles::COMMENT,
             SqlTable::Windows => windows::COMMENT,
         }
     }
@@ -84,12 +99,12 @@ impl SqlTable {
     /// The stored tables that a snapshot for it needs.
     pub fn stored(self) -> &'static [Table] {
         match self {
-            SqlTable::Logs => &[Table::Logs],
+            SqlTable::Logs | SqlTable::Events => &[Table::Logs],
             SqlTable::Points => &[Table::Points],
             SqlTable::Spans => &[Table::Spans],
             SqlTable::Patterns => &[Table::Windows],
             SqlTable::Windows | SqlTable::ReleaseHealth => &[Table::Windows, Table::Windows1s],
-            SqlTable::Releases => &[],
+            SqlTable::Releases | SqlTable::Toggles => &[],
         }
     }
 
@@ -103,6 +118,8 @@ impl SqlTable {
             SqlTable::ReleaseHealth => release_health::schema(),
             SqlTable::Patterns => patterns::schema(),
             SqlTable::Releases => releases::schema(),
+            SqlTable::Events => events::schema(),
+            SqlTable::Toggles => toggles::schema(),
         }
     }
 
@@ -116,6 +133,8 @@ impl SqlTable {
             SqlTable::ReleaseHealth => release_health::provider(state, read).await,
             SqlTable::Patterns => patterns::provider(state, read).await,
             SqlTable::Releases => releases::provider(&read.releases),
+            SqlTable::Events => events::provider(state, read).await,
+            SqlTable::Toggles => toggles::provider(&read.toggles),
         }
     }
 }
@@ -126,18 +145,32 @@ pub(crate) struct Read {
     pub store: Arc<Store>,
     pub snapshot: Snapshot,
     pub releases: Vec<ReleaseRow>,
+    pub toggles: Vec<ToggleRow>,
     /// Bytes of hot rows that were handed to operators.
     pub hot_bytes: AtomicU64,
 }
 
 impl Read {
-    pub fn new(store: &Arc<Store>, stored: &[Table], releases: Vec<ReleaseRow>) -> Self {
-        Self { store: store.clone(), snapshot: store.snapshot(stored), releases, hot_bytes: AtomicU64::new(0) }
+    pub fn new(store: &Arc<Store>, stored: &[Table]) -> Self {
+        let (releases, toggles) = (Vec::new(), Vec::new());
+        Self { store: store.clone(), snapshot: store.snapshot(stored), releases, toggles, hot_bytes: AtomicU64::new(0) }
     }
 
     fn count_hot(&self, bytes: usize) {
         self.hot_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+}
+
+/// The plan of a view whose text reads from `parts`.
+async fn view_plan(state: &SessionState, parts: Arc<dyn TableProvider>, view: &str) -> Result<LogicalPlan> {
+    let tables = MemorySchemaProvider::new();
+    tables.register_table("parts".to_owned(), parts)?;
+    let context = SessionContext::new_with_state(state.clone());
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    catalog.register_schema("inner", Arc::new(tables))?;
+    context.register_catalog("parts_of_a_view", catalog);
+    let view = view.replace("from parts", "from parts_of_a_view.inner.parts");
+    context.state().create_logical_plan(&view).await
 }
 
 /// The comment of a column, or empty.

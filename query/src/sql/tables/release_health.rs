@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, Session, TableProvider};
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::TableType;
@@ -16,11 +16,11 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::{SessionContext, col};
+use datafusion::prelude::col;
 use shipwake_store::Table;
 use shipwake_store::tables::time_type;
 
-use super::{Read, column, plain, windows};
+use super::{Read, column, plain, view_plan, windows};
 
 /// What one row is.
 pub(super) const COMMENT: &str = "requests, errors and durations of one service, version and window, from one source";
@@ -28,7 +28,8 @@ pub(super) const COMMENT: &str = "requests, errors and durations of one service,
 /// Columns whose filters may choose among the windows before the source is chosen.
 const BEFORE_THE_CHOICE: [&str; 5] = ["service", "namespace", "environment", "window_start", "resolution_s"];
 
-/// `rank` is the order of [`shipwake_model::Source`]. Durations are stored in microseconds.
+/// `rank` is the order of [`shipwake_model::Source`]. Durations are stored in microseconds. Users count whatever the source
+/// that named them; a window of nothing but users is no row.
 const VIEW: &str = "
 select service, namespace, environment, version, window_start, resolution_s, source, requests, errors,
        case when requests > 0 then cast(errors as double) / cast(requests as double) end as error_ratio,
@@ -36,22 +37,26 @@ select service, namespace, environment, version, window_start, resolution_s, sou
        hdr_quantile(histogram, 0.95) / 1e6 as p95,
        hdr_quantile(histogram, 0.99) / 1e6 as p99,
        instances,
-       cast(null as bigint) as users
+       distinct_count(users) as users
 from (
-  select *, min(case when requests > 0 then rank end) over (partition by service, namespace, environment) as best
+  select *, min(case when requests > 0 then rank end) over (partition by service, namespace, environment) as best,
+         hdr_merge(users_of_source) over (
+           partition by service, namespace, environment, version, window_start, resolution_s) as users
   from (
     select service, namespace, environment, version, window_start, resolution_s, source,
            case source when 'spans' then 1 when 'metrics' then 2 when 'access_log' then 3 else 4 end as rank,
            coalesce(sum(count) filter (where signal = 'requests'), 0) as requests,
            coalesce(sum(count) filter (where signal = 'errors'), 0) as errors,
            hdr_merge(histogram) filter (where signal = 'duration') as histogram,
-           count(distinct slot) as instances
+           hdr_merge(histogram) filter (where signal = 'usage' and metric = 'users') as users_of_source,
+           count(distinct slot) filter (where signal <> 'usage') as instances,
+           count(*) filter (where signal <> 'usage') as measured
     from parts
-    where signal in ('requests', 'errors', 'duration')
+    where signal in ('requests', 'errors', 'duration', 'usage')
     group by service, namespace, environment, version, window_start, resolution_s, source
   )
 )
-where rank = best";
+where rank = best and measured > 0";
 
 pub(super) fn schema() -> SchemaRef {
     let stored = Table::Windows.schema();
@@ -81,19 +86,17 @@ pub(super) fn schema() -> SchemaRef {
             true,
             "replicate slots that sent something, 8 at the most whatever the number of instances; the true count is in releases",
         ),
-        column("users", DataType::Int64, true, "distinct users; null until usage is counted"),
+        column(
+            "users",
+            DataType::Int64,
+            true,
+            "distinct users, about; null where records name none, and in windows of one second",
+        ),
     ]))
 }
 
 pub(super) async fn provider(state: &SessionState, read: &Arc<Read>) -> Result<Arc<dyn TableProvider>> {
-    let tables = MemorySchemaProvider::new();
-    tables.register_table("parts".to_owned(), windows::parts(read))?;
-    let context = SessionContext::new_with_state(state.clone());
-    let catalog = Arc::new(datafusion::catalog::MemoryCatalogProvider::new());
-    datafusion::catalog::CatalogProvider::register_schema(catalog.as_ref(), "inner", Arc::new(tables))?;
-    context.register_catalog("parts_of_a_view", catalog);
-    let view = VIEW.replace("from parts", "from parts_of_a_view.inner.parts");
-    let plan = context.state().create_logical_plan(&view).await?;
+    let plan = view_plan(state, windows::parts(read), VIEW).await?;
     Ok(Arc::new(ReleaseHealth { plan, schema: plain(&schema()) }))
 }
 

@@ -11,8 +11,8 @@ use datafusion::common::Result;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::{bool_or, max, min, sum};
-use datafusion::logical_expr::LogicalPlanBuilder;
-use datafusion::prelude::{Expr, col};
+use datafusion::logical_expr::{LogicalPlanBuilder, when};
+use datafusion::prelude::{Expr, col, lit};
 use shipwake_store::Table;
 
 use super::{Read, telemetry};
@@ -39,6 +39,15 @@ pub(super) const KEY: [&str; 14] = [
     "attributes",
 ];
 
+/// A column of the merged rows. Counts of different things do not add up: theirs is that of the merged sketch.
+fn column(name: &str) -> Result<Expr> {
+    if name != "count" {
+        return Ok(col(name));
+    }
+    let things = functions::distinct_count().call(vec![col("histogram")]);
+    Ok(when(col("signal").eq(lit("usage")), things).otherwise(col("count"))?.alias("count"))
+}
+
 /// The stored partial rows.
 pub(crate) fn parts(read: &Arc<Read>) -> Arc<dyn TableProvider> {
     telemetry::provider(&[Table::Windows, Table::Windows1s], read)
@@ -56,7 +65,8 @@ pub(super) async fn provider(_state: &SessionState, read: &Arc<Read>) -> Result<
         // A partial that was written after the watermark had passed settles the row as far as it will be.
         bool_or(col("is_final")).alias("is_final"),
     ];
-    let columns: Vec<Expr> = Table::Windows.schema().fields().iter().map(|field| col(field.name())).collect();
+    let columns: Vec<Expr> =
+        Table::Windows.schema().fields().iter().map(|field| column(field.name())).collect::<Result<_>>()?;
     let plan = LogicalPlanBuilder::scan("parts", provider_as_source(parts(read)), None)?
         .aggregate(key, merged)?
         .project(columns)?

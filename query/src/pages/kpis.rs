@@ -1,0 +1,398 @@
+//! KPIs of a service by version: the lanes of its page, and the one number of its line on the overview. Pure.
+//!
+//! What is declared comes first, then the events that happen most, without any configuration: as events per 1 000 requests,
+//! so that versions with different shares of the traffic can be compared.
+
+use std::collections::BTreeMap;
+
+use shipwake_model::kpi::{Better, Kpi, KpiSource, KpiValue, Per};
+use shipwake_model::sketch::Distinct;
+use shipwake_store::MeasureSeries;
+
+use crate::pages::overview::round;
+use crate::pages::wire;
+use crate::release::pair::Role;
+use crate::release::timeline::{Grid, VersionLine};
+
+/// KPIs that are shown.
+const SHOWN_MAX: usize = 12;
+/// Of these, events that nobody declared.
+const UNDECLARED_MAX: usize = 6;
+/// Requests of a version, and events of the baseline, from which on the overview speaks of a difference.
+const REQUESTS_MIN: u64 = 100;
+const EVENTS_MIN: u64 = 20;
+/// Length of the cells that events are counted in.
+const CELL_MS: i64 = 10_000;
+/// The name under which names beyond the bound of a service are counted.
+const BEYOND: &str = "__other__";
+
+/// One number a window, by version and then by key.
+pub(crate) type ColumnsByVersion = BTreeMap<String, BTreeMap<String, Vec<Option<f64>>>>;
+
+/// What is known of KPIs.
+pub(crate) struct Facts<'a> {
+    /// Declarations, in the order of their file.
+    pub declared: &'a [Kpi],
+    /// KPIs and usage of the service and environment.
+    pub measures: &'a [MeasureSeries],
+    pub service: &'a str,
+    pub environment: &'a str,
+}
+
+/// How a KPI is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    value: KpiValue,
+    per: Per,
+}
+
+/// What happened in one window of one version.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Cell {
+    count: u64,
+    sum: f64,
+}
+
+/// A KPI on the grid.
+struct Lane<'a> {
+    key: &'a str,
+    declared: Option<&'a Kpi>,
+    unit: &'a str,
+    form: Form,
+    /// By version, one cell a window.
+    versions: BTreeMap<&'a str, Vec<Cell>>,
+}
+
+/// The KPIs to show, and their columns: by version, then by key.
+pub(crate) fn lanes(
+    facts: &Facts<'_>,
+    shown: &[(&VersionLine, Role)],
+    grid: &Grid,
+) -> (Vec<wire::Kpi>, ColumnsByVersion) {
+    let windows = grid.starts().len();
+    let found = chosen(facts, grid, windows);
+    let usage = Usage::of(facts.measures, grid, windows);
+    let mut columns = ColumnsByVersion::new();
+    let mut kpis = Vec::with_capacity(found.len());
+    for lane in &found {
+        let mut versions = Vec::new();
+        for (line, role) in shown {
+            let cells = lane.versions.get(&*line.version);
+            let column = (0..windows).map(|window| {
+                let together = windows_of_cell(window, windows, grid)?;
+                let cells = cells.map(|cells| &cells[together.clone()]);
+                value_of(cells, lane.form, &usage, line, together, grid)
+            });
+            columns.entry(line.version.to_string()).or_default().insert(lane.key.to_owned(), column.collect());
+            versions.push(wire::KpiVersion {
+                version: line.version.to_string(),
+                role: role.as_str(),
+                value: value_of(cells.map(Vec::as_slice), lane.form, &usage, line, 0..windows, grid),
+                n: cells.map_or(0, |cells| cells.iter().map(|cell| cell.count).sum()),
+            });
+        }
+        kpis.push(wire_kpi(lane, versions));
+    }
+    (kpis, columns)
+}
+
+/// The number of the overview: the first declared KPI that can be compared, else the event that happens most. `windows` are
+/// those that are compared.
+pub(crate) fn headline_kpi(
+    facts: &Facts<'_>,
+    baseline: &VersionLine,
+    candidate: &VersionLine,
+    grid: &Grid,
+    windows: std::ops::Range<usize>,
+) -> Option<wire::OverviewKpi> {
+    let all = grid.starts().len();
+    let compared = chosen(facts, grid, all);
+    let compared = compared.iter().filter(|lane| matches!(lane.form.per, Per::Request));
+    let no_usage = Usage::default();
+    for lane in compared {
+        let side = |line: &VersionLine| {
+            let cells = lane.versions.get(&*line.version).map(|cells| &cells[windows.clone()]);
+            let n: u64 = cells.map_or(0, |cells| cells.iter().map(|cell| cell.count).sum());
+            let enough = line.total(windows.clone()).requests >= REQUESTS_MIN;
+            (n, value_of(cells, lane.form, &no_usage, line, windows.clone(), grid).filter(|_| enough))
+        };
+        let ((events, before), (_, after)) = (side(baseline), side(candidate));
+        let delta = before.zip(after).filter(|(before, _)| events >= EVENTS_MIN && *before > 0.0);
+        if let Some((before, after)) = delta {
+            return Some(wire::OverviewKpi {
+                key: lane.key.to_owned(),
+                title: title_of(lane),
+                delta: round(after / before - 1.0),
+                better: lane.declared.map(|kpi| kpi.better.as_str()),
+            });
+        }
+    }
+    None
+}
+
+/// The KPIs that have data or are declared, declared ones first.
+fn chosen<'a>(facts: &Facts<'a>, grid: &Grid, windows: usize) -> Vec<Lane<'a>> {
+    let mut by_key: BTreeMap<&str, (&str, BTreeMap<&str, Vec<Cell>>)> = BTreeMap::new();
+    for series in facts.measures.iter().filter(|series| series.key.signal == "kpi") {
+        let (_, versions) = by_key.entry(&series.key.metric).or_insert_with(|| (&series.key.unit, BTreeMap::new()));
+        let cells = versions.entry(&series.key.release.version).or_insert_with(|| vec![Cell::default(); windows]);
+        for found in &series.cells {
+            if let Some(window) = grid.index(found.t_ms).filter(|window| *window < windows) {
+                cells[window].count += found.count;
+                cells[window].sum += found.sum;
+            }
+        }
+    }
+    let mut lanes = Vec::new();
+    let concerned = facts.declared.iter().filter(|kpi| kpi.concerns(facts.service, facts.environment));
+    for kpi in concerned {
+        let found = by_key.remove(&*kpi.key);
+        // One that is declared for all services is shown where it happens.
+        if found.is_none() && kpi.service.is_none() {
+            continue;
+        }
+        let versions = found.map(|(_, versions)| versions).unwrap_or_default();
+        let form = Form { value: kpi.value, per: kpi.per };
+        lanes.push(Lane { key: &kpi.key, declared: Some(kpi), unit: &kpi.unit, form, versions });
+        if let KpiSource::Event(name) = &kpi.source {
+            by_key.remove(name.as_str());
+        }
+    }
+    let mut undeclared: Vec<Lane<'a>> = by_key
+        .into_iter()
+        .filter(|(key, _)| *key != BEYOND)
+        .map(|(key, (unit, versions))| {
+            let form = Form { value: KpiValue::Count, per: Per::Request };
+            Lane { key, declared: None, unit, form, versions }
+        })
+        .collect();
+    let events = |lane: &Lane<'_>| lane.versions.values().flatten().map(|cell| cell.count).sum::<u64>();
+    undeclared.sort_by(|a, b| (events(b), a.key).cmp(&(events(a), b.key)));
+    undeclared.truncate(UNDECLARED_MAX);
+    lanes.extend(undeclared);
+    lanes.truncate(SHOWN_MAX);
+    lanes
+}
+
+/// The windows that share a cell with this one: cells are of ten seconds, and windows may be shorter. `None` where the cell
+/// began before the grid.
+fn windows_of_cell(window: usize, windows: usize, grid: &Grid) -> Option<std::ops::Range<usize>> {
+    let cell_ms = grid.step_ms.max(CELL_MS);
+    let start_ms = (grid.from_ms + window as i64 * grid.step_ms).div_euclid(cell_ms) * cell_ms;
+    let first = if grid.step_ms < cell_ms { grid.index(start_ms)? } else { window };
+    Some(first..(first + (cell_ms / grid.step_ms) as usize).min(windows))
+}
+
+/// Distinct users and sessions by version and window.
+#[derive(Default)]
+struct Usage<'a> {
+    found: BTreeMap<(&'a str, &'a str), Vec<Option<&'a Distinct>>>,
+}
+
+impl<'a> Usage<'a> {
+    fn of(measures: &'a [MeasureSeries], grid: &Grid, windows: usize) -> Self {
+        let mut usage = Usage::default();
+        for series in measures.iter().filter(|series| series.key.signal == "usage") {
+            let key = (&*series.key.metric, &*series.key.release.version);
+            let cells = usage.found.entry(key).or_insert_with(|| vec![None; windows]);
+            for cell in &series.cells {
+                if let Some(window) = grid.index(cell.t_ms).filter(|window| *window < windows) {
+                    cells[window] = cell.distinct.as_ref();
+                }
+            }
+        }
+        usage
+    }
+
+    fn count(&self, metric: &str, version: &str, windows: std::ops::Range<usize>) -> u64 {
+        let Some(cells) = self.found.get(&(metric, version)) else { return 0 };
+        let mut all = Distinct::new();
+        cells[windows].iter().flatten().for_each(|distinct| all.merge(distinct));
+        all.count()
+    }
+}
+
+/// The KPI of a version over some windows; `None` where it cannot be known: no data is not zero.
+fn value_of(
+    cells: Option<&[Cell]>,
+    form: Form,
+    usage: &Usage<'_>,
+    line: &VersionLine,
+    windows: std::ops::Range<usize>,
+    grid: &Grid,
+) -> Option<f64> {
+    let count: u64 = cells.unwrap_or_default().iter().map(|cell| cell.count).sum();
+    let sum: f64 = cells.unwrap_or_default().iter().map(|cell| cell.sum).sum();
+    let total = match form.value {
+        KpiValue::Count => count as f64,
+        KpiValue::Sum => sum,
+        KpiValue::Mean => return (count > 0).then(|| round(sum / count as f64)),
+    };
+    let divisor = match form.per {
+        Per::Request => line.total(windows).requests as f64 / 1_000.0,
+        Per::Session => usage.count("sessions", &line.version, windows) as f64,
+        Per::User => usage.count("users", &line.version, windows) as f64,
+        Per::None => {
+            let seconds =
+                windows.map(|window| grid.elapsed_s(grid.from_ms + window as i64 * grid.step_ms)).sum::<f64>();
+            // Before a version has anything to show, nothing happened to it either.
+            if count == 0 && line.requests() == 0 { 0.0 } else { seconds }
+        }
+    };
+    (divisor > 0.0).then(|| round(total / divisor))
+}
+
+fn title_of(lane: &Lane<'_>) -> String {
+    lane.declared.map_or_else(|| lane.key.to_owned(), |kpi| kpi.title.clone())
+}
+
+fn wire_kpi(lane: &Lane<'_>, versions: Vec<wire::KpiVersion>) -> wire::Kpi {
+    wire::Kpi {
+        key: lane.key.to_owned(),
+        title: title_of(lane),
+        unit: lane.unit.to_owned(),
+        value: lane.form.value.as_str(),
+        per: lane.form.per.as_str(),
+        better: lane.declared.map(|kpi| match kpi.better {
+            Better::Higher => "higher",
+            Better::Lower => "lower",
+        }),
+        declared: lane.declared.is_some(),
+        versions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::testing::{grid, traffic};
+    use shipwake_model::ReleaseId;
+    use shipwake_store::{MeasureCell, MeasureKey};
+    use std::sync::Arc;
+
+    fn series(signal: &'static str, metric: &str, version: &str, cells: &[(i64, u64, f64)]) -> MeasureSeries {
+        let release = ReleaseId {
+            service: "shop".into(),
+            namespace: "".into(),
+            environment: "prod".into(),
+            version: version.into(),
+        };
+        let key = MeasureKey {
+            release: Arc::new(release),
+            signal,
+            metric: metric.into(),
+            unit: "EUR".into(),
+            attributes: Vec::new(),
+        };
+        let cell = |(t_ms, count, sum): &(i64, u64, f64)| {
+            let mut distinct = Distinct::new();
+            (0..*count).for_each(|n| distinct.insert(format!("{n}").as_bytes()));
+            let distinct = (signal == "usage").then_some(distinct);
+            MeasureCell { t_ms: *t_ms, count: *count, sum: *sum, distinct }
+        };
+        MeasureSeries { key: Arc::new(key), cells: cells.iter().map(cell).collect() }
+    }
+
+    fn kpi(key: &str, event: &str, value: KpiValue, per: Per) -> Kpi {
+        Kpi {
+            key: key.into(),
+            title: format!("The {key}"),
+            unit: "EUR".into(),
+            source: KpiSource::Event(event.into()),
+            value,
+            service: Some("shop".into()),
+            environment: None,
+            better: Better::Higher,
+            per,
+        }
+    }
+
+    fn facts<'a>(declared: &'a [Kpi], measures: &'a [MeasureSeries]) -> Facts<'a> {
+        Facts { declared, measures, service: "shop", environment: "prod" }
+    }
+
+    #[test]
+    fn a_kpi_is_divided_by_what_its_declaration_says() {
+        let grid = grid(2);
+        let line = traffic("1", 0, &[1_000, 500]);
+        let measures = [
+            series("kpi", "orders", "1", &[(grid.from_ms, 60, 2_400.0)]),
+            series("kpi", "revenue", "1", &[(grid.from_ms, 60, 2_400.0), (grid.from_ms + grid.step_ms, 10, 100.0)]),
+            series("kpi", "basket", "1", &[(grid.from_ms, 60, 2_400.0)]),
+            series("kpi", "per_session", "1", &[(grid.from_ms, 60, 0.0)]),
+            series("usage", "sessions", "1", &[(grid.from_ms, 30, 0.0)]),
+        ];
+        let declared = [
+            kpi("orders", "order", KpiValue::Count, Per::Request),
+            kpi("revenue", "order", KpiValue::Sum, Per::None),
+            kpi("basket", "order", KpiValue::Mean, Per::None),
+            kpi("per_session", "order", KpiValue::Count, Per::Session),
+        ];
+        let (kpis, columns) = lanes(&facts(&declared, &measures), &[(&line, Role::Baseline)], &grid);
+        let of = |key: &str| columns["1"][key].clone();
+        assert_eq!(of("orders"), [Some(60.0), Some(0.0)]);
+        let step_s = grid.step_ms as f64 / 1_000.0;
+        assert_eq!(of("revenue"), [Some(round(2_400.0 / step_s)), Some(round(100.0 / step_s))]);
+        assert_eq!(of("basket"), [Some(40.0), None]);
+        assert_eq!(of("per_session"), [Some(2.0), None], "a window without sessions has no KPI per session");
+        assert_eq!(kpis[0].versions[0].value, Some(40.0), "60 of 1 500 requests");
+        assert_eq!(
+            kpis.iter().map(|kpi| kpi.key.as_str()).collect::<Vec<_>>(),
+            ["orders", "revenue", "basket", "per_session"]
+        );
+    }
+
+    #[test]
+    fn windows_shorter_than_a_cell_show_the_cell_that_they_are_part_of() {
+        let from_ms = grid(1).from_ms + 5_000;
+        let grid = Grid { from_ms, to_ms: from_ms + 18_000, step_ms: 1_000, watermark_ms: from_ms + 18_000 };
+        let line = traffic("1", 0, &[100; 18]);
+        let cell_ms = from_ms + 5_000;
+        let measures =
+            [series("kpi", "order", "1", &[(from_ms - 5_000, 7, 0.0), (cell_ms, 50, 0.0), (cell_ms + 10_000, 9, 0.0)])];
+        let (_, columns) = lanes(&facts(&[], &measures), &[(&line, Role::Other)], &grid);
+        let expected: Vec<Option<f64>> = [None; 5].into_iter().chain([Some(50.0); 10]).chain([Some(30.0); 3]).collect();
+        assert_eq!(columns["1"]["order"], expected);
+    }
+
+    #[test]
+    fn events_are_shown_without_configuration_and_not_beside_their_declaration() {
+        let grid = grid(1);
+        let line = traffic("1", 0, &[1_000]);
+        let measures = [
+            series("kpi", "signup", "1", &[(grid.from_ms, 5, 0.0)]),
+            series("kpi", "order", "1", &[(grid.from_ms, 50, 0.0)]),
+            series("kpi", "orders", "1", &[(grid.from_ms, 50, 0.0)]),
+            series("kpi", "__other__", "1", &[(grid.from_ms, 500, 0.0)]),
+        ];
+        let declared =
+            [kpi("orders", "order", KpiValue::Count, Per::Request), kpi("never", "x", KpiValue::Count, Per::Request)];
+        let keys = |declared: &[Kpi]| -> Vec<(String, bool)> {
+            let (kpis, _) = lanes(&facts(declared, &measures), &[(&line, Role::Other)], &grid);
+            kpis.into_iter().map(|kpi| (kpi.key, kpi.declared)).collect()
+        };
+        let owned = |found: &[(&str, bool)]| {
+            found.iter().map(|(key, declared)| ((*key).to_owned(), *declared)).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&declared), owned(&[("orders", true), ("never", true), ("signup", false)]));
+        assert_eq!(keys(&[]), owned(&[("order", false), ("orders", false), ("signup", false)]));
+    }
+
+    #[test]
+    fn the_overview_speaks_of_a_kpi_only_with_enough_on_both_sides() {
+        let grid = grid(1);
+        let (old, new) = (traffic("1", 0, &[1_000]), traffic("2", 0, &[200]));
+        let declared = [kpi("orders", "order", KpiValue::Count, Per::Request)];
+        let of = |before: u64, after: u64, new: &VersionLine| {
+            let measures = [
+                series("kpi", "orders", "1", &[(grid.from_ms, before, 0.0)]),
+                series("kpi", "orders", "2", &[(grid.from_ms, after, 0.0)]),
+            ];
+            headline_kpi(&facts(&declared, &measures), &old, new, &grid, 0..1).map(|found| found.delta)
+        };
+        assert_eq!(of(50, 8, &new), Some(-0.2));
+        assert_eq!(of(50, 0, &new), Some(-1.0));
+        assert_eq!(of(19, 8, &new), None);
+        assert_eq!(of(50, 8, &traffic("2", 0, &[99])), None);
+    }
+}
