@@ -21,9 +21,13 @@ needs-build:
 	@command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends gcc libc6-dev; }
 
-# A browser for the page tests, and libfiu to make fsync fail.
+# A browser for the page tests, and libfiu to make fsync fail. For the real OpenTelemetry clients: Node and Go, which are
+# newer than Debian's, Java with Maven, and Python with venv; the SDKs themselves are installed by the tests.
 needs-test: needs-build
 	@command -v node >/dev/null || { echo "Node 20 is missing: see https://nodejs.org"; exit 1; }
+	@command -v go >/dev/null || { echo "Go 1.26 is missing: see https://go.dev/dl"; exit 1; }
+	@{ command -v javac && command -v mvn && python3 -c 'import ensurepip'; } >/dev/null || \
+		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven python3-venv; }
 	@{ command -v chromium >/dev/null && command -v fiu-run >/dev/null; } || \
 		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium fiu-utils libfiu0; }
 

@@ -28,6 +28,7 @@ mod serve;
 mod split;
 mod status;
 mod tag;
+mod wrong_path;
 
 pub use config::{IngestConfig, ServeConfig};
 pub use error::{IngestError, Kind};

@@ -26,6 +26,7 @@ use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::produce::{Delivery, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
+use crate::wrong_path;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -45,13 +46,12 @@ pub(crate) fn router(core: &Arc<Core>) -> Router {
         .route("/v1/traces", route(Signal::Traces))
 }
 
-/// The answer for a path that does not exist on the senders' ports.
-pub(crate) async fn not_found(request: Request) -> Response {
-    let path = shortened(request.uri().path());
-    let error = IngestError::NotFound {
-        path,
-        known: "POST to /v1/logs, /v1/metrics, /v1/traces or /v1/lines, or use OTLP over gRPC",
-    };
+/// The answer for a path that does not exist on the senders' ports. Counted and shown like every refusal: a sender with a
+/// wrong endpoint sees its own errors, but the person who set it up looks here.
+pub(crate) async fn not_found(core: Arc<Core>, request: Request) -> Response {
+    let path = request.uri().path();
+    let error = IngestError::NotFound { path: shortened(path), known: wrong_path::advice(path) };
+    core.note_refused(None, &error);
     if crate::otlp_grpc::is_grpc(request.headers()) {
         return crate::otlp_grpc::refusal(&error);
     }

@@ -1,5 +1,5 @@
 // The way from nothing to two versions that can be compared, read off the state of the pipeline. Pure.
-import type { Pipeline } from '../api/types.ts';
+import type { OverviewService, Pipeline } from '../api/types.ts';
 import { count, plural } from './format.ts';
 
 export interface Step {
@@ -12,27 +12,29 @@ export interface Step {
 /** What records without `service.name` are kept under; some SDKs add the name of the program. */
 const UNKNOWN = /^unknown_service(:|$)/;
 
-/** `names` are the services as other answers know them: the pipeline names only those without a version. */
-export function checklist(pipeline: Pipeline, first: Pipeline, names: readonly string[] = []): Step[] {
+/** What the reader has written into the snippets, and looks out for. */
+export interface Wanted {
+  service: string;
+  version: string;
+  environment: string;
+}
+
+/** `services` are those of the overview: the pipeline names only those without a version. */
+export function checklist(pipeline: Pipeline, first: Pipeline, services: readonly OverviewService[] = []): Step[] {
+  const names = services.map((each) => each.service);
   const { logs = 0, metrics = 0, spans = 0 } = pipeline.received ?? {};
-  const refused = (pipeline.rejected ?? []).reduce((total, each) => total + each.count, 0);
   const before = first.received ?? {};
   const unnamed = pipeline.services_without_version ?? [];
-  const services = pipeline.services ?? 0;
-  const versioned = services - unnamed.length;
+  const known = pipeline.services ?? 0;
+  const versioned = known - unnamed.length;
   const two = pipeline.services_with_two_versions ?? 0;
   return [
-    {
-      key: 'endpoint',
-      title: 'Something reached an endpoint',
-      state: logs + metrics + spans + refused > 0 ? 'done' : 'open',
-      detail: logs + metrics + spans + refused > 0 ? '' : 'waiting for the first request',
-    },
+    endpointStep(logs + metrics + spans, pipeline),
     arrived('log', 'First log record', logs, before.logs ?? 0),
     arrived('metric', 'First metric', metrics, before.metrics ?? 0),
     arrived('span', 'First span', spans, before.spans ?? 0),
-    nameStep(services, new Set([...unnamed, ...names])),
-    versionStep(services, versioned, unnamed),
+    nameStep(known, new Set([...unnamed, ...names])),
+    versionStep(known, versioned, unnamed),
     {
       key: 'two_versions',
       title: 'Two versions of a service',
@@ -40,6 +42,41 @@ export function checklist(pipeline: Pipeline, first: Pipeline, names: readonly s
       detail: two > 0 ? `${plural(two, 'service')} can be compared` : versioned > 0 ? 'send the same service with another version to compare them' : '',
     },
   ];
+}
+
+/** A request that was refused has come to the right machine, and says more than nothing at all. */
+function endpointStep(received: number, pipeline: Pipeline): Step {
+  const step = { key: 'endpoint', title: 'Something reached an endpoint' };
+  if (received > 0) return { ...step, state: 'done', detail: '' };
+  const newest = pipeline.rejected?.[0];
+  if (!newest) return { ...step, state: 'open', detail: 'waiting for the first request' };
+  return { ...step, state: 'problem', detail: `nothing was taken yet: ${newest.detail || newest.reason.replaceAll('_', ' ')}` };
+}
+
+/** Whether the very release of the snippets is there; what was seen in its place, if not. */
+export function wantedStep(wanted: Wanted, services: readonly OverviewService[]): Step {
+  const { service, version, environment } = wanted;
+  const step = { key: 'wanted', title: `${service} ${version} in ${environment}` };
+  const same = services.filter((each) => each.service === service);
+  const runs = (each: OverviewService) => (each.lanes ?? []).some((lane) => lane.version === version);
+  if (same.some((each) => runs(each) && each.env === environment)) return { ...step, state: 'done', detail: 'has arrived' };
+  const elsewhere = same.filter(runs).map((each) => each.env || 'no environment');
+  if (elsewhere.length > 0) {
+    return { ...step, state: 'problem', detail: `${version} is here, but in ${listed(elsewhere)}: set deployment.environment.name` };
+  }
+  const versions = [...new Set(same.flatMap((each) => (each.lanes ?? []).map((lane) => lane.version)))];
+  if (same.length > 0) {
+    const found = versions.length > 0 ? `is here as ${listed(versions)}` : 'is here';
+    return { ...step, state: 'problem', detail: `${service} ${found}, not as ${version}: set service.version` };
+  }
+  if (services.length === 0) return { ...step, state: 'open', detail: 'not seen yet' };
+  return { ...step, state: 'open', detail: `not seen yet; what sends is ${listed([...new Set(services.map((each) => each.service))])}` };
+}
+
+const LISTED_MAX = 5;
+
+function listed(words: readonly string[]): string {
+  return `${words.slice(0, LISTED_MAX).join(', ')}${words.length > LISTED_MAX ? ' …' : ''}`;
 }
 
 function arrived(key: string, title: string, now: number, before: number): Step {
