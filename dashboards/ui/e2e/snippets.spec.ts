@@ -74,8 +74,8 @@ test('Go', async ({ page }) => {
 
 test('Rust', async ({ page }) => {
   const steps = await open(page, 'rust');
-  // Built crates are kept: they take a minute.
-  desk = new Desk([], { CARGO_TARGET_DIR: `${BUILT}/snippet-rust` });
+  // Built crates are kept: they take a minute, and less without debug information.
+  desk = new Desk([], { CARGO_TARGET_DIR: `${BUILT}/snippet-rust`, CARGO_PROFILE_DEV_DEBUG: '0' });
   desk.run(desk.follow(steps));
   await arrived(page);
 });

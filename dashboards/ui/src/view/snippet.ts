@@ -34,18 +34,17 @@ export function shellWord(text: string): string {
 }
 
 /** The form of OTEL_RESOURCE_ATTRIBUTES: values are percent-encoded, so that a comma stays inside one. */
-export function resourceAttributes(input: SnippetInput): string {
-  const value = (text: string) => encodeURIComponent(text);
+export function resourceAttributes(input: SnippetInput, value: (text: string) => string = encodeURIComponent): string {
   return `service.version=${value(input.version)},deployment.environment.name=${value(input.environment)}`;
 }
 
 /** What every SDK reads. */
-export function environmentLines(input: SnippetInput): string[] {
+export function environmentLines(input: SnippetInput, attributes = resourceAttributes(input)): string[] {
   return [
     `export OTEL_EXPORTER_OTLP_ENDPOINT=${shellWord(input.http)}`,
     'export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf',
     `export OTEL_SERVICE_NAME=${shellWord(input.service)}`,
-    `export OTEL_RESOURCE_ATTRIBUTES=${shellWord(resourceAttributes(input))}`,
+    `export OTEL_RESOURCE_ATTRIBUTES=${shellWord(attributes)}`,
   ];
 }
 

@@ -1,5 +1,5 @@
 // Apps that have OpenTelemetry in them: what to install, what to set, how to start. Pure.
-import { environmentLines, text, type Snippet, type SnippetInput } from './snippet.ts';
+import { environmentLines, resourceAttributes, text, type Snippet, type SnippetInput } from './snippet.ts';
 
 export function anySdk(input: SnippetInput): Snippet {
   return {
@@ -116,6 +116,8 @@ func main() {
 }`;
 
 export function rust(input: SnippetInput): Snippet {
+  // This SDK takes values as they stand: "%20" would stay "%20".
+  const plain = resourceAttributes(input, (value) => value);
   return {
     key: 'rust',
     word: 'Rust',
@@ -128,9 +130,9 @@ export function rust(input: SnippetInput): Snippet {
         ),
       },
       { title: 'src/main.rs', file: 'src/main.rs', text: RUST_MAIN },
-      { title: 'Build and start it', text: text(...environmentLines(input), 'cargo run') },
+      { title: 'Build and start it', text: text(...environmentLines(input, plain), 'cargo run') },
     ],
-    note: 'It sends one request span and ends. In your own app keep the provider for as long as the app runs, and shut it down last: what it still holds is sent then.',
+    note: 'It sends one request span and ends. In your own app keep the provider for as long as the app runs, and shut it down last: what it still holds is sent then. Values of OTEL_RESOURCE_ATTRIBUTES are taken as they stand, so a comma cannot be in one.',
   };
 }
 
