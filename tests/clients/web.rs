@@ -64,7 +64,8 @@ async fn assert_seen(shipwake: &Shipwake, service: &str, version: &str, routes: 
         .wait_number(&logs("severity_number >= 17 and attributes['exception.message'] = 'card declined'"), FAILED)
         .await;
     let joined = format!(
-        "select count(*) from logs join spans on logs.trace_id = spans.trace_id and logs.span_id = spans.span_id where logs.service = '{service}' and logs.body like '%was asked for%'"
+        "select count(*) from logs join spans on logs.trace_id = spans.trace_id and logs.span_id = spans.span_id
+         where logs.service = '{service}' and logs.version = '{version}' and logs.body like '%was asked for%'"
     );
     assert_eq!(shipwake.number(&joined).await, FINE, "log records point at their spans");
 }
