@@ -28,8 +28,8 @@ needs-test: needs-build
 	@command -v go >/dev/null || { echo "Go 1.26 is missing: see https://go.dev/dl"; exit 1; }
 	@{ command -v javac && command -v mvn && python3 -c 'import ensurepip'; } >/dev/null || \
 		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven python3-venv; }
-	@{ command -v chromium >/dev/null && command -v fiu-run >/dev/null; } || \
-		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium fiu-utils libfiu0; }
+	@{ command -v chromium >/dev/null && command -v fiu-run >/dev/null && command -v prometheus >/dev/null; } || \
+		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium fiu-utils libfiu0 prometheus; }
 
 test: needs-test
 	$(MAKE) test-rust

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use shipwake_journal::JournalError;
 use shipwake_otlp::ScanError;
+use shipwake_otlp::json::JsonError;
 use tonic::Code;
 
 /// An error of receiving. [`IngestError::kind`] says whose fault it is and whether the sender may come again.
@@ -18,6 +19,9 @@ pub enum IngestError {
     /// The bytes are not an export request.
     #[error("not a valid OTLP protobuf request: {0}")]
     Protobuf(#[from] ScanError),
+    /// The text is not an export request in JSON.
+    #[error("not a valid OTLP JSON request: {0}")]
+    Json(JsonError),
     /// A gRPC message frame, a compressed stream, a query or a body is not what it claims to be.
     #[error("{what}: {reason}")]
     Malformed {
@@ -129,7 +133,9 @@ impl IngestError {
     /// Whose fault it is, and whether the sender may come again.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Protobuf(_) | Self::Malformed { .. } | Self::Aborted { .. } | Self::Tls { .. } => Kind::Invalid,
+            Self::Protobuf(_) | Self::Json(_) | Self::Malformed { .. } | Self::Aborted { .. } | Self::Tls { .. } => {
+                Kind::Invalid
+            }
             Self::TooLarge { .. } | Self::Journal(JournalError::TooLarge { .. }) => Kind::TooLarge,
             Self::ContentType { .. } | Self::Encoding { .. } => Kind::Unsupported,
             Self::Method { .. } => Kind::Method,
@@ -150,6 +156,7 @@ impl IngestError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Protobuf(_) => "broken_protobuf",
+            Self::Json(_) => "broken_json",
             Self::Malformed { .. } => "malformed",
             Self::TooLarge { .. } | Self::Journal(JournalError::TooLarge { .. }) => "too_large",
             Self::ContentType { .. } => "content_type",
@@ -166,6 +173,15 @@ impl IngestError {
             Self::Journal(JournalError::ReadOnly { .. }) => "journal_read_only",
             Self::Journal(_) => "journal_failed",
             Self::Config(_) | Self::Socket { .. } => "internal",
+        }
+    }
+}
+
+impl From<JsonError> for IngestError {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::TooLarge { limit } => Self::TooLarge { limit, when: "in protobuf" },
+            invalid @ JsonError::Invalid { .. } => Self::Json(invalid),
         }
     }
 }

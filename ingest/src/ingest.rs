@@ -17,7 +17,7 @@ use crate::error::{IngestError, Kind};
 use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
 use crate::status::{IngestStatus, StatusBoard};
-use crate::{lines, otlp_grpc, otlp_http};
+use crate::{lines, otlp_grpc, otlp_http, remote_write};
 
 /// Receives telemetry and appends it to the journal. Cheap to clone; all clones are the same stage.
 #[derive(Clone)]
@@ -61,10 +61,11 @@ impl Ingest {
         Ok(Ingest { core: Arc::new(core) })
     }
 
-    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces` and `/v1/lines`, without a fall-back: to be merged into another router.
+    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces`, `/v1/lines` and `/api/v1/write`, without a fall-back: to be merged into another router.
     /// The peer's address is taken from axum's `ConnectInfo<SocketAddr>` when the server provides it.
     pub fn http_router(&self) -> Router {
-        otlp_http::router(&self.core).merge(lines::router(self.core.clone()))
+        let senders = [lines::router(self.core.clone()), remote_write::router(self.core.clone())];
+        senders.into_iter().fold(otlp_http::router(&self.core), Router::merge)
     }
 
     /// The three gRPC `Export` methods, without a fall-back.

@@ -10,6 +10,7 @@
 //! - [`IngestStatus`]: what the pipeline page shows.
 
 mod admission;
+mod answer;
 mod body;
 mod config;
 mod connection;
@@ -23,11 +24,15 @@ mod lines;
 mod metrics;
 mod otlp_grpc;
 mod otlp_http;
+#[doc(hidden)]
+pub mod probe;
 mod produce;
+mod remote_write;
 mod serve;
 mod split;
 mod status;
 mod tag;
+mod transcode;
 mod wrong_path;
 
 pub use config::{IngestConfig, ServeConfig};

@@ -1,11 +1,15 @@
 //! The real program on real ports: every test starts `shipwake serve`, talks to it as a sender or a reader would, kills
 //! and restarts it. Nothing here links the server.
 
+mod bad_corpus;
 mod bad_input;
 mod demo;
 mod disk;
 mod harness;
+mod kinds;
 mod otlp;
+mod prometheus;
+mod senders;
 mod shutdown;
 mod spine;
 mod torture;

@@ -31,12 +31,13 @@ use shipwake_journal::Journal;
 use shipwake_model::{Signal, release};
 
 use crate::admission::Grant;
+use crate::answer::{add_hints, respond};
 use crate::body::{Collector, Deadlines, read_body};
 use crate::decode::Rejected;
 use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
-use crate::otlp_http::{add_hints, declared_length, idempotency_key, leave, peer_of, respond};
+use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
 use crate::produce::{Delivery, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 
@@ -224,4 +225,22 @@ fn problem(error: &IngestError) -> Response {
     let mut response = respond(status, "application/problem+json", text.to_string().into_bytes());
     add_hints(&mut response, error);
     response
+}
+
+/// Reads lines in every format, and checks that each is taken or rejected; see [`crate::probe`].
+pub(crate) fn probe(text: &[u8]) {
+    const LINE_BYTES_MAX: usize = 64 << 10;
+    for format in [Format::Auto, Format::Json, Format::Logfmt, Format::Raw] {
+        let identity = identity_of(&Parameters::default());
+        let (mut batch, mut taken) = (Batch::new(&identity, 1), 0);
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            if let Ok(line) = parse::parse(line, format, LINE_BYTES_MAX) {
+                batch.push(line);
+                taken += 1;
+            }
+        }
+        let request = batch.finish();
+        let decoded = crate::decode::decode(Signal::Logs, &request).expect("what is written can be read");
+        assert_eq!(decoded.records(), taken);
+    }
 }

@@ -122,7 +122,7 @@ async fn rejected_points_are_told_and_the_others_kept() {
 }
 
 #[tokio::test]
-async fn gzip_is_taken_also_when_a_message_of_the_call_is_not_compressed() {
+async fn gzip_and_zstd_are_taken_also_when_a_message_of_the_call_is_not_compressed() {
     let (server, journal) = Server::in_memory().await;
     let client = LogsServiceClient::new(channel(&server).await);
     client.send_compressed(CompressionEncoding::Gzip).export(logs(100, 50)).await.expect("accepted");
@@ -130,7 +130,9 @@ async fn gzip_is_taken_also_when_a_message_of_the_call_is_not_compressed() {
     assert_eq!(call(&server, LOGS, Some("gzip"), plain.clone()).await.code(), Code::Ok);
     assert_eq!(call(&server, LOGS, Some("identity"), plain).await.code(), Code::Ok);
     assert_eq!(call(&server, LOGS, Some("gzip"), frame(1, &gzip(&logs_bytes(3, 5)))).await.code(), Code::Ok);
-    assert_eq!(count(&journal).await, 107);
+    let zstd = zstd::encode_all(&logs_bytes(4, 5)[..], 1).expect("to memory");
+    assert_eq!(call(&server, LOGS, Some("zstd"), frame(1, &zstd)).await.code(), Code::Ok);
+    assert_eq!(count(&journal).await, 111);
 }
 
 #[tokio::test]

@@ -6,12 +6,15 @@
 //! fields that are not repeated, at most 100 levels of nesting. The one difference: text is bytes here, because one string
 //! that is not UTF-8 must not cost its whole batch. Consumers show it lossily.
 //!
+//! [`json`] makes such bytes from OTLP's JSON form.
+//!
 //! Pure: no I/O, no clock, no knowledge of releases. Nothing else in Shipwake knows the bytes of an OTLP message.
 
 mod attributes;
 mod check;
 mod error;
 mod fields;
+pub mod json;
 mod logs;
 mod metrics;
 mod numbers;

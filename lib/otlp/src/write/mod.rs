@@ -1,12 +1,17 @@
-//! The encoders that `ingest` needs: OTLP requests made of lines, re-framed requests, and the answers to senders.
+//! The encoders that `ingest` needs: OTLP requests made of lines and of Prometheus' samples, re-framed requests, and the answers to senders.
 //!
 //! Everything appends to a byte vector. A message is written by a closure that appends its content; the length goes in
 //! front of it afterwards. Fields with default values are written all the same where presence means something.
 
 mod answers;
+mod metrics;
 mod records;
 
 pub use answers::{Status, Violation, partial_success};
+pub use metrics::{
+    ExponentialValues, HistogramValues, MetricForm, PointHead, Side, put_exponential_point, put_histogram_point,
+    put_metric, put_number_point, put_resource_metrics, put_summary_point,
+};
 pub use records::{LogLine, Value, put_attribute, put_attributes, put_log_record, put_resource_logs};
 
 use crate::wire::{FIXED32, FIXED64, LEN, VARINT, key};
@@ -80,4 +85,12 @@ pub fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8
 /// Appends a `KeyValue` field with a text value, such as a resource attribute (`field` 1 of `Resource`).
 pub fn key_value_string(out: &mut Vec<u8>, field: u32, name: &str, text: &str) {
     put_attribute(out, field, name, Value::String(text.as_bytes()));
+}
+
+/// The same for a key and a text that are bytes as a client sent them.
+pub fn key_value_bytes(out: &mut Vec<u8>, field: u32, name: &[u8], text: &[u8]) {
+    put_message(out, field, |out| {
+        put_len_field(out, 1, name);
+        put_message(out, 2, |out| put_len_field(out, 1, text));
+    });
 }

@@ -7,6 +7,8 @@ mod agree;
 mod edges;
 mod generate;
 mod hash;
+mod json;
+mod json_writer;
 mod lenient;
 mod mutated;
 mod rebuild;

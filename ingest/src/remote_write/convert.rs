@@ -1,0 +1,258 @@
+//! Series become an OTLP metrics request: one resource for each target, one metric for each name and form, and the parts of
+//! a classic histogram or summary put together again when they came in one request.
+//!
+//! Pure, and the same for the same bytes, because a repetition is recognised by what comes out.
+
+use std::collections::HashMap;
+
+use shipwake_otlp::write::{
+    ExponentialValues, HistogramValues, MetricForm, PointHead, Side, put_exponential_point, put_histogram_point,
+    put_metric, put_number_point, put_resource_metrics,
+};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::classic::{Part, Parts, part_of};
+use super::identity::{Defaults, Identity, TARGET_INFO, Target, attributes, target};
+use super::native::{self, Native, NativeBuckets, Outcome, Run};
+use super::read::{Batch, Item, Kind, Label, Series, base_name};
+use crate::decode::Rejected;
+use crate::error::IngestError;
+
+const SCOPE: &str = "prometheus";
+/// What a point takes besides its attributes, and a native histogram besides its own bytes.
+const POINT_BYTES: usize = 96;
+const BUCKETS_BYTES: usize = 4096;
+
+/// A request in OTLP, and what of the sender's data is not in it.
+#[derive(Debug, Default)]
+pub(super) struct Converted {
+    pub(super) request: Vec<u8>,
+    pub(super) rejected: Rejected,
+    pub(super) histograms_rejected: u64,
+}
+
+/// How many bytes [`convert`] makes and uses, at most: labels are written again with every point.
+pub(super) fn memory(batch: &Batch<'_>) -> Result<usize, IngestError> {
+    let mut bytes = 0usize;
+    for series in &batch.series {
+        let labels: usize = series.labels.iter().map(|(name, value)| name.len() + value.len() + 12).sum();
+        let (mut points, mut buckets) = (0, 0);
+        series.each(|item| {
+            points += 1;
+            buckets += if matches!(item, Item::Histogram(_)) { BUCKETS_BYTES } else { 0 };
+        })?;
+        bytes = bytes.saturating_add((labels + POINT_BYTES).saturating_mul(points + 2)).saturating_add(buckets);
+    }
+    Ok(bytes)
+}
+
+pub(super) fn convert(batch: &mut Batch<'_>, defaults: &Defaults) -> Result<Converted, IngestError> {
+    let mut infos: HashMap<Target<'_>, &Series<'_>> = HashMap::new();
+    for series in batch.series.iter().filter(|series| series.name == TARGET_INFO) {
+        infos.entry(target(series)).or_insert(series);
+    }
+    let mut places = HashMap::new();
+    let mut resources: Vec<(Identity<'_>, Vec<&Series<'_>>)> = Vec::new();
+    for series in &batch.series {
+        let identity = Identity::of(series, infos.get(&target(series)).copied(), defaults);
+        let place = *places.entry(identity).or_insert(resources.len());
+        if place == resources.len() {
+            resources.push((identity, Vec::new()));
+        }
+        resources[place].1.push(series);
+    }
+    let mut converted = Converted {
+        request: Vec::new(),
+        rejected: std::mem::take(&mut batch.rejected),
+        histograms_rejected: batch.histograms_rejected,
+    };
+    for (identity, series) in &resources {
+        let info = series.first().and_then(|first| infos.get(&target(first))).copied();
+        let mut metrics = Metrics::default();
+        fold_resource(series, &mut metrics, &mut converted)?;
+        let metrics = metrics.finish();
+        if !metrics.is_empty() {
+            put_resource_metrics(&mut converted.request, &identity.resource(info), SCOPE, &metrics);
+        }
+    }
+    Ok(converted)
+}
+
+/// The metrics of a resource, in the order in which they first occur, with their encoded points.
+#[derive(Default)]
+pub(super) struct Metrics<'a> {
+    places: HashMap<(&'a [u8], MetricForm), usize>,
+    metrics: Vec<(&'a [u8], MetricForm, &'a [u8], Vec<u8>)>,
+}
+
+impl<'a> Metrics<'a> {
+    /// Where to write the points of a metric. The first series of a metric says its unit.
+    pub(super) fn points(&mut self, name: &'a [u8], form: MetricForm, unit: &'a [u8]) -> &mut Vec<u8> {
+        let place = *self.places.entry((name, form)).or_insert(self.metrics.len());
+        if place == self.metrics.len() {
+            self.metrics.push((name, form, unit_of(name, unit), Vec::new()));
+        }
+        &mut self.metrics[place].3
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (name, form, unit, points) in self.metrics.iter().filter(|metric| !metric.3.is_empty()) {
+            put_metric(&mut out, name, unit, *form, points);
+        }
+        out
+    }
+}
+
+fn fold_resource<'a>(
+    all: &[&Series<'a>],
+    metrics: &mut Metrics<'a>,
+    converted: &mut Converted,
+) -> Result<(), IngestError> {
+    let mut families: HashMap<&[u8], Parts> = HashMap::new();
+    for series in all {
+        if let Some((base, part)) = part_of(series) {
+            families.entry(base).or_default().note(&part);
+        }
+    }
+    // The parts of one histogram or summary: same family, same labels but for the one that tells the parts apart.
+    let mut groups: Vec<(&[u8], Vec<(Part, &Series<'a>)>)> = Vec::new();
+    let mut places = HashMap::new();
+    for series in all {
+        let family = part_of(series).and_then(|(base, part)| Some((base, part, *families.get(base)?)));
+        match family {
+            Some((base, part, parts)) if parts.can_be_one() => {
+                let key = (base, labels_hash(&attributes(series)));
+                let place = *places.entry(key).or_insert(groups.len());
+                if place == groups.len() {
+                    groups.push((base, Vec::new()));
+                }
+                groups[place].1.push((part, series));
+            }
+            Some((_, _, parts)) => plain(series, parts.form_of(series), metrics, converted)?,
+            None => plain(series, form_of(series), metrics, converted)?,
+        }
+    }
+    for (base, group) in groups {
+        if !super::classic::assemble(base, &group, metrics)? {
+            let parts = families.get(base).copied().unwrap_or_default();
+            for (_, series) in &group {
+                plain(series, parts.form_of(series), metrics, converted)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A series that stands for itself.
+fn plain<'a>(
+    series: &Series<'a>,
+    form: MetricForm,
+    metrics: &mut Metrics<'a>,
+    converted: &mut Converted,
+) -> Result<(), IngestError> {
+    let attributes = attributes(series);
+    let mut failed = None;
+    series.each(|item| match item {
+        Item::Sample { value, .. } if super::is_stale(value) => {}
+        Item::Sample { time_ms, value } => {
+            let head = head(&attributes, series, time_ms);
+            // Any other NaN is a value that could not be calculated: there is none.
+            let value = Some(value).filter(|value| !value.is_nan());
+            put_number_point(metrics.points(series.name, form, series.unit), &head, value);
+        }
+        Item::Histogram(message) => match native::read(message) {
+            Ok(Outcome::Histogram(native)) => put_native(series, &attributes, &native, metrics),
+            Ok(Outcome::Stale) => {}
+            Ok(Outcome::Rejected(reason, detail)) => {
+                converted.histograms_rejected += 1;
+                converted.rejected.add(reason, 1, || {
+                    format!("{detail}, in {:?}", crate::error::shortened(&String::from_utf8_lossy(series.name)))
+                });
+            }
+            Err(error) => failed = Some(error),
+        },
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+fn put_native<'a>(series: &Series<'a>, attributes: &[Label<'a>], native: &Native, metrics: &mut Metrics<'a>) {
+    let head = head(attributes, series, native.time_ms);
+    let (count, sum) = (native.count, native.sum);
+    match &native.buckets {
+        NativeBuckets::Exponential { scale, zero_count, zero_threshold, positive, negative } => {
+            let values = ExponentialValues {
+                count,
+                sum,
+                scale: *scale,
+                zero_count: *zero_count,
+                zero_threshold: *zero_threshold,
+                positive: side(positive),
+                negative: side(negative),
+            };
+            put_exponential_point(metrics.points(series.name, MetricForm::Exponential, series.unit), &head, &values);
+        }
+        NativeBuckets::Explicit { bounds, counts } => {
+            let values = HistogramValues { count, sum, bucket_counts: counts, explicit_bounds: bounds };
+            put_histogram_point(metrics.points(series.name, MetricForm::Histogram, series.unit), &head, &values);
+        }
+    }
+}
+
+fn side(run: &Run) -> Side<'_> {
+    Side { offset: run.offset, bucket_counts: &run.counts }
+}
+
+pub(super) fn head<'h>(attributes: &'h [Label<'h>], series: &Series<'_>, time_ms: i64) -> PointHead<'h> {
+    let ns = |ms: i64| u64::try_from(ms).unwrap_or(0).saturating_mul(1_000_000);
+    PointHead { attributes, start_time_unix_nano: ns(series.created_ms), time_unix_nano: ns(time_ms) }
+}
+
+/// What a series is that belongs to no family of the request.
+pub(super) fn form_of(series: &Series<'_>) -> MetricForm {
+    match series.kind {
+        Kind::Counter => MetricForm::Sum,
+        Kind::Level => MetricForm::Gauge,
+        Kind::Unknown | Kind::Other => {
+            let is_sum = series.name.ends_with(b"_total")
+                || series.name.ends_with(b"_bucket") && series.label(b"le").is_some()
+                || series.kind == Kind::Other && !base_name(series.name).1.is_empty();
+            if is_sum { MetricForm::Sum } else { MetricForm::Gauge }
+        }
+    }
+}
+
+fn labels_hash(labels: &[Label<'_>]) -> u128 {
+    let mut hash = Xxh3::new();
+    for (name, value) in labels.iter().filter(|(name, _)| !matches!(*name, b"le" | b"quantile")) {
+        for text in [name, value] {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+    }
+    hash.digest128()
+}
+
+/// The unit in UCUM: as it was said, or as the name's ending says it.
+fn unit_of<'a>(name: &'a [u8], said: &'a [u8]) -> &'a [u8] {
+    let word = if said.is_empty() {
+        let name = name.strip_suffix(b"_total").unwrap_or(name);
+        let name = base_name(name).0;
+        name.rsplit(|byte| *byte == b'_').next().unwrap_or_default()
+    } else {
+        said
+    };
+    match word {
+        b"seconds" => b"s",
+        b"milliseconds" => b"ms",
+        b"bytes" => b"By",
+        b"ratio" => b"1",
+        b"celsius" => b"Cel",
+        b"meters" => b"m",
+        b"volts" => b"V",
+        b"amperes" => b"A",
+        b"joules" => b"J",
+        b"grams" => b"g",
+        _ => said,
+    }
+}
