@@ -50,7 +50,13 @@ function endpointStep(received: number, pipeline: Pipeline): Step {
   if (received > 0) return { ...step, state: 'done', detail: '' };
   const newest = pipeline.rejected?.[0];
   if (!newest) return { ...step, state: 'open', detail: 'waiting for the first request' };
-  return { ...step, state: 'problem', detail: `nothing was taken yet: ${newest.detail || newest.reason.replaceAll('_', ' ')}` };
+  return { ...step, state: 'problem', detail: `nothing was taken yet: ${newest.detail || refusalWord(newest.reason)}` };
+}
+
+/** The server's word for a reason, as people say it. */
+export function refusalWord(reason: string): string {
+  const words: Record<string, string> = { tls: 'TLS on a plain port', not_found: 'wrong path' };
+  return words[reason] ?? reason.replaceAll('_', ' ');
 }
 
 /** Whether the very release of the snippets is there; what was seen in its place, if not. */
