@@ -46,11 +46,11 @@ it('records without a name are a problem, with a version or without', () => {
 
 it('the release of the snippets is looked out for, and what is seen in its place is said', () => {
   const wanted = { service: 'cart', version: '2', environment: 'dev' };
-  const lanes = (...versions: string[]) => versions.map((version) => ({ version }));
-  const step = (...services: Parameters<typeof wantedStep>[1]) => wantedStep(wanted, services);
-  expect(step({ service: 'cart', env: 'dev', lanes: lanes('1', '2') }).state).toBe('done');
+  const seen = (service: string, env: string, version: string) => ({ service, env, version });
+  const step = (...releases: Parameters<typeof wantedStep>[1]) => wantedStep(wanted, releases);
+  expect(step(seen('cart', 'dev', '1'), seen('cart', 'dev', '2')).state).toBe('done');
   expect(step()).toMatchObject({ state: 'open', detail: 'not seen yet' });
-  expect(step({ service: 'shop', env: 'dev', lanes: lanes('2') })).toMatchObject({ state: 'open', detail: expect.stringContaining('shop') });
-  expect(step({ service: 'cart', env: 'prod', lanes: lanes('2') })).toMatchObject({ state: 'problem', detail: expect.stringContaining('in prod') });
-  expect(step({ service: 'cart', env: 'dev', lanes: lanes('unversioned') })).toMatchObject({ state: 'problem', detail: expect.stringContaining('as unversioned') });
+  expect(step(seen('shop', 'dev', '2'))).toMatchObject({ state: 'open', detail: expect.stringContaining('shop') });
+  expect(step(seen('cart', 'prod', '2'))).toMatchObject({ state: 'problem', detail: expect.stringContaining('in prod') });
+  expect(step(seen('cart', 'dev', 'unversioned'))).toMatchObject({ state: 'problem', detail: expect.stringContaining('as unversioned') });
 });

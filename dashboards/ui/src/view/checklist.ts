@@ -1,5 +1,5 @@
 // The way from nothing to two versions that can be compared, read off the state of the pipeline. Pure.
-import type { OverviewService, Pipeline } from '../api/types.ts';
+import type { OverviewService, Pipeline, SeenRelease } from '../api/types.ts';
 import { count, plural } from './format.ts';
 
 export interface Step {
@@ -60,28 +60,28 @@ export function refusalWord(reason: string): string {
 }
 
 /** Whether the very release of the snippets is there; what was seen in its place, if not. */
-export function wantedStep(wanted: Wanted, services: readonly OverviewService[]): Step {
+export function wantedStep(wanted: Wanted, seen: readonly SeenRelease[]): Step {
   const { service, version, environment } = wanted;
   const step = { key: 'wanted', title: `${service} ${version} in ${environment}` };
-  const same = services.filter((each) => each.service === service);
-  const runs = (each: OverviewService) => (each.lanes ?? []).some((lane) => lane.version === version);
-  if (same.some((each) => runs(each) && each.env === environment)) return { ...step, state: 'done', detail: 'has arrived' };
-  const elsewhere = same.filter(runs).map((each) => each.env || 'no environment');
-  if (elsewhere.length > 0) {
-    return { ...step, state: 'problem', detail: `${version} is here, but in ${listed(elsewhere)}: set deployment.environment.name` };
+  const same = seen.filter((each) => each.service === service);
+  const running = same.filter((each) => each.version === version);
+  if (running.some((each) => each.env === environment)) return { ...step, state: 'done', detail: 'has arrived' };
+  if (running.length > 0) {
+    const elsewhere = listed(running.map((each) => each.env || 'no environment'));
+    return { ...step, state: 'problem', detail: `${version} is here, but in ${elsewhere}: set deployment.environment.name` };
   }
-  const versions = [...new Set(same.flatMap((each) => (each.lanes ?? []).map((lane) => lane.version)))];
   if (same.length > 0) {
-    const found = versions.length > 0 ? `is here as ${listed(versions)}` : 'is here';
-    return { ...step, state: 'problem', detail: `${service} ${found}, not as ${version}: set service.version` };
+    const versions = listed(same.map((each) => each.version));
+    return { ...step, state: 'problem', detail: `${service} is here as ${versions}, not as ${version}: set service.version` };
   }
-  if (services.length === 0) return { ...step, state: 'open', detail: 'not seen yet' };
-  return { ...step, state: 'open', detail: `not seen yet; what sends is ${listed([...new Set(services.map((each) => each.service))])}` };
+  if (seen.length === 0) return { ...step, state: 'open', detail: 'not seen yet' };
+  return { ...step, state: 'open', detail: `not seen yet; what sends is ${listed(seen.map((each) => each.service))}` };
 }
 
 const LISTED_MAX = 5;
 
-function listed(words: readonly string[]): string {
+function listed(all: readonly string[]): string {
+  const words = [...new Set(all)];
   return `${words.slice(0, LISTED_MAX).join(', ')}${words.length > LISTED_MAX ? ' …' : ''}`;
 }
 
