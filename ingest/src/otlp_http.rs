@@ -48,7 +48,10 @@ pub(crate) fn router(core: &Arc<Core>) -> Router {
 pub(crate) async fn not_found(core: Arc<Core>, request: Request) -> Response {
     let path = request.uri().path();
     let error = IngestError::NotFound { path: shortened(path), known: wrong_path::advice(path) };
-    core.note_refused(None, &error);
+    // Nobody sends telemetry with another method: that is a person with a browser, or somebody's probe.
+    if request.method() == Method::POST {
+        core.note_refused(None, &error);
+    }
     if crate::otlp_grpc::is_grpc(request.headers()) {
         return crate::otlp_grpc::refusal(&error);
     }

@@ -85,10 +85,18 @@ export class Desk {
 
   /** Ends what was started here, with its children, and takes the folder away. */
   clear(): void {
-    for (const child of this.#started) {
-      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
-    }
+    for (const child of this.#started) end(child);
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  }
+}
+
+/** Ends a command with its children: they are a group of their own. */
+function end(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, 'SIGTERM');
+  } catch {
+    // All of them have ended already.
   }
 }
 

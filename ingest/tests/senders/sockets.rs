@@ -123,6 +123,8 @@ async fn a_path_that_does_not_exist_is_told_to_the_sender_and_on_the_page() {
     assert_eq!(answer.status, 404);
     let (_, message) = answer.rpc_status();
     assert!(message.contains("OTEL_EXPORTER_OTLP_ENDPOINT to the address alone"), "{message}");
+    let probe = server.exchange(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(probe.status, 404);
     let rejections = server.ingest.status().rejections;
     let noted = rejections.iter().find(|each| each.reason == "not_found").expect("noted");
     assert_eq!(noted.detail, message);
