@@ -115,9 +115,11 @@ export function varnish(input: SnippetInput): Snippet {
 }
 
 export function rsyslog(input: SnippetInput): Snippet {
-  const value = (word: string) => word.replaceAll(/[\\"\]]/g, (c) => `\\${c}`);
+  // A template has three layers of quoting, and rsyslog cannot carry these characters through all of them.
+  const value = (word: string) => word.replaceAll(/[^\p{L}\p{N} .,:@+=/_-]/gu, '_');
   const identity = `[shipwake@0 version="${value(input.version)}" environment="${value(input.environment)}"]`;
-  const template = `<%PRI%>1 %TIMESTAMP:::date-rfc3339% %HOSTNAME% %APP-NAME% %PROCID% %MSGID% ${identity} %msg%`;
+  const message = '%msg:::sp-if-no-1st-sp%%msg%';
+  const template = `<%PRI%>1 %TIMESTAMP:::date-rfc3339% %HOSTNAME% %APP-NAME% %PROCID% %MSGID% ${identity}${message}`;
   return {
     key: 'rsyslog',
     word: 'rsyslog',
@@ -127,7 +129,7 @@ export function rsyslog(input: SnippetInput): Snippet {
         title: '/etc/rsyslog.d/shipwake.conf',
         file: 'shipwake.conf',
         text: text(
-          `template(name="shipwake" type="string" string=${JSON.stringify(template.replaceAll('%%', '%'))})`,
+          `template(name="shipwake" type="string" string=${JSON.stringify(template)})`,
           `*.* action(type="omfwd" target="${SYSLOG.host}" port="${SYSLOG.port}" protocol="tcp" TCP_Framing="octet-counted"`,
           '    template="shipwake" queue.type="linkedList" action.resumeRetryCount="-1")',
         ),
