@@ -21,15 +21,20 @@ needs-build:
 	@command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends gcc libc6-dev; }
 
-# A browser for the page tests, and libfiu to make fsync fail. For the real OpenTelemetry clients: Node and Go, which are
-# newer than Debian's, Java with Maven, and Python with venv; the SDKs themselves are installed by the tests.
+# A browser for the page tests, libfiu to make fsync fail, and the programs whose logs are read: none of their services is
+# started, which is what a policy of 101 says. For the real OpenTelemetry clients: Node and Go, which are newer than Debian's,
+# Java with Maven, and Python with venv; the SDKs themselves are installed by the tests.
+SENDERS := rsyslog nginx apache2-bin haproxy varnish prometheus
 needs-test: needs-build
 	@command -v node >/dev/null || { echo "Node 20 is missing: see https://nodejs.org"; exit 1; }
 	@command -v go >/dev/null || { echo "Go 1.26 is missing: see https://go.dev/dl"; exit 1; }
 	@{ command -v javac && command -v mvn && python3 -c 'import ensurepip'; } >/dev/null || \
 		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven python3-venv; }
-	@{ command -v chromium >/dev/null && command -v fiu-run >/dev/null && command -v prometheus >/dev/null; } || \
-		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends chromium fiu-utils libfiu0 prometheus; }
+	@( PATH=$$PATH:/usr/sbin; for program in chromium fiu-run rsyslogd nginx apache2 haproxy varnishd prometheus; do \
+		command -v $$program >/dev/null || exit 1; done ) || \
+		$(AS_ROOT) sh -ec 'apt-get update; policy=/usr/sbin/policy-rc.d; \
+		if [ ! -e $$policy ]; then trap "rm -f $$policy" EXIT; printf "#!/bin/sh\nexit 101\n" >$$policy; chmod +x $$policy; fi; \
+		apt-get install -y --no-install-recommends chromium fiu-utils libfiu0 $(SENDERS)'
 
 test: needs-test
 	$(MAKE) test-rust

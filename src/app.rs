@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use axum::Router;
-use shipwake_aggregate::{Aggregate, AggregateConfig};
-use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig};
+use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
+use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
 use shipwake_journal::{EmbeddedJournal, Journal, embedded};
 use shipwake_query::{Endpoints, Query, QueryConfig};
 use shipwake_store::{ShardStatus, Store, StoreConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -62,12 +62,17 @@ pub struct App {
     telemetry: Telemetry,
 }
 
+/// Threads for work that takes longer than a connection can wait: requests that are large to decode or to compress. Each keeps
+/// some memory of its own, so there are few, and requests wait for them; shards and queries have their own.
+const WORK_THREADS: usize = 4;
+
 /// A tokio runtime with a thread for each core.
 ///
 /// # Errors
 /// When the operating system gives no threads.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start threads")
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(WORK_THREADS).build().context("failed to start threads")
 }
 
 /// `shipwake serve`: runs until SIGTERM, Ctrl-C, or a failure that a restart has to mend.
@@ -112,6 +117,7 @@ impl App {
         let telemetry = Telemetry::start(&config)?;
         let registry = SharedRegistry::default();
         let [grpc, http, ui] = bind_all(&config).await?;
+        let syslog = bind_syslog(&config).await?;
         let addresses =
             Addresses { otlp_grpc: grpc.local_addr()?, otlp_http: http.local_addr()?, ui: ui.local_addr()? };
 
@@ -121,19 +127,24 @@ impl App {
             ("OTLP/gRPC", serve_senders(&ingest, grpc, &stop_servers)),
             ("OTLP/HTTP", serve_senders(&ingest, http, &stop_servers)),
         ];
+        if syslog.tcp.is_some() || syslog.udp.is_some() {
+            servers.push(("syslog", serve_syslog(&ingest, syslog, syslog_config(&config)?, &stop_servers)));
+        }
 
         let (store, journal) = open(&config, &registry).await?;
         let stop_aggregate = CancellationToken::new();
         let aggregate = Aggregate::new(aggregate_config(&config), journal.clone(), store.clone(), &mut registry.lock());
+        let progress = aggregate.progress();
         let aggregate = {
             let stop = stop_aggregate.clone();
             tokio::spawn(async move { aggregate.run(stop).await.context("aggregate failed") })
         };
-        let source = Arc::new(IngestSource::new(ingest.clone(), endpoints(&addresses)));
+        let readiness = readiness(&ingest, &store, config.partitions);
+        let source = Arc::new(IngestSource::new(ingest.clone(), readiness.clone(), endpoints(&addresses)));
         let query = Query::new(query_config(&config), store.clone(), source, &mut registry.lock())?;
         ingest.journal().open(journal.clone());
+        follow(&ingest, progress, &stop_servers);
 
-        let readiness = readiness(&ingest, &store, config.partitions);
         let pages = ui_router(&ingest, &query, readiness, registry.clone());
         servers.push(("pages", serve_router(ui, pages, &stop_servers)));
         telemetry.export_metrics(&registry);
@@ -209,6 +220,30 @@ async fn bind_all(config: &Config) -> anyhow::Result<[TcpListener; 3]> {
     ])
 }
 
+async fn bind_syslog(config: &Config) -> anyhow::Result<SyslogSockets> {
+    let failed = |address: SocketAddr, option: &str| {
+        format!("failed to listen on {address} for syslog (another address: {option}; below 1024 needs a right)")
+    };
+    let mut sockets = SyslogSockets::default();
+    if let Some(address) = config.syslog_tcp {
+        let bound = TcpListener::bind(address).await;
+        sockets.tcp = Some(bound.with_context(|| failed(address, "--syslog-tcp"))?);
+    }
+    if let Some(address) = config.syslog_udp {
+        let bound = UdpSocket::bind(address).await;
+        sockets.udp = Some(bound.with_context(|| failed(address, "--syslog-udp"))?);
+    }
+    for (protocol, address) in [
+        ("TCP", sockets.tcp.as_ref().map(TcpListener::local_addr)),
+        ("UDP", sockets.udp.as_ref().map(UdpSocket::local_addr)),
+    ] {
+        if let Some(address) = address {
+            info!(address = %address?, "syslog over {protocol}");
+        }
+    }
+    Ok(sockets)
+}
+
 /// Opens the store and the journal, which reads their newest files: on a blocking thread.
 async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
     let (store_config, journal_config) = (store_config(config), journal_config(config));
@@ -228,6 +263,19 @@ async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc
 fn serve_senders(ingest: &Ingest, socket: TcpListener, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
     let (ingest, stop) = (ingest.clone(), stop.clone());
     tokio::spawn(async move { Ok(ingest.serve(socket, serve_limits(), stop).await?) })
+}
+
+fn serve_syslog(
+    ingest: &Ingest,
+    sockets: SyslogSockets,
+    config: SyslogConfig,
+    stop: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
+    let (ingest, stop) = (ingest.clone(), stop.clone());
+    tokio::spawn(async move {
+        ingest.serve_syslog(sockets, config, stop).await;
+        Ok(())
+    })
 }
 
 fn serve_router(socket: TcpListener, router: Router, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
@@ -253,8 +301,13 @@ fn readiness(ingest: &Ingest, store: &Arc<Store>, partitions: u32) -> Readiness 
     let readiness = Readiness::default();
     let of_journal = ingest.clone();
     readiness.add("journal", move || match of_journal.journal().state() {
-        "open" => Vec::new(),
+        "open" => of_journal.refusal().into_iter().map(|reason| format!("records are refused: {reason}")).collect(),
         state => vec![format!("the journal is {state}")],
+    });
+    let of_disk = store.clone();
+    readiness.add("disk", move || match of_disk.check_room() {
+        Ok(()) => Vec::new(),
+        Err(error) => vec![format!("{error}; free some, Shipwake goes on by itself")],
     });
     let store = store.clone();
     readiness.add("shards", move || {
@@ -271,6 +324,12 @@ fn shard_trouble(shard: u32, shards: &[ShardStatus]) -> Option<String> {
         Some(status) if status.ready => None,
         _ => Some(format!("shard {shard} is reading its state and the journal behind it")),
     }
+}
+
+/// Lets ingest see how far the shards are, so that it does not run too far ahead of them.
+fn follow(ingest: &Ingest, progress: Progress, stop: &CancellationToken) {
+    let (ingest, stop) = (ingest.clone(), stop.clone());
+    tokio::spawn(async move { ingest.follow(move |partition| progress.next_offset(partition), stop).await });
 }
 
 /// A journal that failed cannot acknowledge anything: the program ends, and what is on disk is the truth for the next.
@@ -310,8 +369,23 @@ fn ingest_config(config: &Config) -> IngestConfig {
     IngestConfig {
         message_bytes_max: config.request_bytes,
         in_flight_bytes_max: config.inflight_bytes,
+        backlog_time_max: Duration::from_secs(config.backlog_seconds),
+        upstreams: config.lines.upstreams.iter().map(Into::into).collect(),
         ..IngestConfig::default()
     }
+}
+
+fn syslog_config(config: &Config) -> anyhow::Result<SyslogConfig> {
+    let wrong = |problem: String| anyhow!("syslog: {problem}");
+    Ok(SyslogConfig {
+        service: config.syslog_service.clone(),
+        version: config.syslog_version.clone(),
+        environment: config.syslog_environment.clone(),
+        applications: SyslogConfig::read_applications(&config.syslog_apps).map_err(wrong)?,
+        offset_s: SyslogConfig::read_offset(&config.syslog_zone).map_err(wrong)?,
+        grace: CONNECTION_GRACE,
+        ..SyslogConfig::default()
+    })
 }
 
 /// Folder of the journal below the data folder.

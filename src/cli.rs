@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Options;
-use crate::{demo, load};
+use crate::{demo, load, pipe, tail};
 
 /// Production feedback for every release: telemetry in, release health live.
 #[derive(Debug, Parser)]
@@ -26,6 +26,10 @@ pub enum Command {
     Demo(Box<DemoArgs>),
     /// Ask a running Shipwake in SQL.
     Query(QueryArgs),
+    /// Send the lines of standard input to a running Shipwake.
+    Pipe(Box<pipe::PipeArgs>),
+    /// Follow files and send their lines to a running Shipwake, each line once, across rotation and restarts.
+    Tail(Box<tail::TailArgs>),
     /// Send a measured load, or compare what was acknowledged with what Shipwake answers.
     Load(Box<load::Args>),
     /// Look at the configuration.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory};
 use serde::{Deserialize, Serialize};
+use shipwake_ingest::SyslogConfig;
 
 /// What the command line, the environment or the file may say. A key of the file is the option's name with `_` for `-`.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -25,6 +26,27 @@ pub struct Options {
     /// Address of pages, API, `/metrics` and health.
     #[arg(long, env = "SHIPWAKE_UI_ADDR")]
     pub ui_addr: Option<SocketAddr>,
+    /// Address of syslog over TCP (RFC 5424 and 3164; octet-counted or a line each). Off unless it is given.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_TCP")]
+    pub syslog_tcp: Option<SocketAddr>,
+    /// Address of syslog over UDP. Off unless it is given.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_UDP")]
+    pub syslog_udp: Option<SocketAddr>,
+    /// What applications of syslog are: `APPLICATION=VERSION` or `APPLICATION=SERVICE@VERSION`, separated by commas.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_APPS")]
+    pub syslog_apps: Option<String>,
+    /// Service of syslog messages that name no application.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_SERVICE")]
+    pub syslog_service: Option<String>,
+    /// Version of syslog messages that say none and whose application has none in `syslog_apps`.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_VERSION")]
+    pub syslog_version: Option<String>,
+    /// Environment of syslog messages that say none.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_ENVIRONMENT")]
+    pub syslog_environment: Option<String>,
+    /// Zone of time stamps of syslog that have none: `UTC` (the default) or an offset such as `+02:00`.
+    #[arg(long, env = "SHIPWAKE_SYSLOG_ZONE", allow_hyphen_values = true)]
+    pub syslog_zone: Option<String>,
     /// Listen beyond loopback: a proxy in front takes care of TLS and of who may ask.
     #[arg(long, env = "SHIPWAKE_BEHIND_PROXY", num_args = 0..=1, default_missing_value = "true")]
     pub behind_proxy: Option<bool>,
@@ -37,6 +59,9 @@ pub struct Options {
     /// Bytes of one request at the most, after decompression.
     #[arg(long, env = "SHIPWAKE_REQUEST_BYTES")]
     pub request_bytes: Option<usize>,
+    /// Seconds of folding that may wait in the journal; beyond them senders are held, then told to come back.
+    #[arg(long, env = "SHIPWAKE_BACKLOG_SECONDS")]
+    pub backlog_seconds: Option<u64>,
     /// Bytes that all queries together may use.
     #[arg(long, env = "SHIPWAKE_QUERY_MEMORY_BYTES")]
     pub query_memory_bytes: Option<usize>,
@@ -55,6 +80,31 @@ pub struct Options {
     /// Send Shipwake's own logs, metrics and spans as OTLP/gRPC to this endpoint.
     #[arg(long, env = "SHIPWAKE_OWN_OTLP_ENDPOINT")]
     pub own_otlp_endpoint: Option<String>,
+    /// How lines are read; only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<Lines>,
+}
+
+/// The `[lines]` table of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lines {
+    /// Which versions are behind the names that proxies log: a `[[lines.upstreams]]` table for each.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// One name that proxies log, and the version behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Backend, `backend/server`, server, `host:port` or host, as it is logged.
+    pub name: String,
+    /// The service behind it; without one it is the one that the sender names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The version behind it.
+    pub version: String,
 }
 
 /// The configuration in force.
@@ -68,6 +118,25 @@ pub struct Config {
     pub otlp_http_addr: SocketAddr,
     /// See [`Options::ui_addr`].
     pub ui_addr: SocketAddr,
+    /// See [`Options::syslog_tcp`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_tcp: Option<SocketAddr>,
+    /// See [`Options::syslog_udp`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_udp: Option<SocketAddr>,
+    /// See [`Options::syslog_apps`].
+    pub syslog_apps: String,
+    /// See [`Options::syslog_service`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_service: Option<String>,
+    /// See [`Options::syslog_version`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_version: Option<String>,
+    /// See [`Options::syslog_environment`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_environment: Option<String>,
+    /// See [`Options::syslog_zone`].
+    pub syslog_zone: String,
     /// See [`Options::behind_proxy`].
     pub behind_proxy: bool,
     /// See [`Options::partitions`].
@@ -76,6 +145,8 @@ pub struct Config {
     pub inflight_bytes: usize,
     /// See [`Options::request_bytes`].
     pub request_bytes: usize,
+    /// See [`Options::backlog_seconds`].
+    pub backlog_seconds: u64,
     /// See [`Options::query_memory_bytes`].
     pub query_memory_bytes: usize,
     /// See [`Options::retention_days`].
@@ -89,6 +160,9 @@ pub struct Config {
     /// See [`Options::own_otlp_endpoint`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_otlp_endpoint: Option<String>,
+    /// See [`Options::lines`]. A table, and so behind all plain keys.
+    #[serde(skip_serializing_if = "Lines::is_empty")]
+    pub lines: Lines,
 }
 
 /// Everything that is wrong with a configuration, one problem a line.
@@ -117,32 +191,49 @@ impl Config {
                 said.$field.clone().or_else(|| file.$field.clone()).unwrap_or_else(|| $default)
             };
         }
+        macro_rules! optional {
+            ($field:ident) => {
+                said.$field.clone().or_else(|| file.$field.clone())
+            };
+        }
         Self {
             data: pick!(data, PathBuf::from("shipwake-data")),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
             otlp_http_addr: pick!(otlp_http_addr, SocketAddr::from(([127, 0, 0, 1], 4318))),
             ui_addr: pick!(ui_addr, SocketAddr::from(([127, 0, 0, 1], 4400))),
+            syslog_tcp: optional!(syslog_tcp),
+            syslog_udp: optional!(syslog_udp),
+            syslog_apps: pick!(syslog_apps, String::new()),
+            syslog_service: optional!(syslog_service),
+            syslog_version: optional!(syslog_version),
+            syslog_environment: optional!(syslog_environment),
+            syslog_zone: pick!(syslog_zone, "UTC".to_owned()),
             behind_proxy: pick!(behind_proxy, false),
             // Two cores are the machine that the figures are promised for; a shard is a thread.
             partitions: pick!(partitions, 2),
             inflight_bytes: pick!(inflight_bytes, 64 << 20),
             request_bytes: pick!(request_bytes, 64 << 20),
+            backlog_seconds: pick!(backlog_seconds, 30),
             query_memory_bytes: pick!(query_memory_bytes, 256 << 20),
             retention_days: pick!(retention_days, 7),
             commit_seconds: pick!(commit_seconds, 60),
             log_format: pick!(log_format, "text".to_owned()),
             log: pick!(log, "info".to_owned()),
-            own_otlp_endpoint: said.own_otlp_endpoint.clone().or_else(|| file.own_otlp_endpoint.clone()),
+            own_otlp_endpoint: optional!(own_otlp_endpoint),
+            lines: pick!(lines, Lines::default()),
         }
     }
 
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (name, address) in [
-            ("otlp_grpc_addr", self.otlp_grpc_addr),
-            ("otlp_http_addr", self.otlp_http_addr),
-            ("ui_addr", self.ui_addr),
+            ("otlp_grpc_addr", Some(self.otlp_grpc_addr)),
+            ("otlp_http_addr", Some(self.otlp_http_addr)),
+            ("ui_addr", Some(self.ui_addr)),
+            ("syslog_tcp", self.syslog_tcp),
+            ("syslog_udp", self.syslog_udp),
         ] {
+            let Some(address) = address else { continue };
             if !address.ip().is_loopback() && !self.behind_proxy {
                 problems.push(format!(
                     "{name} = {address}: Shipwake has no users or TLS of its own yet, so it listens on loopback; \
@@ -153,19 +244,51 @@ impl Config {
         check_range(&mut problems, "partitions", u64::from(self.partitions), 1, 64);
         check_range(&mut problems, "inflight_bytes", self.inflight_bytes as u64, 1 << 20, 64 << 30);
         check_range(&mut problems, "request_bytes", self.request_bytes as u64, 1 << 10, 1 << 30);
+        check_range(&mut problems, "backlog_seconds", self.backlog_seconds, 1, 3600);
         check_range(&mut problems, "query_memory_bytes", self.query_memory_bytes as u64, 16 << 20, 1 << 40);
         check_range(&mut problems, "retention_days", u64::from(self.retention_days), 1, 3650);
         check_range(&mut problems, "commit_seconds", self.commit_seconds, 1, 600);
+        if let Err(problem) = SyslogConfig::read_applications(&self.syslog_apps) {
+            problems.push(format!("syslog_apps: {problem}"));
+        }
+        if let Err(problem) = SyslogConfig::read_offset(&self.syslog_zone) {
+            problems.push(format!("syslog_zone: {problem}"));
+        }
         if self.request_bytes > self.inflight_bytes {
             problems.push(format!(
                 "request_bytes = {} is more than inflight_bytes = {}: such a request could never be let in",
                 self.request_bytes, self.inflight_bytes
             ));
         }
+        problems.extend(self.lines.problems());
         if !["text", "json"].contains(&self.log_format.as_str()) {
             problems.push(format!("log_format = {:?}: it is `text` or `json`", self.log_format));
         }
         problems
+    }
+}
+
+impl Lines {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.upstreams.is_empty()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> =
+            self.upstreams.iter().filter_map(|upstream| shipwake_ingest::Upstream::from(upstream).problem()).collect();
+        let mut names: Vec<&str> = self.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
+        problems.extend(twice.map(|pair| format!("lines.upstreams has {:?} twice: which version is it?", pair[0])));
+        problems
+    }
+}
+
+impl From<&Upstream> for shipwake_ingest::Upstream {
+    fn from(upstream: &Upstream) -> Self {
+        let Upstream { name, service, version } = upstream.clone();
+        shipwake_ingest::Upstream { name, service, version }
     }
 }
 
@@ -212,6 +335,8 @@ fn known_keys() -> Vec<String> {
         .get_arguments()
         .map(|argument| argument.get_id().to_string())
         .filter(|id| id != "help" && id != "version")
+        // Tables are in the file only.
+        .chain(["lines".to_owned()])
         .collect()
 }
 
@@ -265,10 +390,13 @@ mod tests {
             ui_addr: Some(SocketAddr::from(([0, 0, 0, 0], 4400))),
             partitions: Some(0),
             log_format: Some("xml".into()),
+            syslog_udp: Some(SocketAddr::from(([0, 0, 0, 0], 514))),
+            syslog_apps: Some("nginx".into()),
+            syslog_zone: Some("CET".into()),
             ..Options::default()
         };
-        let error = Config::load(&said, None).expect_err("three problems");
-        assert_eq!(error.0.len(), 3, "{error}");
+        let error = Config::load(&said, None).expect_err("six problems");
+        assert_eq!(error.0.len(), 6, "{error}");
     }
 
     #[test]
@@ -280,8 +408,21 @@ mod tests {
     }
 
     #[test]
+    fn upstreams_are_tables_and_their_mistakes_are_said() {
+        let text = "commit_seconds = 5\n[[lines.upstreams]]\nname = \"blue\"\nversion = \"1.41.0\"\n\
+                    [[lines.upstreams]]\nname = \"blue\"\nservice = \"\"\nversion = \"2\"\n";
+        let config = Config::merge(&Options::default(), &parse(text).expect("known keys"));
+        assert_eq!(config.lines.upstreams[0].version, "1.41.0");
+        let problems = config.problems();
+        assert!(problems.len() == 2 && problems[0].contains("blue") && problems[1].contains("twice"), "{problems:?}");
+        assert!(parse("[[lines.upstreams]]\nname = \"a\"\nvesion = \"1\"").is_err());
+    }
+
+    #[test]
     fn what_print_shows_can_be_read_back() {
-        let config = Config::load(&Options::default(), None).expect("defaults are valid");
+        let mut config = Config::load(&Options::default(), None).expect("defaults are valid");
+        let green = Upstream { name: "green".into(), service: None, version: "1.42.0".into() };
+        config.lines.upstreams.push(green);
         let printed = toml::to_string(&config).expect("plain values");
         let read = Config::merge(&Options::default(), &parse(&printed).expect("known keys"));
         assert_eq!(read, config);

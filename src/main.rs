@@ -8,9 +8,13 @@ mod demo_command;
 mod doctor;
 mod health;
 mod load;
+mod memory;
 mod metrics;
+mod pipe;
 mod pipeline;
 mod query_command;
+mod send;
+mod tail;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -20,10 +24,8 @@ use clap::Parser;
 use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
 use crate::config::Config;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::give_back_at_once();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,
@@ -40,6 +42,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => app::serve(load_config(&args)?).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo_command::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query_command::run(&args),
+        Command::Pipe(args) => pipe::run(&args),
+        Command::Tail(args) => tail::run(*args),
         Command::Load(args) => load::run(*args),
         Command::Config(ConfigCommand::Check(args)) => {
             load_config(&args)?;

@@ -4,18 +4,21 @@ use shipwake_ingest::Ingest;
 use shipwake_model::Signal;
 use shipwake_query::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection};
 
+use crate::health::Readiness;
+
 const NS_PER_MS: i64 = 1_000_000;
 
 /// The counters of a running ingest.
 pub struct IngestSource {
     ingest: Ingest,
+    readiness: Readiness,
     endpoints: Endpoints,
 }
 
 impl IngestSource {
-    /// The counters of `ingest`, which listens at `endpoints`.
-    pub fn new(ingest: Ingest, endpoints: Endpoints) -> Self {
-        Self { ingest, endpoints }
+    /// The counters of `ingest`, which listens at `endpoints`, and what keeps Shipwake from taking data.
+    pub fn new(ingest: Ingest, readiness: Readiness, endpoints: Endpoints) -> Self {
+        Self { ingest, readiness, endpoints }
     }
 }
 
@@ -42,6 +45,7 @@ impl PipelineSource for IngestSource {
             endpoints: self.endpoints.clone(),
             instances_guessed: status.instances_guessed > 0,
             memory_bytes: resident_bytes(),
+            problems: self.readiness.missing().into_iter().map(|(_, reason)| reason).collect(),
         }
     }
 }

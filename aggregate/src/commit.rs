@@ -43,6 +43,8 @@ impl Cut {
         let deltas = state.take_deltas();
         state.recent.add_deltas(&deltas);
         state.recent.prune(state.watermark.newest_ns());
+        state.patterns.add_windows(&deltas.lines, &deltas.metric_metas, state.received_ns);
+        state.patterns.prune(state.watermark.newest_ns());
         sweep(state);
         Cut {
             next_offset: state.next_offset,
@@ -98,6 +100,7 @@ fn sweep(state: &mut State) {
     }
     state.swept_ns = state.received_ns;
     state.series.clear();
+    state.patterns.sweep(state.received_ns);
     // With the series the routes may begin anew too: a service that was at its bound gets another chance.
     state.routes = Routes::new(state.config.limits.routes_per_service);
     let renumbered = state.releases.wants_renumbering().then(|| {

@@ -12,7 +12,8 @@ pub struct AggregateConfig {
     pub commit_interval: Duration,
     /// Hot rows and cells that make a commit, in bytes. Default 24 MiB.
     pub commit_bytes: usize,
-    /// Hot bytes at which the shard stops reading the journal until a commit has succeeded. Default 96 MiB.
+    /// Hot bytes at which the shard stops reading the journal until a commit has succeeded. Default 64 MiB: under overload
+    /// every shard holds as much.
     pub hot_bytes_max: usize,
     /// Bytes read from the journal at once. Default 4 MiB.
     pub read_bytes: usize,
@@ -46,6 +47,12 @@ pub struct Limits {
     pub request_hashes: usize,
     /// Bytes of merged recent cells for the pages. Default 24 MiB.
     pub recent_bytes: usize,
+    /// Log patterns of one service. Default 1 000.
+    pub patterns_per_service: usize,
+    /// Log patterns of all services. Default 16 384, which take some 10 MB.
+    pub patterns: usize,
+    /// Bytes of recent lines by pattern and minute for the pages. Default 8 MiB.
+    pub recent_pattern_bytes: usize,
 }
 
 impl Default for Limits {
@@ -60,6 +67,9 @@ impl Default for Limits {
             routes_per_service: 200,
             request_hashes: 1 << 18,
             recent_bytes: 24 << 20,
+            patterns_per_service: 1_000,
+            patterns: 16_384,
+            recent_pattern_bytes: 8 << 20,
         }
     }
 }
@@ -69,7 +79,7 @@ impl Default for AggregateConfig {
         AggregateConfig {
             commit_interval: Duration::from_secs(60),
             commit_bytes: 24 << 20,
-            hot_bytes_max: 96 << 20,
+            hot_bytes_max: 64 << 20,
             read_bytes: 4 << 20,
             limits: Limits::default(),
             lateness: Duration::from_secs(60),

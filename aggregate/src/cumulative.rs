@@ -2,7 +2,10 @@
 //!
 //! Pure. A total is followed per stream (resource, scope, metric, attributes) and, inside a stream, per start time: two
 //! instances that call themselves the same, or a process and its successor, never look like one total that jumps. Equal
-//! points, older points and repeated deliveries add nothing.
+//! points, older points and repeated deliveries add nothing. Where a total contradicts itself and both readings are possible,
+//! the one that cannot count twice is taken: less is better than more.
+
+use std::num::NonZeroU64;
 
 use hashbrown::HashMap;
 use shipwake_model::Sketch;
@@ -25,19 +28,35 @@ pub enum Total {
     Sketch(Sketch),
 }
 
+/// What a point says about the one before it.
+enum Change {
+    /// It grew by so much.
+    Grew(Total),
+    /// It went down: it began anew, and all of it is new.
+    BeganAnew,
+    /// It has other buckets than before, and cannot be compared: what is new in it nobody can say.
+    Unclear,
+}
+
 impl Total {
-    /// What came on top of `earlier`; `None` when it went down or changed its kind, that is, began anew.
-    fn since(&self, earlier: &Total) -> Option<Total> {
-        match (self, earlier) {
-            (Total::Number(now), Total::Number(before)) => (now >= before).then_some(Total::Number(now - before)),
+    fn since(&self, earlier: &Total) -> Change {
+        let grew = match (self, earlier) {
+            (Total::Number(now), Total::Number(before)) => {
+                (now >= before).then(|| Total::Number((now - before).min(f64::MAX)))
+            }
             (Total::Sketch(Sketch::Explicit(now)), Total::Sketch(Sketch::Explicit(before))) => {
-                now.since(before).map(|more| Total::Sketch(Sketch::Explicit(more)))
+                let more = now.since(before);
+                if more.is_none() && now.count >= before.count && now.bounds != before.bounds {
+                    return Change::Unclear;
+                }
+                more.map(|more| Total::Sketch(Sketch::Explicit(more)))
             }
             (Total::Sketch(Sketch::Exponential(now)), Total::Sketch(Sketch::Exponential(before))) => {
                 now.since(before).map(|more| Total::Sketch(Sketch::Exponential(more)))
             }
-            _ => None,
-        }
+            _ => return Change::Unclear,
+        };
+        grew.map_or(Change::BeganAnew, Change::Grew)
     }
 
     fn heap_bytes(&self) -> usize {
@@ -83,12 +102,18 @@ impl Totals {
             if time_ns <= run.time_ns {
                 return None;
             }
-            let increase = total.since(&run.total).unwrap_or_else(|| total.clone());
+            let increase = match total.since(&run.total) {
+                Change::Grew(more) => Some(more),
+                Change::BeganAnew => Some(total.clone()),
+                Change::Unclear => None,
+            };
             (run.time_ns, run.total) = (time_ns, total);
-            return Some(increase);
+            return increase;
         }
-        let fresh = start_ns != 0 && time_ns.saturating_sub(start_ns) <= FRESH_NS;
-        let began_under_our_eyes = start_ns >= self.first_seen_ns && start_ns != 0;
+        // A start after the point's own time is a wrong clock, and says nothing about when the total began.
+        let is_known = start_ns != 0 && start_ns <= time_ns;
+        let fresh = is_known && time_ns.saturating_sub(start_ns) <= FRESH_NS;
+        let began_under_our_eyes = is_known && start_ns >= self.first_seen_ns;
         let whole = (fresh || began_under_our_eyes) && start_ns > self.floor_ns;
         let increase = whole.then(|| total.clone());
         self.runs.push(Run { start_ns, time_ns, total });
@@ -125,6 +150,9 @@ pub struct Stream {
     pub received_ns: i64,
     /// Present for cumulative streams.
     pub totals: Option<Box<Totals>>,
+    /// Mark of the newest point of a stream of deltas: an equal one is the same point again, as it comes when somebody on the
+    /// way cuts a retried request anew. Not remembered over a restart.
+    pub last_delta: Option<NonZeroU64>,
 }
 
 /// The streams of a shard by the hash of their identity.
@@ -185,6 +213,7 @@ impl Streams {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use shipwake_model::sketch::Explicit;
 
     const S: i64 = NS_PER_S;
     const BEGIN: i64 = 1_000_000 * S;
@@ -213,6 +242,58 @@ mod tests {
         assert_eq!(add(&mut totals, BEGIN, BEGIN + 10 * S, 5.0), None);
         assert_eq!(add(&mut totals, BEGIN, BEGIN + 5 * S, 2.0), None);
         assert_eq!(add(&mut totals, BEGIN, BEGIN + 11 * S, 5.0), Some(0.0));
+    }
+
+    #[test]
+    fn a_start_in_the_future_says_nothing_about_when_the_total_began() {
+        let mut totals = Totals::default();
+        let start = BEGIN + 3_600 * S;
+        assert_eq!(add(&mut totals, start, BEGIN, 1e9), None);
+        assert_eq!(add(&mut totals, start, BEGIN + 10 * S, 1e9 + 2.0), Some(2.0));
+        // The clock has been put right; the total is still the same.
+        assert_eq!(add(&mut totals, start, start + 10 * S, 1e9 + 5.0), Some(3.0));
+    }
+
+    #[test]
+    fn huge_totals_stay_finite() {
+        let mut totals = Totals::default();
+        add(&mut totals, BEGIN, BEGIN + S, f64::MIN);
+        assert_eq!(add(&mut totals, BEGIN, BEGIN + 2 * S, f64::MAX), Some(f64::MAX));
+    }
+
+    /// Counts of a running histogram in order, each point with its own bounds, and how many observations each adds.
+    fn check_histograms(points: &[(&[f64], &[u64], Option<u64>)]) {
+        let mut totals = Totals::default();
+        for (n, (bounds, counts, expected)) in points.iter().enumerate() {
+            let (bounds, counts, count) = ((*bounds).into(), counts.to_vec(), counts.iter().sum());
+            let sketch = Sketch::Explicit(Explicit { bounds, counts, count, sum: None, min: None, max: None });
+            let added =
+                totals.advance(BEGIN, BEGIN + (n as i64 + 1) * S, Total::Sketch(sketch)).map(|added| match added {
+                    Total::Sketch(sketch) => sketch.count(),
+                    Total::Number(_) => unreachable!("histograms went in"),
+                });
+            assert_eq!(added, *expected, "point {n} of {points:?}");
+        }
+    }
+
+    #[test]
+    fn a_histogram_that_changes_its_bounds_is_not_counted_twice() {
+        check_histograms(&[
+            (&[1.0, 2.0], &[1, 1, 1], Some(3)),
+            (&[1.0, 5.0], &[2, 1, 1], Some(1)),
+            (&[1.0, 5.0], &[2, 2, 1], Some(1)),
+        ]);
+        // Nothing in common but the number.
+        check_histograms(&[(&[1.0], &[3, 3], Some(6)), (&[7.0], &[8, 0], Some(2))]);
+        // The shared bucket went down although the number grew: another total, or the same with a fault.
+        check_histograms(&[
+            (&[1.0, 2.0], &[5, 0, 0], Some(5)),
+            (&[1.0, 3.0], &[1, 9, 0], None),
+            (&[1.0, 3.0], &[1, 9, 1], Some(1)),
+        ]);
+        // A new process that gives no new start time.
+        check_histograms(&[(&[1.0, 2.0], &[5, 5, 5], Some(15)), (&[1.0, 3.0], &[1, 1, 0], Some(2))]);
+        check_histograms(&[(&[1.0, 2.0], &[5, 5, 5], Some(15)), (&[1.0, 2.0], &[9, 9, 1], Some(19))]);
     }
 
     #[test]

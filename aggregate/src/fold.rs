@@ -95,7 +95,7 @@ impl State {
 
     fn fold_logs(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
         scan_logs(request, &mut Check::default())?;
-        let mut sink = LogFold { base: Base::new(self, received_ns), scope: b"" };
+        let mut sink = LogFold { base: Base::new(self, received_ns), scope: b"", book: 0 };
         scan_logs(request, &mut sink)?;
         Ok(sink.base.finish())
     }
@@ -239,12 +239,16 @@ impl<'s> Base<'s> {
 struct LogFold<'s, 'a> {
     base: Base<'s>,
     scope: &'a [u8],
+    /// Number of the service's patterns.
+    book: u32,
 }
 
 impl<'a> LogSink<'a> for LogFold<'_, 'a> {
     fn resource(&mut self, resource: &Resource<'a>) {
         let known = self.base.resource(resource);
-        let row_ref = self.base.state.rows.logs.resource(&known);
+        let state = &mut *self.base.state;
+        let row_ref = state.rows.logs.resource(&known);
+        self.book = state.patterns.book(&state.releases.get(known.release).id);
         self.base.context = Some(Context { known, row_ref });
     }
 
@@ -259,6 +263,9 @@ impl<'a> LogSink<'a> for LogFold<'_, 'a> {
         let placed = self.base.place(time, observed, context.known.release);
         let state = &mut *self.base.state;
         let parts = state.rows.logs.append(context.row_ref, self.scope, record, placed);
+        let counted_ns = placed.folds.then_some(placed.time_ns);
+        let pattern = state.pattern(self.book, &context.known, record, &parts, counted_ns);
+        state.rows.logs.end(pattern);
         if placed.folds {
             if parts.access_log {
                 let mut route = std::mem::take(&mut state.scratch);

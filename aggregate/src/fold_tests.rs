@@ -326,3 +326,55 @@ fn command_lines_are_never_kept() {
     assert_eq!(keys, ["service.name", "service.version", "deployment.environment.name", "service.instance.id"]);
     assert_eq!(column(&rows[0], "version").as_string::<i32>().value(0), "1.0");
 }
+
+#[test]
+fn a_delta_that_comes_again_counts_once() {
+    let mut folder = Folder::new();
+    let start = NOW - 10 * NS_PER_S;
+    let orders = |start, end, value| sum("orders", DELTA, vec![number(end, start, value, vec![])]);
+    let durations = |counts| histogram("d", "s", DELTA, vec![buckets(NOW, start, counts, 1.0, 200)]);
+    for metric in [
+        orders(start, NOW, 5.0),
+        // The same point in another request.
+        orders(start, NOW, 5.0),
+        // Another sender that has the same name and the same clock, and one whose span overlaps.
+        orders(start, NOW, 3.0),
+        orders(start + 1, NOW, 3.0),
+        // Without a start nobody can say whether it is the same.
+        orders(0, NOW, 7.0),
+        orders(0, NOW, 7.0),
+        durations([1, 1, 0]),
+        durations([1, 1, 0]),
+        durations([1, 2, 0]),
+    ] {
+        folder.fold(Signal::Metrics, NOW, metrics("shop", "1.0", vec![metric]));
+    }
+    let windows = folder.windows(Resolution::S10);
+    assert_eq!(windows["1.0 metric orders  metrics 0"].1, Some(25.0));
+    assert_eq!(windows["1.0 metric d  metrics 0"].0, 5);
+    assert_eq!(folder.rows(Table::Points)[0].num_rows(), 9, "rows are what came");
+}
+
+#[test]
+fn doubtful_points_are_rejected_with_a_reason_and_leave_the_windows_alone() {
+    let mut folder = Folder::new();
+    let start = NOW - 10 * NS_PER_S;
+    let point = |time, value| number(time, start, value, vec![]);
+    let mut impossible = buckets(NOW, start, [0, 0, 0], 3.0, 200);
+    impossible.count = 0;
+    let request = metrics(
+        "shop",
+        "1.0",
+        vec![
+            sum("cumulative", CUMULATIVE, vec![point(NOW, 5.0), point(NOW + 1, -4.0), point(NOW + 2, 6.0)]),
+            sum("delta", DELTA, vec![point(NOW, -1.0), point(NOW + 1, 2.0)]),
+            histogram("h", "s", DELTA, vec![impossible]),
+        ],
+    );
+    let folded = folder.state.fold(&stored(0, record(Signal::Metrics, NOW, 6, request, None)));
+    assert_eq!((folded.stored, folded.rejected), (3, 3));
+    let windows = folder.windows(Resolution::S10);
+    assert_eq!(windows["1.0 metric cumulative  metrics 0"].1, Some(6.0), "the negative one is not taken for a reset");
+    assert_eq!(windows["1.0 metric delta  metrics 0"].1, Some(2.0));
+    assert!(!windows.contains_key("1.0 metric h  metrics 0"));
+}

@@ -37,6 +37,10 @@ pub struct RequestParts<'a> {
     pub access_log: bool,
     /// `http.server.request.duration` of an access-log line, in seconds.
     pub duration_s: Option<f64>,
+    /// `exception.type`, or empty.
+    pub exception_type: &'a [u8],
+    /// `exception.message`, or empty.
+    pub exception_message: &'a [u8],
 }
 
 impl<'a> RequestParts<'a> {
@@ -60,6 +64,8 @@ impl<'a> RequestParts<'a> {
                 self.rpc_fault = is_rpc_fault(value);
             }
             b"error.type" => self.has_error_type = true,
+            b"exception.type" => self.exception_type = text(value),
+            b"exception.message" => self.exception_message = text(value),
             b"shipwake.access_log" => self.access_log = is_true(value),
             b"http.server.request.duration" => self.duration_s = decimal(value),
             _ => {}

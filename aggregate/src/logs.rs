@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Int32Builder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder};
+use shipwake_model::pattern::{OTHER, OTHER_ID};
 use shipwake_otlp::LogRecord;
 use shipwake_store::tables::{TextMapBuilder, text_map_builder};
 use shipwake_store::{RowChunk, Table};
@@ -14,7 +15,7 @@ use crate::text::{append_attributes, append_id, append_optional, append_value};
 use crate::watermark::EventTime;
 
 /// Bytes of a row besides its texts: fixed columns, offsets and ids.
-const ROW_BYTES: usize = 130;
+const ROW_BYTES: usize = 150;
 
 /// An open chunk of log rows.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl LogRows {
         self.resources.number(resource)
     }
 
-    /// Appends a row; says what its attributes mean for release health.
+    /// Appends a row, which [`LogRows::end`] ends; says what its attributes mean for release health.
     #[inline]
     pub fn append<'a>(
         &mut self,
@@ -86,7 +87,6 @@ impl LogRows {
             bytes += append_value(&mut self.body, &record.body, &mut self.scratch);
         }
         append_optional(&mut self.event_name, record.event_name);
-        self.pattern_id.append_null();
         append_id::<16>(&mut self.trace_id, record.trace_id, &mut self.scratch);
         append_id::<8>(&mut self.span_id, record.span_id, &mut self.scratch);
         append_optional(&mut self.scope_name, scope);
@@ -95,6 +95,16 @@ impl LogRows {
         bytes += append_attributes(&mut self.attributes, attributes, original, &mut parts, &mut self.scratch);
         self.bytes += bytes;
         parts
+    }
+
+    /// Ends the row that was appended last: the pattern that its message follows, if it has one.
+    #[inline]
+    pub fn end(&mut self, pattern: Option<u64>) {
+        match pattern {
+            None => self.pattern_id.append_null(),
+            Some(OTHER_ID) => self.pattern_id.append_value(OTHER),
+            Some(id) => append_id::<8>(&mut self.pattern_id, &id.to_be_bytes(), &mut self.scratch),
+        }
     }
 
     /// Number of rows.

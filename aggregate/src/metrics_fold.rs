@@ -1,5 +1,6 @@
 //! Folds metric points: a row for each, a window of its series, and the requests that duration metrics tell about.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use shipwake_model::{Sketch, Source};
@@ -126,12 +127,19 @@ impl<'s> MetricFold<'s> {
             }
             release.streams += 1;
             let release = known.release;
-            state.streams.insert(key, Stream { series, generation, release, received_ns, totals: None });
+            state
+                .streams
+                .insert(key, Stream { series, generation, release, received_ns, totals: None, last_delta: None });
         }
         let stream = state.streams.get_mut(key)?;
         (stream.series, stream.generation) = (series, generation);
         (stream.release, stream.received_ns) = (known.release, received_ns);
-        let Some(time_ns) = cumulative_ns else { return Some((series, total)) };
+        let Some(time_ns) = cumulative_ns else {
+            let mark = (form != MetricForm::Level).then(|| mark_of(point, &total)).flatten();
+            let is_repeated = mark.is_some() && stream.last_delta == mark;
+            stream.last_delta = mark;
+            return (!is_repeated).then_some((series, total));
+        };
         let start_ns = i64::try_from(point.start_time_unix_nano()).unwrap_or(0);
         let totals = stream.totals.get_or_insert_with(|| Box::new(Totals::default()));
         totals.advance(start_ns, time_ns, total).map(|increase| (series, increase))
@@ -216,7 +224,7 @@ impl<'a> MetricSink<'a> for MetricFold<'_> {
     }
 
     fn point(&mut self, metric: &Metric<'a>, point: &Point<'a>) {
-        let values = match values(point, &mut self.base.state.bounds) {
+        let values = match values(metric, point, &mut self.base.state.bounds) {
             Ok(values) => values,
             Err(fault) => {
                 let name = String::from_utf8_lossy(metric.name);
@@ -239,6 +247,26 @@ impl<'a> MetricSink<'a> for MetricFold<'_> {
         }
         self.base.context = Some(context);
     }
+}
+
+/// What tells a delta from the others of its stream: its span of time and its value. `None` without a start: points of equal
+/// times may then be of two senders.
+fn mark_of(point: &Point<'_>, total: &Total) -> Option<NonZeroU64> {
+    let (start, end) = (point.start_time_unix_nano(), point.time_unix_nano());
+    if start == 0 {
+        return None;
+    }
+    let (count, sum) = match total {
+        Total::Number(value) => (1, *value),
+        Total::Sketch(Sketch::Explicit(explicit)) => (explicit.count, explicit.sum.unwrap_or(0.0)),
+        Total::Sketch(Sketch::Exponential(buckets)) => (buckets.count, buckets.sum.unwrap_or(0.0)),
+        Total::Sketch(Sketch::Hdr(cells)) => (cells.count(), cells.sum() as f64),
+    };
+    let mut hasher = Xxh3::new();
+    for part in [start, end, count, sum.to_bits()] {
+        hasher.update(&part.to_le_bytes());
+    }
+    NonZeroU64::new(hasher.digest())
 }
 
 /// The attributes that tell series of the metric apart: bounded in number and length, sorted, paths as templates.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use shipwake_model::Sketch;
 use shipwake_model::sketch::{Buckets, Explicit, Exponential};
-use shipwake_otlp::{ExponentialHistogramPoint, HistogramPoint, Point};
+use shipwake_otlp::{ExponentialHistogramPoint, HistogramPoint, Metric, MetricKind, Point};
 
 use crate::points::PointValues;
 
 /// Sets of bounds that are shared between points; a client has a handful.
 const SHARED_BOUNDS_MAX: usize = 1_024;
-/// More buckets than any SDK makes: such a histogram is stored without its buckets.
+/// More buckets than any SDK makes.
 const BUCKETS_MAX: usize = 4_096;
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
 
@@ -52,7 +52,7 @@ impl SharedBounds {
 }
 
 /// The values of a point, or what is wrong with it. A point that only says that there is no value has no values.
-pub fn values(point: &Point<'_>, bounds: &mut SharedBounds) -> Result<PointValues, Fault> {
+pub fn values(metric: &Metric<'_>, point: &Point<'_>, bounds: &mut SharedBounds) -> Result<PointValues, Fault> {
     if point.has_no_value() {
         return Ok(PointValues::default());
     }
@@ -62,6 +62,9 @@ pub fn values(point: &Point<'_>, bounds: &mut SharedBounds) -> Result<PointValue
             let value =
                 value.ok_or(Fault { reason: "no_value", detail: "point has neither a value nor the no-value flag" })?;
             finite([value], "value is NaN or infinite")?;
+            if metric.kind == MetricKind::Sum && metric.monotonic && value < 0.0 {
+                return Err(Fault { reason: "negative_sum", detail: "a sum that only grows is negative" });
+            }
             Ok(PointValues { value: Some(value), ..PointValues::default() })
         }
         Point::Histogram(histogram) => explicit(histogram, bounds),
@@ -78,8 +81,12 @@ pub fn values(point: &Point<'_>, bounds: &mut SharedBounds) -> Result<PointValue
 
 fn explicit(point: &HistogramPoint<'_>, shared: &mut SharedBounds) -> Result<PointValues, Fault> {
     finite([point.sum, point.min, point.max].map(|value| value.unwrap_or(0.0)), "sum, min or max is NaN or infinite")?;
-    let mut counts: Vec<u64> = point.bucket_counts.iter().collect();
-    let mut bounds: Vec<f64> = point.explicit_bounds.iter().collect();
+    summary_agrees(point.count, point.sum, point.min, point.max)?;
+    let mut counts: Vec<u64> = point.bucket_counts.iter().take(BUCKETS_MAX + 1).collect();
+    let mut bounds: Vec<f64> = point.explicit_bounds.iter().take(BUCKETS_MAX + 1).collect();
+    if counts.len() > BUCKETS_MAX || bounds.len() > BUCKETS_MAX {
+        return Err(TOO_MANY_BUCKETS);
+    }
     let total = counts.iter().try_fold(0u64, |total, count| total.checked_add(*count));
     let total = total.ok_or(inconsistent("the buckets' counts overflow"))?;
     if bounds.iter().any(|bound| bound.is_nan()) || !bounds.is_sorted_by(|a, b| a < b) {
@@ -94,9 +101,8 @@ fn explicit(point: &HistogramPoint<'_>, shared: &mut SharedBounds) -> Result<Poi
     }
     drop_infinite_bounds(&mut bounds, &mut counts);
     let (count, sum, min, max) = (point.count, point.sum, point.min, point.max);
-    let histogram = (counts.len() <= BUCKETS_MAX)
-        .then(|| Sketch::Explicit(Explicit { bounds: shared.share(bounds), counts, count, sum, min, max }));
-    Ok(PointValues { value: None, count: Some(count), sum, min, max, histogram })
+    let histogram = Sketch::Explicit(Explicit { bounds: shared.share(bounds), counts, count, sum, min, max });
+    Ok(PointValues { value: None, count: Some(count), sum, min, max, histogram: Some(histogram) })
 }
 
 /// An infinite last bound, a habit of some exporters, says nothing: its bucket and the one above are one.
@@ -120,6 +126,7 @@ fn drop_infinite_bounds(bounds: &mut Vec<f64>, counts: &mut Vec<u64>) {
 fn exponential(point: &ExponentialHistogramPoint<'_>) -> Result<PointValues, Fault> {
     let numbers = [point.sum.unwrap_or(0.0), point.min.unwrap_or(0.0), point.max.unwrap_or(0.0), point.zero_threshold];
     finite(numbers, "sum, min, max or zero_threshold is NaN or infinite")?;
+    summary_agrees(point.count, point.sum, point.min, point.max)?;
     if point.zero_threshold < 0.0 {
         return Err(inconsistent("zero_threshold is negative"));
     }
@@ -148,10 +155,25 @@ fn exponential(point: &ExponentialHistogramPoint<'_>) -> Result<PointValues, Fau
         min,
         max,
     };
-    let is_usable = histogram.positive.counts.len() + histogram.negative.counts.len() <= BUCKETS_MAX
-        && histogram.is_representable();
-    let histogram = is_usable.then(|| Sketch::Exponential(histogram.normalized()));
-    Ok(PointValues { value: None, count: Some(count), sum, min, max, histogram })
+    if histogram.positive.counts.len() + histogram.negative.counts.len() > BUCKETS_MAX {
+        return Err(TOO_MANY_BUCKETS);
+    }
+    if !histogram.is_representable() {
+        return Err(inconsistent("a bucket lies beyond what a number can hold"));
+    }
+    let histogram = Sketch::Exponential(histogram.normalized());
+    Ok(PointValues { value: None, count: Some(count), sum, min, max, histogram: Some(histogram) })
+}
+
+/// What a histogram says about all of its values must be possible.
+fn summary_agrees(count: u64, sum: Option<f64>, min: Option<f64>, max: Option<f64>) -> Result<(), Fault> {
+    if count == 0 && sum.is_some_and(|sum| sum != 0.0) {
+        return Err(inconsistent("there is a sum of no values"));
+    }
+    if count > 0 && min.zip(max).is_some_and(|(min, max)| min > max) {
+        return Err(inconsistent("min is above max"));
+    }
+    Ok(())
 }
 
 /// The sum of one side's counts, or `None` when it or the last bucket's index overflows.
@@ -172,6 +194,95 @@ fn finite<const N: usize>(values: [f64; N], detail: &'static str) -> Result<(), 
     if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(Fault { reason: "not_a_number", detail }) }
 }
 
+const TOO_MANY_BUCKETS: Fault = Fault { reason: "too_many_buckets", detail: "a histogram has more than 4096 buckets" };
+
 fn inconsistent(detail: &'static str) -> Fault {
     Fault { reason: "inconsistent_buckets", detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::metrics::v1::{
+        ExponentialHistogram, ExponentialHistogramDataPoint, Metric, ResourceMetrics, ScopeMetrics,
+    };
+    use proptest::prelude::*;
+    use prost::Message;
+    use shipwake_model::sketch::EXPONENTIAL_BUCKETS_MAX;
+    use shipwake_otlp::{MetricSink, Resource, Scope, scan_metrics};
+
+    use super::*;
+
+    /// What the points of a request come to.
+    #[derive(Default)]
+    struct Found(Vec<Result<PointValues, Fault>>);
+
+    impl<'a> MetricSink<'a> for Found {
+        fn resource(&mut self, _: &Resource<'a>) {}
+        fn scope(&mut self, _: &Scope<'a>) {}
+        fn metric(&mut self, _: &shipwake_otlp::Metric<'a>) {}
+        fn point(&mut self, metric: &shipwake_otlp::Metric<'a>, point: &Point<'a>) {
+            self.0.push(values(metric, point, &mut SharedBounds::default()));
+        }
+    }
+
+    fn values_of(point: ExponentialHistogramDataPoint) -> Result<PointValues, Fault> {
+        let data = ExponentialHistogram { data_points: vec![point], aggregation_temporality: 1 };
+        let metrics = vec![Metric { data: Some(Data::ExponentialHistogram(data)), ..Metric::default() }];
+        let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
+        let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
+        let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+        let mut found = Found::default();
+        scan_metrics(&bytes, &mut found).unwrap();
+        found.0.pop().unwrap()
+    }
+
+    fn side() -> impl Strategy<Value = Buckets> {
+        let offset = prop_oneof![any::<i32>(), -3_000i32..3_000, Just(i32::MAX), Just(i32::MIN)];
+        let counts = prop_oneof![
+            prop::collection::vec(0u64..5, 0..40),
+            (0usize..6_000).prop_map(|length| vec![1; length]),
+            Just(vec![u64::MAX, 1]),
+        ];
+        (offset, counts).prop_map(|(offset, bucket_counts)| Buckets { offset, bucket_counts })
+    }
+
+    proptest! {
+        /// Whatever a sender claims, a point is refused or takes a bounded number of buckets that hold all of its count, and
+        /// two that are taken can be merged and compared.
+        #[test]
+        fn an_absurd_histogram_costs_nothing(
+            scale in prop_oneof![any::<i32>(), -12i32..23],
+            sides in prop::collection::vec((side(), side()), 2),
+            zero_threshold in prop_oneof![Just(0.0), Just(-1.0), Just(f64::MAX), any::<f64>()],
+        ) {
+            let points = sides.into_iter().map(|(positive, negative)| {
+                let counts = positive.bucket_counts.iter().chain(&negative.bucket_counts);
+                let count = counts.fold(0u64, |sum, count| sum.wrapping_add(*count));
+                values_of(ExponentialHistogramDataPoint {
+                    scale, zero_threshold, count, positive: Some(positive), negative: Some(negative), ..Default::default()
+                })
+            });
+            let taken: Vec<Exponential> = points.flatten().map(|values| match values.histogram {
+                Some(Sketch::Exponential(buckets)) => buckets,
+                other => panic!("{other:?}"),
+            }).collect();
+            for one in &taken {
+                prop_assert!(one.positive.counts.len() <= EXPONENTIAL_BUCKETS_MAX);
+                prop_assert!(one.negative.counts.len() <= EXPONENTIAL_BUCKETS_MAX);
+                let total: u64 = one.positive.counts.iter().chain(&one.negative.counts).sum();
+                prop_assert_eq!(total + one.zero_count, one.count);
+            }
+            if let [one, other] = &taken[..] {
+                let mut both = one.clone();
+                both.merge(other);
+                prop_assert!(both.positive.counts.len() <= EXPONENTIAL_BUCKETS_MAX);
+                let back = both.since(one).expect("the whole is no less than a part");
+                prop_assert_eq!(back.count, other.count);
+                both.to_hdr(1e6);
+            }
+        }
+    }
 }

@@ -8,18 +8,21 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType};
 use hashbrown::HashMap;
+use shipwake_model::pattern::{Level, id_of_text};
 use shipwake_model::{HdrCells, ReleaseId, Resolution, Source};
 use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError, Table};
 
 use crate::cells::FullCell;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
+use crate::patterns;
 use crate::recent::{Addition, SECONDS_KEPT_NS, TENS_KEPT_NS};
+use crate::series::Measure;
 use crate::state::State;
 use crate::state_bytes::decode;
 use crate::view::Shared;
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 17] = [
     "service",
     "namespace",
     "environment",
@@ -27,6 +30,8 @@ const COLUMNS: [&str; 15] = [
     "window_start",
     "resolution_s",
     "signal",
+    "metric",
+    "attributes",
     "source",
     "route",
     "slot",
@@ -50,11 +55,21 @@ pub fn recover(
         return Ok((committer, State::new(config), files));
     };
     let state = decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
-    if state.next_offset != recovered.next_offset {
-        let reason = format!("it ends at offset {}, its manifest at {}", state.next_offset, recovered.next_offset);
-        return Err(AggregateError::State { shard, reason });
-    }
+    same_offset(&state, recovered.next_offset).map_err(|reason| AggregateError::State { shard, reason })?;
     Ok((committer, state, recovered.files))
+}
+
+/// Whether a shard would take up this state, committed together with `next_offset`. For checks while nothing runs.
+pub fn check_state(state: &[u8], next_offset: u64) -> Result<(), String> {
+    let state = decode(state, &AggregateConfig::default())?;
+    same_offset(&state, next_offset)
+}
+
+fn same_offset(state: &State, next_offset: u64) -> Result<(), String> {
+    if state.next_offset == next_offset {
+        return Ok(());
+    }
+    Err(format!("it ends at offset {}, its manifest at {next_offset}", state.next_offset))
 }
 
 /// Adds the stored cells of the last minutes and the last hour to the recent ones. Blocks on the disk. Stops early when the
@@ -80,6 +95,7 @@ pub fn reload_recent(store: &Store, shared: &Shared) -> Result<(), StoreError> {
             }
             let newest_ns = inner.state.watermark.newest_ns();
             inner.state.recent.prune(newest_ns);
+            inner.state.patterns.prune(newest_ns);
             drop(inner);
             shared.give_way();
         }
@@ -91,6 +107,19 @@ fn add_rows(state: &mut State, batch: &RecordBatch) {
     let Some(rows) = Rows::of(batch) else { return };
     let mut releases: HashMap<ReleaseId, Arc<ReleaseId>> = HashMap::new();
     for row in 0..batch.num_rows() {
+        if let Some((id, level)) = rows.pattern(row) {
+            let release = rows.release(row);
+            let release = releases.entry(release.clone()).or_insert_with(|| Arc::new(release));
+            state.patterns.add_recent(&patterns::Addition {
+                start_ns: rows.window_start.value(row),
+                release,
+                id,
+                level,
+                slot: (rows.slot.value(row) & 7) as u8,
+                count: rows.count.value(row).max(0) as u64,
+            });
+            continue;
+        }
         let (Some(resolution), Some(source)) = (rows.resolution(row), Source::from_word(rows.source.value(row))) else {
             continue;
         };
@@ -122,6 +151,8 @@ struct Rows<'a> {
     window_start: &'a arrow::array::PrimitiveArray<TimestampNanosecondType>,
     resolution_s: &'a arrow::array::PrimitiveArray<Int32Type>,
     signal: &'a arrow::array::StringArray,
+    metric: &'a arrow::array::StringArray,
+    attributes: &'a arrow::array::MapArray,
     source: &'a arrow::array::StringArray,
     route: &'a arrow::array::StringArray,
     slot: &'a arrow::array::PrimitiveArray<Int8Type>,
@@ -140,6 +171,8 @@ impl<'a> Rows<'a> {
             window_start: column("window_start")?.as_primitive_opt()?,
             resolution_s: column("resolution_s")?.as_primitive_opt()?,
             signal: text("signal")?,
+            metric: text("metric")?,
+            attributes: column("attributes")?.as_map_opt()?,
             source: text("source")?,
             route: text("route")?,
             slot: column("slot")?.as_primitive_opt()?,
@@ -147,6 +180,19 @@ impl<'a> Rows<'a> {
             summary: [number("sum")?, number("min")?, number("max")?],
             histogram: column("histogram")?.as_binary_opt::<i32>()?,
         })
+    }
+
+    /// The pattern and the level of lines that were counted in a minute.
+    fn pattern(&self, row: usize) -> Option<(u64, Level)> {
+        let is_minute = self.resolution_s.value(row) == Resolution::S60.seconds();
+        if !is_minute || self.signal.value(row) != Measure::Pattern.as_str() {
+            return None;
+        }
+        let attributes = self.attributes.value(row);
+        let (keys, values) =
+            (attributes.column(0).as_string_opt::<i32>()?, attributes.column(1).as_string_opt::<i32>()?);
+        let level = (0..keys.len()).find(|at| keys.value(*at) == patterns::LEVEL)?;
+        Some((id_of_text(self.metric.value(row))?, Level::from_word(values.value(level))?))
     }
 
     fn resolution(&self, row: usize) -> Option<Resolution> {

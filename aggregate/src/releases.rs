@@ -15,8 +15,14 @@ pub const OVERFLOW: &str = "__overflow__";
 const QUIET_NS: i64 = 600 * NS_PER_S;
 const RETIRED_NS: i64 = 24 * 3600 * NS_PER_S;
 const FEW_RECORDS: u64 = 1_000;
-/// Instances are counted over so long.
-const INSTANCES_NS: i64 = 300 * NS_PER_S;
+/// An instance that has missed so many of its own intervals between two exports has stopped.
+const EXPORTS_MISSED: i64 = 3;
+/// No instance counts as stopped earlier: a quiet one may send nothing but its metrics, every 60 s by default.
+const INSTANCE_HELD_MIN_NS: i64 = 90 * NS_PER_S;
+/// Every instance counts as stopped after this.
+const INSTANCE_HELD_MAX_NS: i64 = 300 * NS_PER_S;
+/// Interval of an instance that has sent once: the default of metric exporters.
+const INTERVAL_UNKNOWN_NS: i64 = 60 * NS_PER_S;
 /// More instances of one release are not told apart.
 const INSTANCES_MAX: usize = 4_096;
 
@@ -47,8 +53,31 @@ pub struct Release {
     pub removed: bool,
     /// Running totals kept for it.
     pub streams: usize,
-    /// Hashes of instances with their last receive times.
-    instances: HashMap<u64, i64, ahash::RandomState>,
+    /// By their hashes.
+    instances: HashMap<u64, Instance, ahash::RandomState>,
+}
+
+/// What is known of an instance.
+#[derive(Clone, Copy, Debug)]
+struct Instance {
+    /// Receive time of its newest record, ns.
+    received_ns: i64,
+    /// The longest of its newest intervals between two exports, ns: it may send spans often and metrics seldom.
+    interval_ns: i64,
+}
+
+impl Instance {
+    fn received(&mut self, received_ns: i64) {
+        let interval_ns = received_ns.saturating_sub(self.received_ns).max(0);
+        // One long pause is forgotten after a few exports.
+        self.interval_ns = interval_ns.max(self.interval_ns - self.interval_ns / 8).min(INSTANCE_HELD_MAX_NS);
+        self.received_ns = self.received_ns.max(received_ns);
+    }
+
+    fn is_running(&self, now_ns: i64) -> bool {
+        let held_ns = (EXPORTS_MISSED * self.interval_ns).clamp(INSTANCE_HELD_MIN_NS, INSTANCE_HELD_MAX_NS);
+        self.received_ns > now_ns.saturating_sub(held_ns)
+    }
 }
 
 impl Release {
@@ -90,17 +119,18 @@ impl Release {
         self.received_ns = self.received_ns.max(received_ns);
         self.instance_guessed |= guessed;
         if self.instances.len() >= INSTANCES_MAX && !self.instances.contains_key(&instance) {
-            self.instances.retain(|_, seen_ns| *seen_ns > received_ns.saturating_sub(INSTANCES_NS));
+            self.instances.retain(|_, seen| seen.is_running(received_ns));
             if self.instances.len() >= INSTANCES_MAX {
                 return;
             }
         }
-        self.instances.insert(instance, received_ns);
+        let first = Instance { received_ns, interval_ns: INTERVAL_UNKNOWN_NS };
+        self.instances.entry(instance).and_modify(|seen| seen.received(received_ns)).or_insert(first);
     }
 
-    /// Instances seen in the last five minutes.
+    /// Instances that run: those that have not missed several of their own exports.
     pub fn instances(&self, now_ns: i64) -> u32 {
-        self.instances.values().filter(|seen_ns| **seen_ns > now_ns.saturating_sub(INSTANCES_NS)).count() as u32
+        self.instances.values().filter(|seen| seen.is_running(now_ns)).count() as u32
     }
 
     /// Requests from the best source that sent any.
@@ -317,14 +347,28 @@ mod tests {
     }
 
     #[test]
-    fn instances_are_those_of_the_last_five_minutes() {
+    fn instances_that_miss_their_own_exports_are_not_counted_any_more() {
         let mut releases = Releases::new(2, 5);
         let number = releases.number(&id("shop", "1"), 0);
         let release = releases.get_mut(number);
-        release.has_instance(1, false, 0);
-        release.has_instance(2, true, 100 * NS_PER_S);
-        assert_eq!(release.instances(200 * NS_PER_S), 2);
-        assert_eq!(release.instances(350 * NS_PER_S), 1);
+        // 1 sends every ten seconds, 2 every eighty, 3 was heard of once, 4 paused once and goes on every ten.
+        for second in (0..=400).step_by(10) {
+            release.has_instance(1, false, second * NS_PER_S);
+            if second % 80 == 0 {
+                release.has_instance(2, true, second * NS_PER_S);
+            }
+            if !(100..300).contains(&second) {
+                release.has_instance(4, false, second * NS_PER_S);
+            }
+        }
+        release.has_instance(3, false, 400 * NS_PER_S);
+        let running = |release: &Release, second: i64| release.instances(second * NS_PER_S);
+        assert_eq!(running(release, 480), 4);
+        assert_eq!(running(release, 495), 3, "1 has stopped: 4 is still given the time of its long pause");
+        assert_eq!(running(release, 560), 3);
+        assert_eq!(running(release, 579), 2);
+        assert_eq!(running(release, 581), 1, "3 was given three times the default interval");
+        assert_eq!(running(release, 700), 0);
         assert!(release.instance_guessed);
     }
 }

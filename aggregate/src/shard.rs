@@ -5,7 +5,7 @@
 //! rest. The position in the journal moves only together with the state (`commit.rs`), so a record counts once.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shipwake_journal::{Journal, JournalError, Stored};
 use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError};
@@ -17,6 +17,7 @@ use crate::commit::Cut;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
 use crate::metrics::Metrics;
+use crate::progress::Progress;
 use crate::recover::{recover, reload_recent};
 use crate::view::Shared;
 
@@ -25,10 +26,16 @@ const TICK: Duration = Duration::from_millis(100);
 /// Between attempts to commit, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(30);
+/// Longest wait after a commit for which the disk had no room: to look whether there is room again costs nothing.
+const RETRY_FULL: Duration = Duration::from_secs(2);
 /// After the journal could not be read for a reason that may pass.
 const READ_PAUSE: Duration = Duration::from_millis(500);
 /// Attempts of the last commit before a stop. What stays uncommitted is in the journal and is folded again at the next start.
 const LAST_COMMIT_ATTEMPTS: u32 = 3;
+
+/// How long a shard that is to stop goes on folding. What it does not get to is in the journal, where the next start finds it;
+/// the rest of the time until the program is cut off belongs to the last commit.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// Between two warnings of one kind.
 const OVERFLOW_SAID_EVERY_NS: i64 = 60_000_000_000;
@@ -47,6 +54,10 @@ pub struct Shard {
     pub metrics: Metrics,
     /// Held while a commit is written: sorting and encoding take a few times the memory of the rows, so shards take turns.
     pub commit_turn: Arc<Mutex<()>>,
+    /// Where the partition ended before this process appended anything.
+    pub journal_end: u64,
+    /// Told after every read how far the shard is.
+    pub progress: Progress,
 }
 
 /// Everything that can happen to a shard.
@@ -77,6 +88,8 @@ struct Running {
     state_bytes: usize,
     retry: Option<(Duration, i64)>,
     failures: u32,
+    /// The last commit failed because the disk was full.
+    full: bool,
     /// Offset that the journal held when the shard started.
     caught_up_at: u64,
     /// Overflow records when a person was last told of them, and when that was, ns.
@@ -85,7 +98,9 @@ struct Running {
     hot_bytes: usize,
     received_ns: i64,
     stopping: bool,
-    /// The journal gives nothing more.
+    /// When it was asked to stop.
+    stopping_since: Option<Instant>,
+    /// Nothing more is read: the journal gives nothing, or the time for it is over.
     drained: bool,
 }
 
@@ -110,12 +125,16 @@ impl Running {
         let (committer, state, files) = recover(&shard.store, shard.shard, &shard.config)?;
         let clock = shard.config.clock.clone();
         let committed_offset = state.next_offset;
+        if committed_offset > shard.journal_end {
+            let source = JournalError::OffsetAhead { from: committed_offset, end: shard.journal_end };
+            return Err(AggregateError::Journal { shard: shard.shard, offset: committed_offset, source });
+        }
         tracing::info!(shard = shard.shard, offset = committed_offset, files = files.len(), "shard recovered");
         let shared = Arc::new(Shared::new(shard.shard, shard.journal.clone(), clock, state, files));
         shard.store.register(shard.shard, shared.clone());
         let now_ns = shard.config.clock.now_ns();
         let mut running = Running {
-            caught_up_at: shard.journal.end(shard.shard),
+            caught_up_at: shard.journal_end,
             committer: Some(committer),
             commit: None,
             reload: None,
@@ -124,16 +143,18 @@ impl Running {
             state_bytes: 0,
             retry: None,
             failures: 0,
+            full: false,
             overflow_said: (0, i64::MIN),
             hot_bytes: 0,
             received_ns: now_ns,
             stopping: false,
+            stopping_since: None,
             drained: false,
             shard,
             shared,
         };
         running.reload_recent();
-        running.note_ready();
+        running.note_progress();
         Ok(running)
     }
 
@@ -146,8 +167,12 @@ impl Running {
                 Event::Read(Err(error)) => self.read_failed(error).await?,
                 Event::Committed(committed) => self.committed(*committed).await?,
                 Event::Tick => self.tick(),
-                Event::Stop => self.stopping = true,
+                Event::Stop => {
+                    self.stopping = true;
+                    self.stopping_since = Some(Instant::now());
+                }
             }
+            self.end_draining();
             // A shard that can neither commit nor read on must still end: the journal keeps what it did not get to.
             let is_stuck = self.failures >= LAST_COMMIT_ATTEMPTS;
             if self.stopping && (is_stuck || self.is_drained()) && self.finish() {
@@ -195,7 +220,7 @@ impl Running {
         }
         self.received_ns = now_ns;
         self.hot_bytes = self.shared.lock().uncommitted_bytes();
-        self.note_ready();
+        self.note_progress();
     }
 
     fn tick(&mut self) {
@@ -272,7 +297,8 @@ impl Running {
 
     fn is_commit_due(&self, now_ns: i64) -> bool {
         if let Some((_, not_before_ns)) = self.retry {
-            return now_ns >= not_before_ns || self.stopping;
+            let worth_it = !self.full || self.shard.store.check_room().is_ok();
+            return now_ns >= not_before_ns && worth_it || self.stopping;
         }
         let inner = self.shared.lock();
         if !inner.state.has_changes(self.committed_offset) {
@@ -299,7 +325,7 @@ impl Running {
                 self.committed_offset = done.cut.next_offset;
                 self.state_bytes = done.cut.state_bytes();
                 self.committed_ns = self.shard.config.clock.now_ns();
-                (self.retry, self.failures) = (None, 0);
+                (self.retry, self.failures, self.full) = (None, 0, false);
                 self.hot_bytes = self.shared.publish(files);
                 self.truncate_journal().await;
                 Ok(())
@@ -319,7 +345,9 @@ impl Running {
     }
 
     fn retry_commit(&mut self, error: &StoreError) {
-        let wait = self.retry.map_or(RETRY_FIRST, |(wait, _)| (wait * 2).min(RETRY_LAST));
+        self.full = matches!(error, StoreError::Full { .. });
+        let longest = if self.full { RETRY_FULL } else { RETRY_LAST };
+        let wait = self.retry.map_or(RETRY_FIRST, |(wait, _)| (wait * 2).min(longest));
         let wait_ns = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
         self.retry = Some((wait, self.shard.config.clock.now_ns().saturating_add(wait_ns)));
         self.failures += 1;
@@ -338,13 +366,14 @@ impl Running {
         let (committer, state, files) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
         self.committer = Some(committer);
         self.committed_offset = state.next_offset;
-        (self.retry, self.failures) = (None, 0);
+        (self.retry, self.failures, self.full) = (None, 0, false);
         let mut inner = self.shared.lock();
         (inner.state, inner.files) = (state, files);
         (inner.pending, inner.problem) = (None, None);
         inner.epoch += 1;
         self.hot_bytes = 0;
         drop(inner);
+        self.note_progress();
         self.reload_recent();
         Ok(())
     }
@@ -406,8 +435,19 @@ impl Running {
         self.drained || next_offset >= self.shard.journal.end(self.shard.shard)
     }
 
-    fn note_ready(&self) {
+    /// A shard that is far behind does not catch up before it stops.
+    fn end_draining(&mut self) {
+        let is_over = self.stopping_since.is_some_and(|since| since.elapsed() >= DRAIN_MAX);
+        if is_over && !self.is_drained() {
+            let shard = self.shard.shard;
+            tracing::info!(shard, "stopping behind the journal's end; the next start folds the rest");
+            self.drained = true;
+        }
+    }
+
+    fn note_progress(&self) {
         let mut inner = self.shared.lock();
+        self.shard.progress.reached(self.shard.shard, inner.state.next_offset);
         if !inner.ready && inner.state.next_offset >= self.caught_up_at {
             inner.ready = true;
         }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
 use crate::metrics::Metrics;
+use crate::progress::Progress;
 use crate::shard::Shard;
 
 /// Folds every partition of a journal into a store.
@@ -20,13 +21,24 @@ pub struct Aggregate {
     store: Arc<Store>,
     metrics: Metrics,
     commit_turn: Arc<Mutex<()>>,
+    /// Where each partition ended before this process appended anything.
+    ends: Vec<u64>,
+    progress: Progress,
 }
 
 impl Aggregate {
-    /// Prepares a shard for every partition; nothing runs yet.
+    /// Prepares a shard for every partition; nothing runs yet. Call it before anything is appended: a shard that has
+    /// committed more than the journal holds now is refused, and new records would hide the gap.
     pub fn new(config: AggregateConfig, journal: Arc<dyn Journal>, store: Arc<Store>, registry: &mut Registry) -> Self {
         let metrics = Metrics::new(registry);
-        Aggregate { config, journal, store, metrics, commit_turn: Arc::default() }
+        let ends = (0..journal.partitions()).map(|partition| journal.end(partition)).collect();
+        let progress = Progress::new(journal.partitions());
+        Aggregate { config, journal, store, metrics, commit_turn: Arc::default(), ends, progress }
+    }
+
+    /// How far the shards are, now and later.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Runs all shards until `shutdown`: then each folds what the journal holds and commits. When one shard fails the
@@ -64,6 +76,8 @@ impl Aggregate {
             store: self.store.clone(),
             metrics: self.metrics.clone(),
             commit_turn: self.commit_turn.clone(),
+            journal_end: self.ends[shard as usize],
+            progress: self.progress.clone(),
         };
         let run = move || {
             // Cancels the other shards as soon as this one fails or panics, whatever order they are waited for.

@@ -12,6 +12,7 @@ use crate::config::AggregateConfig;
 use crate::cumulative::Streams;
 use crate::dedup::Dedup;
 use crate::logs::LogRows;
+use crate::patterns::{Bounds, Patterns};
 use crate::point_values::SharedBounds;
 use crate::points::PointRows;
 use crate::recent::Recent;
@@ -60,6 +61,9 @@ pub struct State {
     pub(crate) one: HealthWindows,
     pub(crate) ten: HealthWindows,
     pub(crate) metrics: MetricWindows,
+    /// Lines of log patterns.
+    pub(crate) lines: MetricWindows,
+    pub(crate) patterns: Patterns,
     pub(crate) recent: Recent,
     pub(crate) counters: Counters,
     pub(crate) rows: Rows,
@@ -98,6 +102,12 @@ impl State {
             one: HealthWindows::new(Resolution::S1),
             ten: HealthWindows::new(Resolution::S10),
             metrics: MetricWindows::default(),
+            lines: MetricWindows::default(),
+            patterns: Patterns::new(Bounds {
+                per_service: limits.patterns_per_service,
+                total: limits.patterns,
+                recent_bytes: limits.recent_pattern_bytes,
+            }),
             recent: Recent::new(limits.recent_bytes),
             counters: Counters::default(),
             rows: Rows::default(),
@@ -114,6 +124,7 @@ impl State {
             one: self.one.clone(),
             ten: self.ten.clone(),
             metrics: self.metrics.clone(),
+            lines: self.lines.clone(),
             health_metas: self.series.health_metas(),
             metric_metas: self.series.metric_metas(),
             watermark: self.watermark.clone(),
@@ -126,6 +137,7 @@ impl State {
             one: std::mem::replace(&mut self.one, HealthWindows::new(Resolution::S1)),
             ten: std::mem::replace(&mut self.ten, HealthWindows::new(Resolution::S10)),
             metrics: std::mem::take(&mut self.metrics),
+            lines: std::mem::take(&mut self.lines),
             health_metas: self.series.health_metas(),
             metric_metas: self.series.metric_metas(),
             watermark: self.watermark.clone(),
@@ -139,7 +151,7 @@ impl State {
 
     /// Bytes of cells.
     pub fn cell_bytes(&self) -> usize {
-        self.one.heap_bytes() + self.ten.heap_bytes() + self.metrics.heap_bytes()
+        self.one.heap_bytes() + self.ten.heap_bytes() + self.metrics.heap_bytes() + self.lines.heap_bytes()
     }
 
     /// Whether there is anything to commit.

@@ -8,6 +8,7 @@ use shipwake_store::Rejected;
 
 use crate::config::AggregateConfig;
 use crate::cumulative::{Run, Stream, Total, Totals};
+use crate::patterns;
 use crate::releases::{Release, Releases};
 use crate::state::{Counters, State};
 
@@ -19,6 +20,9 @@ const ZSTD_LEVEL: i32 = 1;
 /// A state is a few MB; a length beyond this is damage.
 const STATE_BYTES_MAX: u64 = 1 << 30;
 const RELEASE_UNKNOWN: u32 = u32::MAX;
+
+/// The section of [`crate::patterns`].
+const SECTION_PATTERNS: u64 = 1;
 
 /// The state, not compressed yet: cheap enough to be made under the shard's lock.
 pub fn encode(state: &State) -> Vec<u8> {
@@ -57,8 +61,8 @@ pub fn encode(state: &State) -> Vec<u8> {
 }
 
 /// What parts of the state write for themselves, each under a number of its own (`FORMAT.md` has the list).
-fn encode_sections(_state: &State, out: &mut Vec<u8>) {
-    let sections: [(u64, Vec<u8>); 0] = [];
+fn encode_sections(state: &State, out: &mut Vec<u8>) {
+    let sections = [(SECTION_PATTERNS, patterns::encode(&state.patterns))];
     put_u64(out, sections.len() as u64);
     for (number, bytes) in sections {
         put_u64(out, number);
@@ -66,11 +70,17 @@ fn encode_sections(_state: &State, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_sections(reader: &mut Reader<'_>, _state: &mut State) -> Result<(), String> {
+fn decode_sections(reader: &mut Reader<'_>, state: &mut State) -> Result<(), String> {
     for _ in 0..reader.u64()? {
         let number = reader.u64()?;
-        let _section = Reader { bytes: reader.bytes()? };
-        return Err(format!("section {number} is not known to this version"));
+        let mut section = Reader { bytes: reader.bytes()? };
+        match number {
+            SECTION_PATTERNS => patterns::decode(&mut section, &mut state.patterns)?,
+            _ => return Err(format!("section {number} is not known to this version")),
+        }
+        if !section.bytes.is_empty() {
+            return Err(format!("bytes follow the content of section {number}"));
+        }
     }
     Ok(())
 }
@@ -128,7 +138,10 @@ fn decode_content(reader: &mut Reader<'_>, config: &AggregateConfig) -> Result<S
         let key = u128::from_le_bytes(reader.array()?);
         let received_ns = reader.i64()?;
         let totals = Some(Box::new(decode_totals(reader)?));
-        state.streams.insert(key, Stream { series: 0, generation, release: RELEASE_UNKNOWN, received_ns, totals });
+        state.streams.insert(
+            key,
+            Stream { series: 0, generation, release: RELEASE_UNKNOWN, received_ns, totals, last_delta: None },
+        );
     }
     Ok(state)
 }
@@ -235,7 +248,7 @@ fn decode_totals(reader: &mut Reader<'_>) -> Result<Totals, String> {
     Ok(Totals { first_seen_ns, floor_ns, runs })
 }
 
-fn put_u64(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -243,7 +256,7 @@ fn put_u64(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn put_i64(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
     put_u64(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
@@ -252,30 +265,36 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-struct Reader<'a> {
+/// Bytes that are read from the front.
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    #[cfg(test)]
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes }
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self.bytes.split_at_checked(length).ok_or("the state ends too early")?;
         self.bytes = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
         Ok(self.take(N)?.try_into().expect("as many bytes were taken"))
     }
 
-    fn u8(&mut self) -> Result<u8, String> {
+    pub(crate) fn u8(&mut self) -> Result<u8, String> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn u64(&mut self) -> Result<u64, String> {
+    pub(crate) fn u64(&mut self) -> Result<u64, String> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -287,7 +306,7 @@ impl<'a> Reader<'a> {
         Err("a number is longer than ten bytes".to_owned())
     }
 
-    fn i64(&mut self) -> Result<i64, String> {
+    pub(crate) fn i64(&mut self) -> Result<i64, String> {
         let raw = self.u64()?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
@@ -297,7 +316,7 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<&'a str, String> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, String> {
         std::str::from_utf8(self.bytes()?).map_err(|error| error.to_string())
     }
 }
@@ -327,7 +346,14 @@ mod tests {
         let mut totals = Totals::default();
         totals.advance(1, 2, Total::Number(4.5));
         totals.advance(3, 4, Total::Sketch(Sketch::Explicit(Explicit::new([1.0, 2.0].into()))));
-        let stream = Stream { series: 0, generation: 0, release: 0, received_ns: 8, totals: Some(Box::new(totals)) };
+        let stream = Stream {
+            series: 0,
+            generation: 0,
+            release: 0,
+            received_ns: 8,
+            totals: Some(Box::new(totals)),
+            last_delta: None,
+        };
         state.streams.insert(99, stream);
         state
     }

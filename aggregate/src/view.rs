@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shipwake_journal::Journal;
 use shipwake_model::Resolution;
-use shipwake_store::{HealthQuery, HealthSeries, HotShard, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, Table};
+use shipwake_store::{
+    HealthQuery, HealthSeries, HotShard, PatternQuery, PatternRow, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus,
+    Table,
+};
 
 use crate::clock::Clock;
 use crate::commit::Cut;
@@ -111,6 +114,12 @@ impl HotShard for Shared {
         state.recent.health(query, fresh, &state.series.health_metas())
     }
 
+    fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {
+        let guard = self.lock_as_reader();
+        let state = &guard.state;
+        state.patterns.rows(query, &state.lines, &state.series.metric_metas())
+    }
+
     fn releases(&self) -> Vec<ReleaseRow> {
         let now_ns = self.clock.now_ns();
         let guard = self.lock_as_reader();
@@ -160,6 +169,7 @@ impl Inner {
             ("pending_commit", self.pending.as_ref().map_or(0, |cut| cut.bytes)),
             ("recent", state.recent.bytes()),
             ("series", state.series.heap_bytes()),
+            ("patterns", state.patterns.heap_bytes()),
             ("running_totals", state.streams.heap_bytes()),
             ("request_hashes", state.dedup.heap_bytes()),
         ];

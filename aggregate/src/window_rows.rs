@@ -13,7 +13,7 @@ use shipwake_store::{HotRows, RowChunk, Table};
 
 use crate::cells::FullCell;
 use crate::metric_cell::MetricCell;
-use crate::series::{HealthMeta, MetricForm, MetricMeta};
+use crate::series::{HealthMeta, Measure, MetricForm, MetricMeta};
 use crate::watermark::Watermark;
 use crate::windows::Deltas;
 
@@ -35,10 +35,12 @@ pub fn rows_of_windows(deltas: &Deltas) -> Vec<HotRows> {
                 builder.health(&window, &deltas.health_metas[*series as usize], cell);
             }
         }
-        for (start_ns, cells) in deltas.metrics.rolled_up(resolution) {
-            let window = Window::of(start_ns, resolution, &deltas.watermark);
-            for (series, cell) in &cells {
-                builder.metric(&window, &deltas.metric_metas[*series as usize], cell);
+        for windows in [&deltas.metrics, &deltas.lines] {
+            for (start_ns, cells) in windows.rolled_up(resolution) {
+                let window = Window::of(start_ns, resolution, &deltas.watermark);
+                for (series, cell) in &cells {
+                    builder.metric(&window, &deltas.metric_metas[*series as usize], cell);
+                }
             }
         }
     }
@@ -178,7 +180,8 @@ impl Builder {
             MetricCell::One(_) | MetricCell::Many(_) => {
                 let Some(totals) = cell.totals() else { return };
                 row.count = totals.count;
-                row.sum = Some(totals.sum);
+                // Of lines the times are kept, which do not add up.
+                row.sum = (meta.measure != Measure::Pattern).then_some(totals.sum);
                 // The smallest increase says something about the export interval and nothing about the metric.
                 if meta.form == MetricForm::Level {
                     (row.min, row.max) = (Some(totals.min), Some(totals.max));

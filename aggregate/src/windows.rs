@@ -124,6 +124,11 @@ impl MetricWindows {
         self.cell(series, time_ns).add_sketch(sketch);
     }
 
+    /// All cells: window start, series, content.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, u32, &MetricCell)> + '_ {
+        self.windows.iter().flat_map(|(start_ns, cells)| cells.iter().map(|(series, cell)| (*start_ns, series, cell)))
+    }
+
     /// The cells added up over windows of `resolution`: window start, series, content.
     pub fn rolled_up(&self, resolution: Resolution) -> BTreeMap<i64, HashMap<u32, MetricCell, ahash::RandomState>> {
         let mut out: BTreeMap<i64, HashMap<u32, MetricCell, ahash::RandomState>> = BTreeMap::new();
@@ -164,9 +169,11 @@ pub struct Deltas {
     pub ten: HealthWindows,
     /// Metrics at ten seconds.
     pub metrics: MetricWindows,
+    /// Lines of log patterns at ten seconds: their times as seconds since 1970.
+    pub lines: MetricWindows,
     /// What the series of `one` and `ten` are.
     pub health_metas: Arc<Vec<Arc<HealthMeta>>>,
-    /// What the series of `metrics` are.
+    /// What the series of `metrics` and `lines` are.
     pub metric_metas: Arc<Vec<Arc<MetricMeta>>>,
     /// Decides which windows are final.
     pub watermark: Watermark,

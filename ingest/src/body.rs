@@ -1,7 +1,8 @@
 //! Reads the body of a request into memory that was acquired before, however the body is framed and compressed.
 //!
 //! [`Collector`] owns the bytes and their grant; HTTP feeds it a whole body, gRPC the payload of one message. Memory is
-//! acquired in steps as bytes come in, never on the word of a declared length. Nothing here knows what the bytes mean.
+//! acquired in steps as bytes come in, never on the word of a declared length, and a body that stalls while others wait for
+//! memory gives it back (`pace.rs`). Nothing here knows what the bytes mean.
 
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use crate::admission::{Budget, Grant};
 use crate::config::IngestConfig;
 use crate::error::IngestError;
 use crate::inflate::{Encoding, Inflate, Step};
+use crate::pace::Pace;
 
 /// First grant of a request that does not say how long it is, or says that it is longer. Small, so that many clients who
 /// send nothing, or very slowly, cannot hold what the others need.
 const FIRST_GRANT_BYTES: usize = 32 << 10;
 /// Below this a grant grows fourfold, above twofold: few steps for a usual export, little waste for a large one.
 const STEEP_BELOW_BYTES: usize = 256 << 10;
-/// When no more than this is missing, all of it is granted on the sender's word.
-const TRUSTED_BYTES_MAX: usize = 1 << 20;
+/// When no more than this is missing, or no more than has come, all of it is granted on the sender's word.
+const TRUSTED_BYTES_MAX: usize = 96 << 10;
 /// After unpacking so much the task lets others run: about a millisecond of work.
 const YIELD_AFTER_BYTES: usize = 512 << 10;
 /// How much of a refused body is read and thrown away, so that the answer is not lost in a connection reset.
@@ -38,17 +40,25 @@ pub(crate) struct Deadlines {
     pub(crate) body: Instant,
     /// How long the body may make no progress.
     pub(crate) stall: Duration,
+    /// The same while others wait for its memory.
+    pub(crate) patience: Duration,
 }
 
 impl Deadlines {
     pub(crate) fn starting_now(config: &IngestConfig) -> Self {
         let now = Instant::now();
-        Deadlines { hold: now + config.hold_max, body: now + config.body_time_max, stall: config.body_stall_max }
+        Deadlines {
+            hold: now + config.hold_max,
+            body: now + config.body_time_max,
+            stall: config.body_stall_max,
+            patience: config.body_patience,
+        }
     }
 }
 
 /// Takes the bytes of one request, unpacks them, and keeps limits while doing so.
 pub(crate) struct Collector {
+    budget: Budget,
     inflate: Inflate,
     grant: Grant,
     bytes_max: usize,
@@ -58,6 +68,7 @@ pub(crate) struct Collector {
     /// How long the bytes will be, when they are not packed and the sender says it. Not to be trusted.
     declared: Option<usize>,
     hold: Instant,
+    pace: Pace,
 }
 
 impl Collector {
@@ -69,7 +80,7 @@ impl Collector {
         declared: Option<u64>,
         bytes_max: usize,
         weight: usize,
-        hold: Instant,
+        deadlines: &Deadlines,
     ) -> Result<Self, IngestError> {
         if declared.is_some_and(|declared| declared > bytes_max as u64) {
             return Err(IngestError::TooLarge { limit: bytes_max, when: "as sent" });
@@ -77,10 +88,38 @@ impl Collector {
         let packed = encoding != Encoding::Identity;
         let declared = declared.filter(|_| !packed).map(|declared| declared as usize);
         let wanted = declared.unwrap_or(bytes_max).min(FIRST_GRANT_BYTES);
-        let grant = budget.enter(wanted * weight, hold).await?;
+        let grant = budget.enter(wanted * weight, deadlines.hold).await?;
         let mut inflate = Inflate::new(encoding)?;
         inflate.allow(wanted.min(grant.bytes() / weight));
-        Ok(Collector { inflate, grant, bytes_max, packed, weight, declared, hold })
+        let (budget, hold) = (budget.clone(), deadlines.hold);
+        let pace = Pace::new(deadlines.patience, Instant::now());
+        Ok(Collector { budget, inflate, grant, bytes_max, packed, weight, declared, hold, pace })
+    }
+
+    /// The next data of a body, or `None` at its end.
+    pub(crate) async fn next_chunk<B>(
+        &mut self,
+        body: &mut B,
+        deadlines: &Deadlines,
+    ) -> Result<Option<Bytes>, IngestError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let mut next = std::pin::pin!(next_chunk(body, deadlines));
+        loop {
+            let found = timeout_at(self.pace.look_at(), &mut next).await;
+            if let Ok(Ok(chunk)) = &found {
+                self.pace.came(chunk.as_ref().map_or(0, Bytes::len));
+            }
+            let is_complete = matches!(found, Ok(Ok(None)));
+            if !is_complete && self.pace.is_over(Instant::now(), || self.budget.is_short()) {
+                return Err(IngestError::Slow);
+            }
+            if let Ok(found) = found {
+                return found;
+            }
+        }
     }
 
     /// Takes all of `input`.
@@ -121,9 +160,10 @@ impl Collector {
         let factor = if held < STEEP_BELOW_BYTES { 4 } else { 2 };
         let declared = self.declared.filter(|declared| *declared > held);
         let stepped = (held * factor).max(FIRST_GRANT_BYTES).min(declared.unwrap_or(self.bytes_max));
-        let whole = declared.filter(|declared| declared - held <= TRUSTED_BYTES_MAX);
+        let whole = declared.filter(|declared| declared - held <= held.max(TRUSTED_BYTES_MAX));
         let wanted = whole.unwrap_or(stepped);
         self.grant.grow(wanted * self.weight, whole.is_some(), self.hold_from_now()).await?;
+        self.pace.begin_again(Instant::now());
         self.inflate.allow(wanted);
         Ok(())
     }
@@ -168,7 +208,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    while let Some(chunk) = next_chunk(body, deadlines).await? {
+    while let Some(chunk) = collector.next_chunk(body, deadlines).await? {
         collector.push(&chunk).await?;
     }
     collector.finish().await

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::error::IngestError;
+use crate::lines::Upstream;
 
 /// Limits and times of the senders' ports.
 #[derive(Clone, Debug)]
@@ -23,13 +24,21 @@ pub struct IngestConfig {
     pub hold_max: Duration,
     /// How long a body may make no progress. Default 10 s, what clients allow for a whole export.
     pub body_stall_max: Duration,
+    /// How long a body may make hardly any progress while other requests wait for the memory that it holds. Default 0.5 s: a
+    /// quarter of the time that the others are held.
+    pub body_patience: Duration,
     /// How long a body may take as a whole. Default 30 s.
     pub body_time_max: Duration,
     /// How long an answer waits for the journal before the sender is told to come back. Default 8 s, below the 10 s after
     /// which clients stop listening. The append goes on; the sender's retry is recognised by its hash.
     pub append_time_max: Duration,
+    /// How much may wait in the journal to be folded, in time that folding it takes. Beyond it requests are held and then
+    /// refused. Default 30 s: the journal takes bursts whole, and what is shown is up to date again half a minute after one.
+    pub backlog_time_max: Duration,
     /// Longest line of `POST /v1/lines` in bytes. Default 256 KiB. A longer one is rejected, the others are kept.
     pub line_bytes_max: usize,
+    /// Which versions are behind the names that proxies log. Default none.
+    pub upstreams: Vec<Upstream>,
 }
 
 impl Default for IngestConfig {
@@ -41,9 +50,12 @@ impl Default for IngestConfig {
             waiting_max: 4096,
             hold_max: Duration::from_secs(2),
             body_stall_max: Duration::from_secs(10),
+            body_patience: Duration::from_millis(500),
             body_time_max: Duration::from_secs(30),
             append_time_max: Duration::from_secs(8),
+            backlog_time_max: Duration::from_secs(30),
             line_bytes_max: 256 << 10,
+            upstreams: Vec::new(),
         }
     }
 }
@@ -67,6 +79,10 @@ impl IngestConfig {
         if self.waiting_max == 0 || self.line_bytes_max == 0 {
             problems.push("waiting_max and line_bytes_max must be above zero".to_owned());
         }
+        if self.backlog_time_max.is_zero() {
+            problems.push("backlog_time_max must be above zero".to_owned());
+        }
+        problems.extend(self.upstreams.iter().filter_map(Upstream::problem));
         if problems.is_empty() { Ok(()) } else { Err(IngestError::Config(problems.join("; "))) }
     }
 }

@@ -87,6 +87,9 @@ pub enum IngestError {
     /// No room came free within the time that a request is held.
     #[error("too much data is in flight; try again in a few seconds")]
     Overloaded,
+    /// The journal holds more than is folded in a reasonable time.
+    #[error("what was sent before is still being worked through; try again in a few seconds")]
+    Behind,
     /// The journal is still being opened, or is being closed.
     #[error("the journal is not open yet; try again in a few seconds")]
     NotReady,
@@ -144,6 +147,7 @@ impl IngestError {
             // no client repeats a 500 or INTERNAL.
             Self::Slow
             | Self::Overloaded
+            | Self::Behind
             | Self::NotReady
             | Self::AppendSlow { .. }
             | Self::Journal(_)
@@ -167,6 +171,7 @@ impl IngestError {
             Self::Aborted { .. } => "aborted",
             Self::Slow => "slow_body",
             Self::Overloaded => "overloaded",
+            Self::Behind => "behind",
             Self::NotReady => "not_ready",
             Self::AppendSlow { .. } => "journal_slow",
             Self::Journal(JournalError::Full { .. }) => "journal_full",

@@ -1,23 +1,30 @@
 //! The stage as a whole: what the protocols share, and what the rest of the program sees of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
 use shipwake_model::Signal;
 use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::admission::Budget;
+use crate::backlog::{Backlog, Reader};
 use crate::config::IngestConfig;
 use crate::error::{IngestError, Kind};
 use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
+use crate::refusal::Refusal;
 use crate::status::{IngestStatus, StatusBoard};
 use crate::{lines, otlp_grpc, otlp_http, remote_write};
+
+/// How often the readers of the journal are looked at: short beside the time that a request is held.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Receives telemetry and appends it to the journal. Cheap to clone; all clones are the same stage.
 #[derive(Clone)]
@@ -31,11 +38,15 @@ pub(crate) struct Core {
     pub(crate) tenant: Arc<str>,
     pub(crate) journal: JournalHandle,
     pub(crate) budget: Budget,
+    backlog: Mutex<Backlog>,
     pub(crate) metrics: Metrics,
     pub(crate) status: StatusBoard,
     /// Appends that are under way, some of them for clients that have gone.
     pub(crate) appends: TaskTracker,
     pub(crate) warnings: Warnings,
+    pub(crate) refusal: Refusal,
+    /// Patterns of senders of lines.
+    pub(crate) patterns: lines::Patterns,
     failed: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -51,10 +62,13 @@ impl Ingest {
             tenant: config.tenant.as_str().into(),
             journal: journal.into(),
             budget: Budget::new(config.in_flight_bytes_max, config.waiting_max),
+            backlog: Mutex::new(Backlog::new(config.backlog_time_max)),
             metrics: Metrics::new(&config.tenant, registry),
             status: StatusBoard::default(),
             appends: TaskTracker::new(),
             warnings: Warnings::default(),
+            refusal: Refusal::default(),
+            patterns: lines::Patterns::default(),
             failed: watch::Sender::new(None),
             config,
         };
@@ -104,6 +118,49 @@ impl Ingest {
         &self.core.journal
     }
 
+    /// Why the journal refuses records at the moment, a full disk for example; `None` while it takes them.
+    pub fn refusal(&self) -> Option<String> {
+        self.core.refusal.reason(self.core.now_ns())
+    }
+
+    /// Watches how far the journal is folded, and holds new requests while more waits than
+    /// [`IngestConfig::backlog_time_max`] allows. `next_offset` gives the offset that the reader of a partition folds next,
+    /// or nothing before it has begun; it is asked often and must be cheap. Runs until `stop`, or until the journal is closed. Without it the backlog has no
+    /// bound but the disk.
+    pub async fn follow(&self, next_offset: impl Fn(u32) -> Option<u64>, stop: CancellationToken) {
+        let core = &self.core;
+        let far = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+        let opened = tokio::select! {
+            () = stop.cancelled() => return,
+            opened = core.journal.wait(far) => opened,
+        };
+        let Ok(journal) = opened else { return };
+        core.lock_backlog().begin(journal.partitions());
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = looks.tick() => {}
+            }
+            let now = Instant::now();
+            let reader = |partition| {
+                // The end after the position: the other way round a reader could seem to be beyond it.
+                let next_offset = next_offset(partition)?;
+                Some(Reader { next_offset, end: journal.end(partition) })
+            };
+            let mut backlog = core.lock_backlog();
+            backlog.observe(reader, now - last);
+            let is_full = backlog.is_full();
+            drop(backlog);
+            core.budget.set_open(!is_full);
+            last = now;
+        }
+        core.lock_backlog().begin(0);
+        core.budget.set_open(true);
+    }
+
     /// Returns when the journal has failed in a way that only a new start of the program can mend, with the reason. Pends
     /// for ever otherwise. The program has to end then: nothing will be acknowledged any more.
     pub async fn failed(&self) -> Arc<str> {
@@ -132,6 +189,12 @@ impl Core {
         i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
     }
 
+    /// What the journal has taken and nobody has folded.
+    pub(crate) fn lock_backlog(&self) -> MutexGuard<'_, Backlog> {
+        // Counts that are a little wrong after a panic are mended when the readers have caught up.
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn fail(&self, reason: &str) {
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
@@ -156,6 +219,8 @@ impl Core {
 
     fn note_pressure(&self) {
         self.metrics.pressure(self.budget.used(), self.budget.waiting());
+        let backlog = self.lock_backlog();
+        self.metrics.backlog(backlog.bytes(), backlog.seconds());
     }
 }
 

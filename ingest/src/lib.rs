@@ -1,16 +1,19 @@
 //! Ingest: accept, decode, tag with the release, append to the journal, answer.
 //!
-//! A request goes [`otlp_grpc`], [`otlp_http`] or [`lines`] → `body` → `decode` → `tag` → `split` → `produce` → journal, and
+//! A request goes [`otlp_grpc`], [`otlp_http`], [`lines`] or [`syslog`] → `body` → `decode` → `tag` → `split` → `produce` → journal, and
 //! its client is answered when the journal says that it is durable. Only this crate knows client protocols; it knows no
 //! storage, and keeps no record after the answer.
 //!
 //! - [`IngestConfig`], [`ServeConfig`]: limits and times.
 //! - [`Ingest`]: the stage. [`JournalHandle`]: a journal that may still be opening. [`serve`]: a listening socket.
+//! - [`SyslogConfig`], [`SyslogSockets`]: syslog over TCP and UDP, for [`Ingest::serve_syslog`].
 //! - [`IngestError`]: everything that can be wrong, and the table from kinds of errors to status codes.
+//! - [`Upstream`]: which version is behind a name that proxies log. [`convert_lines`]: lines to OTLP, without a server.
 //! - [`IngestStatus`]: what the pipeline page shows.
 
 mod admission;
 mod answer;
+mod backlog;
 mod body;
 mod config;
 mod connection;
@@ -24,13 +27,16 @@ mod lines;
 mod metrics;
 mod otlp_grpc;
 mod otlp_http;
+mod pace;
 #[doc(hidden)]
 pub mod probe;
 mod produce;
+mod refusal;
 mod remote_write;
 mod serve;
 mod split;
 mod status;
+mod syslog;
 mod tag;
 mod transcode;
 mod wrong_path;
@@ -39,5 +45,7 @@ pub use config::{IngestConfig, ServeConfig};
 pub use error::{IngestError, Kind};
 pub use handle::JournalHandle;
 pub use ingest::Ingest;
+pub use lines::{ConvertedLines, Upstream, convert_lines};
 pub use serve::serve;
 pub use status::{IngestStatus, Rejection, SignalStatus};
+pub use syslog::{Application, SyslogConfig, SyslogSockets, convert_syslog};

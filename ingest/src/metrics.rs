@@ -3,12 +3,16 @@
 //!
 //! Requests that are refused before their records are known are counted as requests, not as records.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use shipwake_model::Signal;
+
+use crate::syslog::SyslogMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SignalLabels {
@@ -39,7 +43,10 @@ pub(crate) struct Metrics {
     unversioned: Counter,
     in_flight: Gauge,
     waiting: Gauge,
+    backlog: Gauge,
+    backlog_seconds: Gauge<f64, AtomicU64>,
     connections: Gauge,
+    syslog: SyslogMetrics,
 }
 
 impl Metrics {
@@ -50,6 +57,7 @@ impl Metrics {
         let refused = Family::<RefusedLabels, Counter>::default();
         let (unversioned, in_flight) = (Counter::default(), Gauge::default());
         let (waiting, connections) = (Gauge::default(), Gauge::default());
+        let (backlog, backlog_seconds) = (Gauge::default(), Gauge::default());
         registry.register("shipwake_records_received", "Records in requests that could be read", received.clone());
         registry.register(
             "shipwake_records_rejected",
@@ -73,6 +81,16 @@ impl Metrics {
             in_flight.clone(),
         );
         registry.register("shipwake_ingest_waiting_requests", "Requests that wait for memory", waiting.clone());
+        registry.register(
+            "shipwake_ingest_backlog_bytes",
+            "Bytes in the journal that no shard has folded",
+            backlog.clone(),
+        );
+        registry.register(
+            "shipwake_ingest_backlog_seconds",
+            "How long the shard that is furthest behind needs for its backlog, about",
+            backlog_seconds.clone(),
+        );
         registry.register("shipwake_ingest_connections", "Open connections of senders", connections.clone());
         let of_signal = |family: &Family<SignalLabels, Counter>, signal: Signal| {
             let labels = SignalLabels { tenant: tenant.to_owned(), signal: signal.as_str() };
@@ -87,7 +105,10 @@ impl Metrics {
             unversioned,
             in_flight,
             waiting,
+            backlog,
+            backlog_seconds,
             connections,
+            syslog: SyslogMetrics::new(registry),
         }
     }
 
@@ -116,7 +137,16 @@ impl Metrics {
         self.waiting.set(waiting as i64);
     }
 
+    pub(crate) fn backlog(&self, bytes: u64, seconds: f64) {
+        self.backlog.set(bytes as i64);
+        self.backlog_seconds.set(seconds);
+    }
+
     pub(crate) fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    pub(crate) fn syslog(&self) -> &SyslogMetrics {
+        &self.syslog
     }
 }

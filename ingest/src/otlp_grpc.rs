@@ -113,7 +113,7 @@ async fn read_message(
         (true, encoding) => encoding,
     };
     let limit = core.config.message_bytes_max;
-    let mut collector = Collector::new(&core.budget, encoding, Some(length), limit, 1, deadlines.hold).await?;
+    let mut collector = Collector::new(&core.budget, encoding, Some(length), limit, 1, deadlines).await?;
     let mut left = length as usize;
     loop {
         if first.len() > left {
@@ -121,7 +121,7 @@ async fn read_message(
         }
         left -= first.len();
         collector.push(&first).await?;
-        match next_chunk(body, deadlines).await? {
+        match collector.next_chunk(body, deadlines).await? {
             Some(chunk) => first = chunk,
             None if left > 0 => return Err(frame_error("the message ends early")),
             None => return collector.finish().await,

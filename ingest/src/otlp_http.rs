@@ -90,7 +90,7 @@ async fn receive(
     let journal = core.journal.wait(deadlines.hold).await?;
     let limit = core.config.message_bytes_max;
     let collector =
-        Collector::new(&core.budget, encoding, declared_length(&parts.headers), limit, 1, deadlines.hold).await?;
+        Collector::new(&core.budget, encoding, declared_length(&parts.headers), limit, 1, &deadlines).await?;
     let (bytes, mut grant) = read_body(body, collector, &deadlines).await?;
     let client_bytes = bytes.len() as u64;
     let (request, remark) = match form {

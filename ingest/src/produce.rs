@@ -100,6 +100,13 @@ fn prepare(core: &Core, partitions: u32, delivery: Delivery) -> Result<Prepared,
     Ok(Prepared { split, outcome: Outcome { accepted, rejected }, brought, grant })
 }
 
+/// Counts records that were rejected before they could become part of a request.
+pub(crate) fn reject(core: &Core, signal: Signal, reason: &'static str, records: u64, bytes: u64, detail: &str) {
+    let (mut rejected, received_ns) = (Rejected::default(), core.now_ns());
+    rejected.add(reason, records, || detail.to_owned());
+    count(core, &Brought { signal, records, bytes, instances_guessed: 0, unversioned: 0, received_ns }, &rejected);
+}
+
 fn count(core: &Core, brought: &Brought, rejected: &Rejected) {
     core.metrics.received(brought.signal, brought.records, brought.bytes);
     core.metrics.unversioned(brought.unversioned);
@@ -122,9 +129,20 @@ async fn append(
     let task = core.clone();
     core.appends.spawn(async move {
         let count: u64 = records.iter().map(|record| u64::from(record.header.records)).sum();
+        let sizes: Vec<usize> = records.iter().map(|record| record.value.len()).collect();
         let appended = journal.append(records).await;
         drop(grant);
-        let result = appended.map(drop).map_err(|error| refused(&task, signal, count, error));
+        let result = match appended {
+            Ok(positions) => {
+                task.refusal.appended();
+                let mut backlog = task.lock_backlog();
+                for (position, bytes) in positions.iter().zip(sizes) {
+                    backlog.appended(position.partition, position.offset, bytes);
+                }
+                Ok(())
+            }
+            Err(error) => Err(refused(&task, signal, count, error)),
+        };
         // The client may have gone; its records are accounted for all the same.
         let _ = answer.send(result);
     });
@@ -138,6 +156,9 @@ async fn append(
 fn refused(core: &Core, signal: Signal, records: u64, error: JournalError) -> IngestError {
     let must_stop = error.must_stop();
     let detail = error.to_string();
+    if error.retryable() && !matches!(error, JournalError::Closed) {
+        core.refusal.refused(&detail, core.now_ns());
+    }
     let refusal = IngestError::Journal(error);
     core.metrics.rejected(signal, refusal.reason(), records);
     core.status.rejected(signal, refusal.reason(), records, &detail, core.now_ns());

@@ -105,7 +105,7 @@ fn usable<'k>(part: &'k Part<'_>, signal: Signal, kept: &'k mut Vec<u8>) -> Resu
         return Ok(part.message);
     }
     kept.clear();
-    shipwake_otlp::retain_points(part.message, kept, |_, point| crate::decode::fault(point).is_none())?;
+    shipwake_otlp::retain_points(part.message, kept, |metric, point| crate::decode::fault(metric, point).is_none())?;
     Ok(kept)
 }
 

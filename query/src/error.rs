@@ -27,6 +27,11 @@ pub enum Budget {
         /// The budget, in bytes.
         bytes: usize,
     },
+    /// Its window functions needed more memory than one query may use.
+    WindowMemory {
+        /// The budget, in bytes.
+        bytes: usize,
+    },
     /// All running queries together needed more memory than they may use.
     SharedMemory {
         /// The budget, in bytes.
@@ -129,6 +134,10 @@ fn budget_text(budget: Budget) -> String {
         ),
         Budget::Memory { bytes } => format!(
             "the query was cancelled at its memory budget of {} MiB; group by fewer columns, sort less, or ask for a shorter time range",
+            bytes >> 20
+        ),
+        Budget::WindowMemory { bytes } => format!(
+            "the query was cancelled at its memory budget of {} MiB: a window function (OVER) keeps the rows of its window, and a list or text it makes stands in every one of them; compute it once per group with GROUP BY in a subquery and join that, or ask for a shorter time range",
             bytes >> 20
         ),
         Budget::SharedMemory { bytes } => format!(

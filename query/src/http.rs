@@ -111,8 +111,14 @@ async fn service_release(
     Path(service): Path<String>,
     given: Arguments,
 ) -> Result<Response, QueryError> {
-    let question = service_question(service, arguments(given)?);
+    let question = service_question(named(service), arguments(given)?);
     Ok(page(&query.service(question).await?))
+}
+
+/// The name in a part of a path. A tilde in front stands for nothing: it keeps `.` and `..`, which every browser would
+/// take away from the path, and is doubled in front of names that begin with one.
+fn named(part: String) -> String {
+    part.strip_prefix('~').map(str::to_owned).unwrap_or(part)
 }
 
 /// Arguments that are not known are left alone: a page's address has some of its own.

@@ -18,6 +18,7 @@ mod pages;
 mod problem;
 mod query;
 mod release;
+mod spans;
 mod sql;
 mod time;
 

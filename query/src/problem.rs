@@ -34,7 +34,7 @@ impl QueryError {
             QueryError::ForeignOrigin { .. } => "foreign-origin",
             QueryError::Evaluation { .. } => "evaluation",
             QueryError::OverBudget(Budget::Time { .. }) => "time-budget",
-            QueryError::OverBudget(Budget::Memory { .. }) => "memory-budget",
+            QueryError::OverBudget(Budget::Memory { .. } | Budget::WindowMemory { .. }) => "memory-budget",
             QueryError::OverBudget(Budget::SharedMemory { .. }) => "shared-memory-budget",
             QueryError::Busy { .. } => "busy",
             QueryError::NotFound { .. } => "not-found",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use prometheus_client::registry::Registry;
-use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow, Store};
+use shipwake_store::{HealthQuery, HealthSeries, PatternQuery, PatternRow, ReleaseRow, Store};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -19,10 +19,13 @@ use crate::config::QueryConfig;
 use crate::error::{Budget, QueryError};
 use crate::live::Hub;
 use crate::metrics::Metrics;
+use crate::pages::patterns::KeptPatterns;
 use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
 use crate::pages::recent::Recent;
-use crate::pages::{freshness, history, overview, pipeline, range, service, wire};
+use crate::pages::{freshness, history, overview, pattern_history, pipeline, range, service, wire};
+use crate::release::timeline::Grid;
+use crate::spans::QuestionSpan;
 use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
 use crate::sql::run::{Engine, Limits, SqlRequest};
@@ -39,6 +42,8 @@ const PLACE_WAIT: Duration = Duration::from_secs(2);
 const RETRY_AFTER_S: u32 = 2;
 /// Time that a page gets for reading older windows.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
+/// After its time is over and its asker told so, a computation that cannot be aborted ends by itself.
+const ABANDONED_AFTER: Duration = Duration::from_millis(250);
 /// Cells of a route are added up, so their length only decides how many are handed over.
 const ROUTE_STEP_S: u32 = 600;
 
@@ -59,6 +64,7 @@ struct Inner {
     hub: Arc<Hub>,
     /// Locked on threads that may compute for a while, never on those that wait for sockets.
     recent: Arc<Mutex<Recent>>,
+    patterns: Arc<KeptPatterns>,
     runtime: Option<Runtime>,
 }
 
@@ -105,6 +111,7 @@ impl Query {
             metrics: Metrics::register(registry),
             hub: Arc::new(Hub::default()),
             recent: Arc::default(),
+            patterns: Arc::default(),
             runtime: Some(runtime),
             config,
             store,
@@ -129,6 +136,13 @@ impl Query {
     /// # Errors
     /// See [`QueryError`]: the asker's text, a budget that was used up, too many queries at once, or the store.
     pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, QueryError> {
+        let asked = QuestionSpan::sql(&request.query);
+        let answer = self.answer_sql(request).await;
+        asked.answered(&answer, |answer| answer.meta.rows);
+        answer
+    }
+
+    async fn answer_sql(&self, request: SqlRequest) -> Result<SqlAnswer, QueryError> {
         let started = Instant::now();
         let config = &self.inner.config;
         let timeout = request.timeout_ms.map_or(config.timeout, Duration::from_millis).min(config.timeout_max);
@@ -137,6 +151,7 @@ impl Query {
             result_bytes: config.result_bytes_max,
             query_bytes: config.query_bytes_max,
             memory_bytes: config.memory_bytes_per_query,
+            deadline: started + timeout + ABANDONED_AFTER,
         };
         let place = self.place(timeout).await?;
         let (engine, now_ms) = (self.inner.engine.clone(), self.now_ms());
@@ -157,31 +172,44 @@ impl Query {
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let (now_ms, recent) = (self.now_ms(), self.inner.recent.clone());
+        let (asked, now_ms) = (QuestionSpan::page("overview"), self.now_ms());
+        let (recent, patterns) = (self.inner.recent.clone(), self.inner.patterns.clone());
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
             let series = recent.update(&overview::question(now_ms), |part| store.health(part));
-            overview::answer(environment.as_deref(), series, &store.releases(), watermark_ms, now_ms)
+            let patterns_of = |service: &str, environment: &str| patterns.of(store, service, environment, now_ms);
+            overview::answer(environment.as_deref(), series, &store.releases(), &patterns_of, watermark_ms, now_ms)
         });
-        let (mut answer, query_ms) = answer.await?;
+        let answer = answer.await;
+        asked.answered(&answer, |(answer, _)| answer.services.len());
+        let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
         Ok(answer)
     }
 
     /// The pipeline page.
     pub(crate) async fn pipeline(&self) -> Result<wire::Pipeline, QueryError> {
-        let now_ms = self.now_ms();
+        let (asked, now_ms) = (QuestionSpan::page("pipeline"), self.now_ms());
         let answer = self.page("pipeline", move |store, source| {
             pipeline::answer(source.status(), &store.status(), &store.releases(), now_ms)
         });
-        let (mut answer, query_ms) = answer.await?;
+        let answer = answer.await;
+        asked.answered(&answer, |(answer, _)| answer.shards.len());
+        let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
         Ok(answer)
     }
 
     /// The release page of a service.
     pub(crate) async fn service(&self, question: ServiceQuestion) -> Result<wire::ServiceRelease, QueryError> {
+        let asked = QuestionSpan::page("service");
+        let answer = self.answer_service(question).await;
+        asked.answered(&answer, |answer| answer.lanes.len());
+        answer
+    }
+
+    async fn answer_service(&self, question: ServiceQuestion) -> Result<wire::ServiceRelease, QueryError> {
         let started = Instant::now();
         let now_ms = self.now_ms();
         let store = self.inner.store.clone();
@@ -206,6 +234,7 @@ impl Query {
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
         let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
         let (series, routes) = self.cells(health, recent).await?;
+        let patterns = self.patterns(&question.service, &environment, &grid, now_ms, recent).await?;
         let answered = self.on_blocking_threads(move || {
             service::answer(service::Facts {
                 service: &question.service,
@@ -213,6 +242,8 @@ impl Query {
                 series: &series,
                 routes: &routes,
                 releases: &releases,
+                patterns: &patterns,
+                patterns_from_ms: if recent { now_ms - RECENT_KEPT_MS } else { grid.from_ms },
                 grid,
                 watermark_ms,
                 now_ms,
@@ -245,6 +276,38 @@ impl Query {
             let series = history::health(&engine, &total, memory_bytes).await?;
             let by_route = HealthQuery { step_s: total.step_s, ..by_route };
             Ok((series, history::health(&engine, &by_route, memory_bytes).await?))
+        })
+        .await
+    }
+
+    /// The log patterns of a service, from memory or from windows.
+    async fn patterns(
+        &self,
+        service: &str,
+        environment: &str,
+        grid: &Grid,
+        now_ms: i64,
+        recent: bool,
+    ) -> Result<Arc<Vec<PatternRow>>, QueryError> {
+        let (kept, store) = (self.inner.patterns.clone(), self.inner.store.clone());
+        let (service, environment) = (service.to_owned(), environment.to_owned());
+        let query = PatternQuery {
+            service: Some(service.clone()),
+            environment: Some(environment.clone()),
+            from_ms: grid.from_ms,
+            to_ms: grid.to_ms,
+        };
+        let remembered = self.on_blocking_threads(move || kept.of(&store, &service, &environment, now_ms)).await?;
+        if recent {
+            return Ok(remembered);
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        let step_ms = grid.step_ms;
+        self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            let found = pattern_history::patterns(&engine, &query, step_ms, memory_bytes).await?;
+            Ok(Arc::new(pattern_history::with_memory(&remembered, found)))
         })
         .await
     }

@@ -134,6 +134,54 @@ async fn a_full_disk_refuses_with_a_hint_and_goes_on_when_there_is_room() {
     shipwake.wait_number("select least(count(*), 1) from logs where body = 'after'", 1).await;
 }
 
+/// Status of `/readyz` and its reasons.
+async fn readiness(shipwake: &crate::harness::Shipwake) -> (u16, String) {
+    let answer = reqwest::get(format!("{}/readyz", shipwake.ui())).await.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("text"))
+}
+
+#[tokio::test]
+async fn readiness_tells_of_a_full_disk_before_anything_has_failed_and_takes_it_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "400m") else {
+        println!("not run: this user may not mount a tmpfs");
+        return;
+    };
+    let shipwake = crate::harness::start_with(&disk.0.join("data"), &["--commit-seconds", "1"]).await;
+    post(&shipwake.http(), "logs", &logs(resource("a", "1", "a"), &["before"])).await;
+    assert_eq!(readiness(&shipwake).await.0, 200);
+
+    let filler = disk.0.join("filler");
+    let leave = 20 << 20;
+    fs::write(&filler, vec![1u8; (free_bytes(&disk.0) - (1 << 20) - leave) as usize]).expect("written");
+    let (status, said) = readiness(&shipwake).await;
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("\"disk\"") && said.contains("no space left"), "{said}");
+    let page = shipwake.api("/api/v1/pipeline").await;
+    assert!(page["problems"][0].as_str().is_some_and(|text| text.contains("no space left")), "{page}");
+
+    // Filled up to the last byte: a request is refused, a commit fails, and both are told.
+    let rest = disk.0.join("rest");
+    fs::write(&rest, vec![1u8; 64 << 20]).expect_err("the disk is full before the file ends");
+    let url = format!("{}/v1/logs", shipwake.http());
+    eventually("a request is refused", || async {
+        let bytes = logs(resource("a", "1", "a"), &[&random_text(200_000)]).encode_to_vec();
+        (post_bytes(&url, bytes).await.0 != 200).then_some(())
+    })
+    .await;
+    let (status, said) = readiness(&shipwake).await;
+    assert!(status == 503 && said.contains("records are refused"), "{said}");
+
+    fs::remove_file(&filler).expect("removed");
+    fs::remove_file(&rest).expect("removed");
+    eventually("ready again without a restart", || async {
+        let taken = post_bytes(&url, logs(resource("a", "1", "a"), &["after"]).encode_to_vec()).await.0 == 200;
+        (taken && readiness(&shipwake).await.0 == 200).then_some(())
+    })
+    .await;
+    assert_eq!(shipwake.api("/api/v1/pipeline").await["problems"], serde_json::json!([]));
+}
+
 fn free_bytes(path: &Path) -> u64 {
     let out = Command::new("df").args(["--output=avail", "-B1"]).arg(path).output().expect("df exists");
     let text = String::from_utf8_lossy(&out.stdout).into_owned();

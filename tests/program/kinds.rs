@@ -103,13 +103,13 @@ async fn sums_gauges_and_histograms_of_both_temporalities_are_points_and_windows
     let found = json!(shipwake.sql(kinds).await);
     let expected = json!([
         ["m.delta", "sum", "delta", 1, 8.0, null, null],
-        ["m.exp.delta", "exponential_histogram", "delta", 0, null, 8, 8.0],
-        ["m.exp.total", "exponential_histogram", "cumulative", 0, null, 12, 12.0],
-        ["m.gauge", "gauge", "unspecified", 0, 8.0, null, null],
-        ["m.hist.delta", "histogram", "delta", 0, null, 5, 5.0],
-        ["m.hist.total", "histogram", "cumulative", 0, null, 8, 8.0],
+        ["m.exp.delta", "exponential_histogram", "delta", null, null, 8, 8.0],
+        ["m.exp.total", "exponential_histogram", "cumulative", null, null, 12, 12.0],
+        ["m.gauge", "gauge", null, null, 8.0, null, null],
+        ["m.hist.delta", "histogram", "delta", null, null, 5, 5.0],
+        ["m.hist.total", "histogram", "cumulative", null, null, 8, 8.0],
         ["m.level", "sum", "cumulative", 0, 4.0, null, null],
-        ["m.summary", "summary", "unspecified", 0, null, 7, 3.5],
+        ["m.summary", "summary", null, null, null, 7, 3.5],
         ["m.total", "sum", "cumulative", 1, 26.0, null, null],
     ]);
     assert_eq!(found, expected);

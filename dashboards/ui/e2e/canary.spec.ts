@@ -55,6 +55,29 @@ test('the service page says which version, what changed and since when', async (
   await expect.poll(async () => Math.abs(await late()), { message: `began at ${new Date(broke).toISOString()}`, timeout: 40_000 }).toBeLessThanOrEqual(12_000);
 });
 
+test('what only the canary writes into its log is told, and known noise is not', async ({ page }) => {
+  await page.goto(shipwake.url + CHECKOUT);
+  const panel = page.getByTestId('patterns');
+  const fresh = panel.locator('[data-testid="pattern"][data-class="new"]');
+  const rejected = fresh.filter({ hasText: 'card token <*> rejected by acquirer' });
+  await expect(rejected).toHaveCount(1, { timeout: 60_000 });
+  await expect(panel.locator('h2')).toHaveText('Log patterns of 2.14.0: new, escalated, gone');
+  await expect(rejected.locator('summary')).toContainText('/min');
+  await rejected.locator('summary').click();
+  await expect(rejected.getByTestId('pattern-sample')).toContainText('card token tok_');
+  // The errors and warnings that every version writes.
+  await expect(fresh.filter({ hasText: 'Transient' })).toHaveCount(0);
+  await expect(fresh.filter({ hasText: 'slow request' })).toHaveCount(0);
+
+  // The line is one of the shop's own: the truth says how many errors the canary wrote at least.
+  const release = await shipwake.api<ServiceRelease>('/api/v1/services/checkout/release?from=now-10m&to=now');
+  const told = release.patterns?.find((pattern) => pattern.class === 'new' && pattern.text.startsWith('shop.payment'));
+  expect(told?.count ?? 0).toBeGreaterThan(4);
+  expect(told?.count_base).toBe(0);
+  await page.goto(shipwake.url);
+  await expect(page.locator('[data-testid="service-row"][data-service="checkout"]')).toContainText(/new error pattern/);
+});
+
 test('the numbers on the page are the numbers of the API', async ({ page }) => {
   const release = await shipwake.api<ServiceRelease>('/api/v1/services/checkout/release?from=now-5m&to=now');
   const times = release.t ?? [];

@@ -100,15 +100,5 @@ function end(child: ChildProcess): void {
   }
 }
 
-/** Whether this Shipwake has a command. */
-export function has(command: string): boolean {
-  try {
-    execFileSync(BINARY, [command, '--help'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 export const REPOSITORY_CLIENTS = join(REPOSITORY, 'tests/clients');
 export const BUILT = join(REPOSITORY, 'target/clients');

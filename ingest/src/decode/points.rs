@@ -3,7 +3,10 @@
 //!
 //! Only contradictions are faults. What is odd but has a meaning (a reset, a gap, a bucket that is empty) is not.
 
-use shipwake_otlp::{Buckets, ExponentialHistogramPoint, HistogramPoint, NumberValue, Point, SummaryPoint};
+use shipwake_model::sketch::Exponential;
+use shipwake_otlp::{
+    Buckets, ExponentialHistogramPoint, HistogramPoint, Metric, MetricKind, NumberValue, Point, SummaryPoint,
+};
 
 /// Why a point is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +20,18 @@ pub(crate) struct Fault {
 /// Scales that a receiver must understand reach from -10 to 20; beyond them a bucket's bounds leave the range of f64.
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
 
+/// More buckets than any SDK makes. A histogram beyond costs the reader memory for every series, and says nothing more.
+const BUCKETS_MAX: usize = 4_096;
+
 /// What is wrong with a point, if anything.
-pub(crate) fn fault(point: &Point<'_>) -> Option<Fault> {
+pub(crate) fn fault(metric: &Metric<'_>, point: &Point<'_>) -> Option<Fault> {
     if point.has_no_value() {
         return None;
     }
     match point {
         Point::Number(number) => match number.value {
-            Some(NumberValue::Double(value)) => not_finite([value], "value is NaN or infinite"),
-            Some(NumberValue::Int(_)) => None,
+            Some(NumberValue::Double(value)) if !value.is_finite() => not_finite([value], "value is NaN or infinite"),
+            Some(value) => negative(metric, value),
             None => Some(Fault { reason: "no_value", detail: "point has neither a value nor the no-value flag" }),
         },
         Point::Histogram(histogram) => explicit(histogram),
@@ -39,6 +45,27 @@ fn not_finite<const N: usize>(values: [f64; N], detail: &'static str) -> Option<
     bad.then_some(Fault { reason: "not_a_number", detail })
 }
 
+fn negative(metric: &Metric<'_>, value: NumberValue) -> Option<Fault> {
+    let only_grows = metric.kind == MetricKind::Sum && metric.monotonic;
+    let fault = Fault { reason: "negative_sum", detail: "a sum that only grows is negative" };
+    (only_grows && value.as_f64() < 0.0).then_some(fault)
+}
+
+fn too_many_buckets() -> Option<Fault> {
+    Some(Fault { reason: "too_many_buckets", detail: "a histogram has more than 4096 buckets" })
+}
+
+/// What a histogram says about all of its values must be possible.
+fn summary(count: u64, sum: Option<f64>, min: Option<f64>, max: Option<f64>) -> Option<Fault> {
+    if count == 0 && sum.is_some_and(|sum| sum != 0.0) {
+        return inconsistent("there is a sum of no values");
+    }
+    if count > 0 && min.zip(max).is_some_and(|(min, max)| min > max) {
+        return inconsistent("min is above max");
+    }
+    None
+}
+
 fn inconsistent(detail: &'static str) -> Option<Fault> {
     Some(Fault { reason: "inconsistent_buckets", detail })
 }
@@ -48,9 +75,15 @@ fn explicit(point: &HistogramPoint<'_>) -> Option<Fault> {
     if let Some(fault) = not_finite(sums, "sum, min or max is NaN or infinite") {
         return Some(fault);
     }
+    if let Some(fault) = summary(point.count, point.sum, point.min, point.max) {
+        return Some(fault);
+    }
     let (mut buckets, mut total) = (0usize, 0u64);
     for count in point.bucket_counts {
         buckets += 1;
+        if buckets > BUCKETS_MAX {
+            return too_many_buckets();
+        }
         total = match total.checked_add(count) {
             Some(total) => total,
             None => return inconsistent("the buckets' counts overflow"),
@@ -63,6 +96,9 @@ fn explicit(point: &HistogramPoint<'_>) -> Option<Fault> {
             return inconsistent("bounds are not increasing numbers");
         }
         bounds += 1;
+        if bounds > BUCKETS_MAX {
+            return too_many_buckets();
+        }
         last = bound;
     }
     if buckets == 0 && bounds == 0 {
@@ -79,20 +115,31 @@ fn exponential(point: &ExponentialHistogramPoint<'_>) -> Option<Fault> {
     if let Some(fault) = not_finite(sums, "sum, min, max or zero_threshold is NaN or infinite") {
         return Some(fault);
     }
+    if let Some(fault) = summary(point.count, point.sum, point.min, point.max) {
+        return Some(fault);
+    }
     if point.zero_threshold < 0.0 {
         return inconsistent("zero_threshold is negative");
     }
     if !SCALES.contains(&point.scale) {
         return inconsistent("scale is outside -10 to 20");
     }
-    let total = side(&point.positive)
-        .and_then(|positive| positive.checked_add(side(&point.negative)?))
-        .and_then(|total| total.checked_add(point.zero_count));
+    let sides = [&point.positive, &point.negative];
+    let total = sides.iter().try_fold(point.zero_count, |total, buckets| total.checked_add(side(buckets)?));
     match total {
-        None => inconsistent("the buckets' counts or indexes overflow"),
-        Some(total) if total != point.count => inconsistent("the buckets' counts do not add up to count"),
-        Some(_) => None,
+        None => return inconsistent("the buckets' counts or indexes overflow"),
+        Some(total) if total != point.count => return inconsistent("the buckets' counts do not add up to count"),
+        Some(_) => {}
     }
+    let lengths = sides.map(|buckets| buckets.bucket_counts.iter().count());
+    if lengths.iter().sum::<usize>() > BUCKETS_MAX {
+        return too_many_buckets();
+    }
+    let is_representable = sides
+        .iter()
+        .zip(lengths)
+        .all(|(buckets, length)| Exponential::holds(point.scale, i64::from(buckets.offset), length));
+    if is_representable { None } else { inconsistent("a bucket lies beyond what a number can hold") }
 }
 
 /// The sum of one side's counts, or `None` when it or the last bucket's index overflows.
@@ -117,7 +164,7 @@ mod tests {
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
     use opentelemetry_proto::tonic::metrics::v1::{
         ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
-        NumberDataPoint, ResourceMetrics, ScopeMetrics, Summary, SummaryDataPoint, number_data_point,
+        NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, number_data_point,
     };
     use prost::Message;
     use shipwake_model::Signal;
@@ -152,6 +199,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_that_only_grows_is_not_negative() {
+        use number_data_point::Value::{AsDouble, AsInt};
+        let sum = |is_monotonic, aggregation_temporality, value| {
+            let data_points = vec![NumberDataPoint { value: Some(value), ..NumberDataPoint::default() }];
+            Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic })
+        };
+        for temporality in [1, 2] {
+            for fine in [AsDouble(-0.0), AsDouble(0.0), AsInt(i64::MAX), AsDouble(f64::MAX)] {
+                check(&sum(true, temporality, fine), &[]);
+            }
+            for bad in [AsDouble(-f64::MIN_POSITIVE / 2.0), AsInt(-1), AsInt(i64::MIN), AsDouble(f64::MIN)] {
+                check(&sum(true, temporality, bad), &["negative_sum"]);
+                check(&sum(false, temporality, bad), &[]);
+            }
+            check(&sum(true, temporality, AsDouble(f64::NEG_INFINITY)), &["not_a_number"]);
+        }
+    }
+
+    #[test]
     fn histograms_must_agree_with_themselves() {
         let histogram = |count, counts: &[u64], bounds: &[f64], sum| {
             let (bucket_counts, explicit_bounds) = (counts.to_vec(), bounds.to_vec());
@@ -178,6 +244,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_histogram_says_about_its_values_must_be_possible() {
+        let point = |count: u64, sum, min, max| {
+            let bucket_counts = vec![count];
+            HistogramDataPoint { count, bucket_counts, sum, min, max, ..HistogramDataPoint::default() }
+        };
+        let histogram = |point| Data::Histogram(Histogram { data_points: vec![point], ..Histogram::default() });
+        for (point, expected) in [
+            (point(0, None, None, None), &[][..]),
+            (point(0, Some(-0.0), Some(0.0), Some(0.0)), &[]),
+            (point(0, Some(0.5), None, None), &["inconsistent_buckets"]),
+            (point(2, Some(-7.0), Some(-9.0), Some(2.0)), &[]),
+            (point(2, Some(3.0), Some(2.0), Some(1.0)), &["inconsistent_buckets"]),
+            (point(2, Some(3.0), Some(2.0), None), &[]),
+        ] {
+            check(&histogram(point), expected);
+        }
+        let mut wide = point(0, None, None, None);
+        (wide.bucket_counts, wide.explicit_bounds) = (vec![0; 4_096], (0..4_095).map(f64::from).collect());
+        check(&histogram(wide.clone()), &[]);
+        (wide.bucket_counts, wide.explicit_bounds) = (vec![0; 4_097], (0..4_096).map(f64::from).collect());
+        check(&histogram(wide), &["too_many_buckets"]);
+    }
+
+    #[test]
     fn exponential_histograms_must_agree_with_themselves() {
         let histogram = |count, scale, offset, counts: &[u64], zero_threshold| {
             let positive = Some(Buckets { offset, bucket_counts: counts.to_vec() });
@@ -198,6 +288,14 @@ mod tests {
             check(&histogram(count, scale, offset, &[1, 2], threshold), &["inconsistent_buckets"]);
         }
         check(&histogram(4, 0, 0, &[1, 2], f64::NAN), &["not_a_number"]);
+        check(&histogram(1, 0, 0, &[0; 4_097], 0.0), &["too_many_buckets"]);
+        // No number lies in a bucket so far out.
+        for (scale, offset) in [(0, 1_300), (0, -1_300), (-10, 5), (20, i32::MAX - 10), (5, i32::MIN)] {
+            check(&histogram(4, scale, offset, &[1, 2], 0.0), &["inconsistent_buckets"]);
+        }
+        for (scale, offset) in [(0, 1_000), (0, -1_074), (-10, 0), (20, 1_000 << 20)] {
+            check(&histogram(4, scale, offset, &[1, 2], 0.0), &[]);
+        }
     }
 
     #[test]

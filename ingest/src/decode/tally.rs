@@ -82,7 +82,7 @@ impl<'a> MetricSink<'a> for Tally {
 
     #[inline]
     fn point(&mut self, metric: &Metric<'a>, point: &Point<'a>) {
-        match fault(point) {
+        match fault(metric, point) {
             None => self.record(point.time_unix_nano(), point.time_unix_nano()),
             Some(fault) => {
                 self.current.rejected += 1;

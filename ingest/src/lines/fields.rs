@@ -13,12 +13,14 @@
 //! | message | `message`, `msg`, `body`, `log`, `event` |
 //! | trace, span | `trace_id`, `traceid`, `trace.id`; `span_id`, `spanid`, `span.id` |
 //!
-//! Everything else, and a field whose value does not fit its meaning, is an attribute: nothing of a line is lost.
+//! Everything else, and a field whose value does not fit its meaning, is an attribute: nothing of a line is lost. Fields that
+//! are those of an access log get the names of one: `access_fields.rs`.
 
 use shipwake_model::release;
 
 use super::encode::Identity;
-use super::{severity, time};
+use super::rules::Rules;
+use super::{access_fields, severity, time};
 
 /// A log record made of a line.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +38,8 @@ pub(super) struct Line {
     /// 8 bytes, or none.
     pub(super) span_id: Vec<u8>,
     pub(super) attributes: Vec<(String, Value)>,
+    /// Whether it is a line of an access log, and counts as a request.
+    pub(super) is_request: bool,
 }
 
 /// The value of a field.
@@ -75,13 +79,13 @@ const MEANINGS: [(Meaning, &[&str]); 10] = [
 ];
 
 /// A record of the fields of a line.
-pub(super) fn assign(mut fields: Vec<(String, Value)>) -> Line {
+pub(super) fn assign(mut fields: Vec<(String, Value)>, rules: &Rules) -> Line {
     let mut line = Line::default();
     let mut taken = vec![false; fields.len()];
     for (meaning, names) in MEANINGS {
         let found = names.iter().find_map(|name| {
             let index = fields.iter().position(|(field, _)| field.eq_ignore_ascii_case(name))?;
-            line.take(meaning, &fields[index].1).then_some(index)
+            line.take(meaning, &fields[index].1, rules).then_some(index)
         });
         if let Some(index) = found {
             taken[index] = true;
@@ -93,12 +97,13 @@ pub(super) fn assign(mut fields: Vec<(String, Value)>) -> Line {
         !taken[index - 1]
     });
     line.attributes = fields;
+    access_fields::recognise(&mut line, rules);
     line
 }
 
 impl Line {
     /// Whether the value fits the meaning, and is now in its place.
-    fn take(&mut self, meaning: Meaning, value: &Value) -> bool {
+    fn take(&mut self, meaning: Meaning, value: &Value, rules: &Rules) -> bool {
         match meaning {
             Meaning::Service => put(&mut self.identity.service, value),
             Meaning::Namespace => put(&mut self.identity.namespace, value),
@@ -106,12 +111,7 @@ impl Line {
             Meaning::Environment => put(&mut self.identity.environment, value),
             Meaning::Instance => put(&mut self.identity.instance, value),
             Meaning::Time => {
-                self.time_ns = match value {
-                    Value::Text(text) => time::from_text(text, true),
-                    Value::Int(number) => time::from_epoch(*number as f64, Some(*number)),
-                    Value::Double(number) => time::from_epoch(*number, None),
-                    Value::Bool(_) => None,
-                };
+                self.time_ns = value.to_time(rules);
                 self.time_ns.is_some()
             }
             Meaning::Level => {
@@ -134,6 +134,16 @@ impl Line {
 }
 
 impl Value {
+    /// The time that it gives.
+    pub(super) fn to_time(&self, rules: &Rules) -> Option<u64> {
+        match self {
+            Value::Text(text) => time::from_text(text, Some(rules.zone())),
+            Value::Int(number) => time::from_epoch(*number as f64, Some(*number)),
+            Value::Double(number) => time::from_epoch(*number, None),
+            Value::Bool(_) => None,
+        }
+    }
+
     pub(super) fn to_text(&self) -> String {
         match self {
             Value::Text(text) => text.clone(),
@@ -179,10 +189,14 @@ mod tests {
         (name.to_owned(), Value::Text(value.to_owned()))
     }
 
+    fn read(fields: Vec<(String, Value)>) -> Line {
+        assign(fields, &Rules::default())
+    }
+
     #[test]
     fn the_first_name_of_a_meaning_wins_and_the_rest_are_attributes() {
         let line =
-            assign(vec![text("version", "v2"), text("service.version", "2.0"), text("Level", "INFO"), text("x", "y")]);
+            read(vec![text("version", "v2"), text("service.version", "2.0"), text("Level", "INFO"), text("x", "y")]);
         assert_eq!(line.identity.version.as_deref(), Some("2.0"));
         assert_eq!((line.severity, line.severity_text.as_str()), (9, "INFO"));
         assert_eq!(line.attributes, [text("version", "v2"), text("x", "y")]);
@@ -192,14 +206,13 @@ mod tests {
     fn a_value_that_does_not_fit_stays_an_attribute() {
         let fields =
             vec![text("time", "yesterday"), text("level", "loud"), text("trace_id", "xyz"), text("service", " ")];
-        let line = assign(fields.clone());
+        let line = read(fields.clone());
         assert_eq!(line, Line { attributes: fields, ..Line::default() });
     }
 
     #[test]
     fn ids_are_read_from_hexadecimal() {
-        let line =
-            assign(vec![text("traceId", "0AF7651916cd43dd8448eb211c80319c"), text("span_id", "b7ad6b7169203331")]);
+        let line = read(vec![text("traceId", "0AF7651916cd43dd8448eb211c80319c"), text("span_id", "b7ad6b7169203331")]);
         assert_eq!((line.trace_id.len(), line.trace_id[0], line.span_id[7]), (16, 0x0a, 0x31));
     }
 }

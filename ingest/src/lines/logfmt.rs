@@ -70,7 +70,7 @@ fn unquote(text: &str) -> Option<(String, &str)> {
     None
 }
 
-fn plain(text: &str) -> Value {
+pub(super) fn plain(text: &str) -> Value {
     if let Ok(whole) = text.parse::<i64>()
         && whole.to_string() == text
     {

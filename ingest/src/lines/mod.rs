@@ -1,39 +1,45 @@
 //! `POST /v1/lines`: log lines from whatever can send HTTP.
 //!
-//! `?service=&version=&environment=&instance=&format=auto|json|logfmt|raw`, lines separated by `\n`, optionally gzip or zstd.
-//! A field of a line wins over the query; `fields.rs` has the list of names. The lines become an OTLP request and take the
-//! same way as every other. A line that cannot be read is rejected with its number; the others are kept. Lines without
-//! times of their own are never taken for a repetition, unless the client sends an `Idempotency-Key`: equal lines can be
-//! different events.
+//! Lines separated by `\n`, optionally gzip or zstd; `rules.rs` has the parameters of the query, `docs/lines.md` says what
+//! they mean. A field of a line wins over the query. The lines become an OTLP request and take the same way as every other.
+//! A record that cannot be read is rejected with the number of its line; the others are kept. Records without times of their
+//! own, and lines of access logs that have only whole seconds, are never taken for a repetition, unless the client sends an
+//! `Idempotency-Key`: equal lines can be different events.
 
+mod access;
+mod access_fields;
+mod convert;
 mod encode;
 mod fields;
 mod json;
 mod logfmt;
 mod parse;
+mod pattern;
 mod raw;
+mod records;
+mod rules;
 mod severity;
-mod time;
+pub(crate) mod time;
+mod trace;
+mod upstreams;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, Request};
+use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, Method, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
 use shipwake_journal::Journal;
-use shipwake_model::{Signal, release};
+use shipwake_model::Signal;
 
 use crate::admission::Grant;
 use crate::answer::{add_hints, respond};
 use crate::body::{Collector, Deadlines, read_body};
-use crate::decode::Rejected;
 use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
@@ -41,11 +47,13 @@ use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
 use crate::produce::{Delivery, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 
-use encode::{Batch, Identity};
-use parse::Format;
+pub(crate) use convert::{Converted, Converter};
+pub use convert::{ConvertedLines, convert_lines};
+pub(crate) use encode::{Identity, Source};
+pub(crate) use pattern::Patterns;
+pub(crate) use rules::{Parameters, Rules};
+pub use upstreams::Upstream;
 
-/// How many rejected lines an answer names.
-const ERRORS_MAX: usize = 20;
 /// Bodies above this are parsed on a blocking thread: about half a millisecond of work.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Memory for each byte of lines: the text, the records made of it (up to twice as long), and the request around them.
@@ -53,20 +61,11 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 const WEIGHT: usize = 4;
 /// What a line becomes in protobuf besides its own bytes: times, severity, lengths. Only very short lines feel it.
 const LINE_OVERHEAD_BYTES: usize = 64;
+/// The same for a line that may be of an access log: the names of a dozen attributes come on top.
+const ACCESS_LINE_OVERHEAD_BYTES: usize = 320;
 
 pub(crate) fn router(core: Arc<Core>) -> Router {
     Router::new().route("/v1/lines", any(move |request: Request| post(core.clone(), request)))
-}
-
-/// What the address of a request may say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    service: Option<String>,
-    version: Option<String>,
-    environment: Option<String>,
-    instance: Option<String>,
-    format: Option<String>,
 }
 
 /// What became of the lines.
@@ -99,28 +98,37 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     if parts.method != Method::POST {
         return Err(IngestError::Method { found: shortened(parts.method.as_str()) });
     }
-    let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri).map_err(|error| IngestError::Malformed {
-        what: "bad query",
-        reason: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
-    })?;
-    let format = Format::from_name(parameters.format.as_deref().unwrap_or("auto"))?;
+    let parameters = Parameters::of(&parts.uri)?;
+    let identity = parameters.identity();
+    let rules = rules_of(core, parameters).await?;
     let key = idempotency_key(&parts.headers)?.map(|key| hash_of_key(&core.tenant, "lines", key));
     let deadlines = Deadlines::starting_now(&core.config);
     let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
     let journal = core.journal.wait(deadlines.hold).await?;
     let (limit, declared) = (core.config.message_bytes_max / WEIGHT, declared_length(&parts.headers));
-    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, deadlines.hold).await?;
+    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, &deadlines).await?;
     let (text, mut grant) = read_body(body, collector, &deadlines).await?;
 
-    let overhead = (line_ends(&text) + 1) * LINE_OVERHEAD_BYTES;
-    if text.len() + overhead > core.config.message_bytes_max {
+    let lines = line_ends(&text) + 1;
+    if text.len() + lines * LINE_OVERHEAD_BYTES > core.config.message_bytes_max {
         return Err(IngestError::TooLarge { limit: core.config.message_bytes_max, when: "as log records" });
     }
-    let room = (text.len() * (WEIGHT - 1) + overhead).min(core.config.in_flight_bytes_max);
+    let overhead = if rules.may_be_access() { ACCESS_LINE_OVERHEAD_BYTES } else { LINE_OVERHEAD_BYTES };
+    let room = (text.len() * (WEIGHT - 1) + lines * overhead).min(core.config.in_flight_bytes_max);
     grant.grow(room, true, deadlines.hold).await?;
     let query = parts.uri.query().unwrap_or("").to_owned();
-    let job = Job { text, query, identity: identity_of(&parameters), format, key };
+    let job = Job { text, query, identity, rules, key };
     convert_and_deliver(core, journal, job, grant, peer_of(parts)).await
+}
+
+/// A pattern may take some milliseconds to compile, so it is done where it stops nobody.
+async fn rules_of(core: &Arc<Core>, parameters: Parameters) -> Result<Rules, IngestError> {
+    if !parameters.has_pattern() {
+        return Rules::new(&parameters, &core.config.upstreams, &core.patterns);
+    }
+    let core = core.clone();
+    let work = move || Rules::new(&parameters, &core.config.upstreams, &core.patterns);
+    tokio::task::spawn_blocking(work).await.expect("compiling does not panic, and blocking work is not aborted")
 }
 
 /// What is to be done with the lines of a request.
@@ -128,7 +136,7 @@ struct Job {
     text: Bytes,
     query: String,
     identity: Identity,
-    format: Format,
+    rules: Rules,
     key: Option<u128>,
 }
 
@@ -147,7 +155,7 @@ async fn convert_and_deliver(
     } else {
         convert(core, &job)
     };
-    let Converted { request, repetition, rejected, errors } = converted;
+    let (Converted { request, rejected, errors, .. }, repetition) = converted?;
     grant.settle(request.len());
     let delivery = Delivery {
         signal: Signal::Logs,
@@ -162,59 +170,23 @@ async fn convert_and_deliver(
     Ok(Answer { accepted, rejected: rejected.total(), errors })
 }
 
-struct Converted {
-    request: Vec<u8>,
-    repetition: Repetition,
-    rejected: Rejected,
-    errors: Vec<(u64, String)>,
-}
-
-fn convert(core: &Core, job: &Job) -> Converted {
-    let (mut rejected, mut errors) = (Rejected::default(), Vec::new());
-    let mut batch = Batch::new(&job.identity, core.now_ns());
-    for (index, line) in job.text.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match parse::parse(line, job.format, core.config.line_bytes_max) {
-            Ok(line) => batch.push(line),
-            Err(reason) => {
-                let number = index as u64 + 1;
-                rejected.add("bad_line", 1, || format!("line {number}: {reason}"));
-                if errors.len() < ERRORS_MAX {
-                    errors.push((number, reason));
-                }
-            }
-        }
-    }
+fn convert(core: &Core, job: &Job) -> Result<(Converted, Repetition), IngestError> {
+    let mut converter = Converter::new(&job.rules, core.now_ns(), &core.config);
+    converter.text(&job.text, &Source::of(&job.identity))?;
+    let converted = converter.finish();
     let repetition = match job.key {
         Some(key) => Repetition::ByKey(key),
-        None if batch.all_timed() => {
+        None if converted.all_timed => {
             let bytes = [job.query.as_bytes(), b"\n", &job.text].concat();
             Repetition::ByKey(hash_of_key(&core.tenant, "lines by content", &bytes))
         }
         None => Repetition::Never,
     };
-    Converted { request: batch.finish(), repetition, rejected, errors }
-}
-
-fn identity_of(parameters: &Parameters) -> Identity {
-    let text = |value: &Option<String>| {
-        let value = value.as_deref().unwrap_or("").trim();
-        (!value.is_empty()).then(|| release::bounded(value))
-    };
-    Identity {
-        service: text(&parameters.service),
-        namespace: None,
-        version: text(&parameters.version),
-        environment: text(&parameters.environment),
-        instance: text(&parameters.instance),
-    }
+    Ok((converted, repetition))
 }
 
 fn line_ends(text: &[u8]) -> usize {
-    text.iter().filter(|byte| **byte == b'\n').count()
+    memchr::memchr_iter(b'\n', text).count()
 }
 
 /// An error as RFC 9457 wants it.
@@ -227,20 +199,13 @@ fn problem(error: &IngestError) -> Response {
     response
 }
 
-/// Reads lines in every format, and checks that each is taken or rejected; see [`crate::probe`].
+/// Reads lines in every format, and checks that each record is taken or rejected; see [`crate::probe`].
 pub(crate) fn probe(text: &[u8]) {
-    const LINE_BYTES_MAX: usize = 64 << 10;
-    for format in [Format::Auto, Format::Json, Format::Logfmt, Format::Raw] {
-        let identity = identity_of(&Parameters::default());
-        let (mut batch, mut taken) = (Batch::new(&identity, 1), 0);
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            if let Ok(line) = parse::parse(line, format, LINE_BYTES_MAX) {
-                batch.push(line);
-                taken += 1;
-            }
-        }
-        let request = batch.finish();
-        let decoded = crate::decode::decode(Signal::Logs, &request).expect("what is written can be read");
-        assert_eq!(decoded.records(), taken);
+    let config = crate::config::IngestConfig { line_bytes_max: 64 << 10, ..Default::default() };
+    for format in ["auto", "json", "logfmt", "raw", "nginx", "httpd", "haproxy", "varnish"] {
+        let query = format!("service=s&upstream=blue:1,green:2&format={format}");
+        let Ok(converted) = convert_lines(&query, text, 1, &config) else { continue };
+        let decoded = crate::decode::decode(Signal::Logs, &converted.request).expect("what is written can be read");
+        assert_eq!(decoded.records(), converted.accepted);
     }
 }

@@ -1,55 +1,79 @@
-//! One line in, one log record out, whatever the format. `auto` decides line by line, because programs mix: a JSON logger,
-//! and a runtime that prints a plain line when it dies.
+//! One record's text in, one log record out, whatever the format. `auto` decides record by record, because programs mix: a
+//! JSON logger, and a runtime that prints a plain line when it dies.
 
+use super::access::scan::Fault;
+use super::access::{self, Access, Server};
 use super::fields::{Line, assign};
-use super::{json, logfmt, raw};
-use crate::error::{IngestError, shortened};
+use super::rules::{Format, Rules};
+use super::{json, logfmt, pattern, raw};
 
-/// Formats that the design names and this version does not read yet.
-const LATER: [&str; 4] = ["nginx", "httpd", "haproxy", "varnish"];
-
-/// How lines are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Auto,
-    Json,
-    Logfmt,
-    Raw,
+/// What a text was found to be.
+#[derive(Debug, PartialEq)]
+pub(super) enum Parsed<'a> {
+    /// A line of an access log; the text is its body.
+    Access(Access<'a>),
+    /// Anything else.
+    Line(Line),
 }
 
-impl Format {
-    pub(super) fn from_name(name: &str) -> Result<Self, IngestError> {
-        const SUPPORTED: &str = "supported are auto, json, logfmt and raw";
-        let reason = match name {
-            "" | "auto" => return Ok(Format::Auto),
-            "json" => return Ok(Format::Json),
-            "logfmt" => return Ok(Format::Logfmt),
-            "raw" => return Ok(Format::Raw),
-            _ if LATER.contains(&name) => format!("{name} is not yet supported by this version; {SUPPORTED}"),
-            _ => format!("{:?} is not a known format; {SUPPORTED}", shortened(name)),
+/// Reads a record that is not blank. The error is for the sender.
+pub(super) fn parse<'a>(text: &'a str, rules: &Rules, received_ns: u64) -> Result<Parsed<'a>, String> {
+    let bytes = text.as_bytes();
+    let line = match rules.format {
+        Format::Auto => return auto(text, rules, received_ns),
+        Format::Access(server) if !json::looks_like(bytes) => {
+            return access::read(bytes, server, rules, received_ns).map(Parsed::Access).map_err(reason);
+        }
+        Format::Json | Format::Access(_) => assign(json::parse(bytes)?, rules),
+        Format::Logfmt => assign(logfmt::parse(text)?, rules),
+        Format::Raw => raw::parse(text, rules),
+        Format::Regex => match &rules.pattern {
+            Some(pattern) => pattern::parse(text, pattern, rules)?,
+            None => return Err("there is no pattern".to_owned()),
+        },
+    };
+    Ok(Parsed::Line(line))
+}
+
+/// Whether a line is a record by itself, so that no other line belongs to it.
+pub(super) fn stands_alone(line: &[u8], rules: &Rules) -> bool {
+    if rules.format != Format::Auto {
+        return false;
+    }
+    json::looks_like(line)
+        || certain_access(line, rules, 0).is_some()
+        || std::str::from_utf8(line).is_ok_and(|text| logfmt::parse_certain(text).is_some())
+}
+
+fn auto<'a>(text: &'a str, rules: &Rules, received_ns: u64) -> Result<Parsed<'a>, String> {
+    let bytes = text.as_bytes();
+    if json::looks_like(bytes) {
+        return match json::parse(bytes) {
+            Ok(fields) => Ok(Parsed::Line(assign(fields, rules))),
+            // Lines that were joined because they looked like one text, and were none.
+            Err(_) if bytes.contains(&b'\n') => Ok(Parsed::Line(raw::parse(text, rules))),
+            Err(reason) => Err(reason),
         };
-        Err(IngestError::Malformed { what: "bad format", reason })
     }
+    if let Some(access) = certain_access(bytes, rules, received_ns) {
+        return Ok(Parsed::Access(access));
+    }
+    let fields = if bytes.contains(&b'\n') { None } else { logfmt::parse_certain(text) };
+    Ok(Parsed::Line(fields.map_or_else(|| raw::parse(text, rules), |fields| assign(fields, rules))))
 }
 
-/// Reads a line that is not blank. The error is for the sender.
-pub(super) fn parse(line: &[u8], format: Format, bytes_max: usize) -> Result<Line, String> {
-    if line.len() > bytes_max {
-        return Err(format!("longer than {bytes_max} bytes"));
+/// An access-log line beyond doubt: with a request that can be read, or at least with the address of a client.
+fn certain_access<'a>(line: &'a [u8], rules: &Rules, received_ns: u64) -> Option<Access<'a>> {
+    if !access::may_be(line) {
+        return None;
     }
-    match format {
-        Format::Json => json::parse(line).map(assign),
-        Format::Logfmt => {
-            let text = String::from_utf8_lossy(line);
-            logfmt::parse(&text).map(assign)
-        }
-        Format::Raw => Ok(raw::parse(line)),
-        Format::Auto if json::looks_like(line) => json::parse(line).map(assign),
-        Format::Auto => {
-            let text = String::from_utf8_lossy(line);
-            Ok(logfmt::parse_certain(&text).map_or_else(|| raw::parse(line), assign))
-        }
-    }
+    let access = access::read(line, Server::Any, rules, received_ns).ok()?;
+    let addressed = access.client.iter().any(|byte| matches!(byte, b'.' | b':'));
+    (addressed || !access.request.method.is_empty()).then_some(access)
+}
+
+fn reason(fault: Fault) -> String {
+    format!("not a line of this access log: expected {} at byte {}", fault.expected, fault.at)
 }
 
 #[cfg(test)]
@@ -57,8 +81,11 @@ mod tests {
     use super::*;
     use crate::lines::fields::Value;
 
-    fn auto(line: &str) -> Line {
-        parse(line.as_bytes(), Format::Auto, 1000).expect("readable")
+    fn auto(text: &str) -> Line {
+        match parse(text, &Rules::default(), 0).expect("readable") {
+            Parsed::Line(line) => line,
+            Parsed::Access(access) => panic!("{access:?}"),
+        }
     }
 
     #[test]
@@ -81,23 +108,30 @@ mod tests {
 
     #[test]
     fn a_line_that_begins_as_json_must_be_json() {
-        let error = parse(br#"{"level":"error","#, Format::Auto, 1000).expect_err("broken");
+        let error = parse(r#"{"level":"error","#, &Rules::default(), 0).expect_err("broken");
         assert!(error.contains("JSON"), "{error}");
         assert_eq!(auto("{main} thrown").message.as_deref(), Some("{main} thrown"));
+        let rules = Rules { format: Format::Json, ..Rules::default() };
         for bad in ["17", "\"text\"", "[1]", "null", "{\"a\":1} x", "{\"a\":1e400}"] {
-            assert!(parse(bad.as_bytes(), Format::Json, 1000).is_err(), "{bad}");
+            assert!(parse(bad, &rules, 0).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_line_too_long_is_rejected() {
-        assert_eq!(parse(&[b'x'; 11], Format::Raw, 10).expect_err("too long"), "longer than 10 bytes");
-    }
-
-    #[test]
-    fn formats_of_later_versions_are_named() {
-        let error = Format::from_name("nginx").expect_err("not yet").to_string();
-        assert!(error.contains("not yet supported") && error.contains("auto, json, logfmt and raw"), "{error}");
-        assert!(Format::from_name("xml").is_err());
+    fn auto_takes_for_an_access_log_only_what_is_one() {
+        let is_access = |text: &str| matches!(parse(text, &Rules::default(), 0), Ok(Parsed::Access(_)));
+        assert!(is_access(r#"10.0.0.1 - - [23/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5"#));
+        assert!(is_access(r#"127.0.0.1 - - [26/Nov/2026 10:55:41] "GET / HTTP/1.1" 200 -"#));
+        assert!(is_access("10.0.0.1:5 [06/Feb/2026:12:14:14.655] f b/s 0/0/3 12 -- 1/1/1/1/0 0/0"));
+        assert!(is_access("Connect from 10.0.3.1:39156 to 10.0.3.1:7701 (front/HTTP)"));
+        for other in [
+            r#"worker [23/Nov/2026:10:00:00 +0000] "job done" 200 5"#,
+            "[23/Nov/2026:10:00:00 +0000] said something",
+            "Connect from here to there",
+            "10.0.0.1:5 [06/Feb/2026:12:14:14.655] said something",
+            "2026-11-23 10:00:00 INFO [main] [2026-11-23T10:00:00Z] x",
+        ] {
+            assert!(!is_access(other), "{other}");
+        }
     }
 }

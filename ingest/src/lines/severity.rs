@@ -7,13 +7,13 @@ pub(super) fn from_text(text: &str) -> i32 {
         return from_number(number);
     }
     const NAMES: [(i32, &[&str]); 7] = [
-        (1, &["trace", "finest", "verbose"]),
-        (5, &["debug", "fine", "dbg"]),
-        (9, &["info", "information", "informational", "log"]),
+        (1, &["trace", "trce", "finest", "verbose", "vrb"]),
+        (5, &["debug", "fine", "dbg", "dbug"]),
+        (9, &["info", "inf", "information", "informational", "log"]),
         (10, &["notice"]),
-        (13, &["warn", "warning"]),
-        (17, &["error", "err", "severe"]),
-        (21, &["fatal", "critical", "crit", "alert", "emerg", "emergency", "panic"]),
+        (13, &["warn", "wrn", "warning"]),
+        (17, &["error", "err", "eror", "fail", "severe"]),
+        (21, &["fatal", "ftl", "critical", "crit", "alert", "emerg", "emergency", "panic"]),
     ];
     let found = NAMES.iter().find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(text)));
     found.map_or(0, |(number, _)| *number)

@@ -1,14 +1,28 @@
-//! Times as lines carry them, in nanoseconds since the epoch. Text is RFC 3339 and its usual relatives; numbers are seconds,
-//! milliseconds, microseconds or nanoseconds, told apart by their size.
+//! Times as lines carry them, in nanoseconds since the epoch. Text is RFC 3339 and its usual relatives, the common log
+//! format, or a syslog stamp; numbers are seconds, milliseconds, microseconds or nanoseconds, told apart by their size.
+//! A zone is given in seconds east of UTC.
 
 const SECOND_NS: i64 = 1_000_000_000;
+const DAY_S: i64 = 86_400;
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// The time that a text gives. `zone_optional`: a text without an offset counts as UTC.
-pub(super) fn from_text(text: &str, zone_optional: bool) -> Option<u64> {
+/// The zone that somebody names: `Z`, `UTC`, `+02:00`, `-0500`. A blank in front is the plus of a query that was not escaped.
+pub(crate) fn zone_from_text(text: &str) -> Option<i64> {
+    let text = text.strip_prefix(' ').map_or_else(|| text.to_owned(), |digits| format!("+{digits}"));
+    offset(text.trim())
+}
+
+/// The time that a text gives. `zone`: what a text without an offset counts as; without it such a text gives no time.
+pub(crate) fn from_text(text: &str, zone: Option<i64>) -> Option<u64> {
     let text = text.trim();
     let bytes = text.as_bytes();
-    if zone_optional && !text.is_empty() && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
+    let numeric = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    if zone.is_some() && !text.is_empty() && bytes.iter().all(numeric) {
         return from_epoch(text.parse().ok()?, text.parse().ok());
+    }
+    if bytes.get(2) == Some(&b'/') {
+        return from_clf(bytes, zone);
     }
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
         let digits = text.get(range)?;
@@ -28,9 +42,83 @@ pub(super) fn from_text(text: &str, zone_optional: bool) -> Option<u64> {
         return None;
     }
     let (fraction_ns, rest) = fraction(&text[19..])?;
-    let offset_s = offset(rest.trim_start(), zone_optional)?;
-    let seconds = days_from_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset_s;
+    let rest = rest.trim_start();
+    let offset_s = if rest.is_empty() { zone? } else { offset(rest)? };
+    let seconds = days_from_epoch(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second - offset_s;
     u64::try_from(seconds * SECOND_NS + fraction_ns).ok()
+}
+
+/// The time of the common log format, `10/Oct/2026:13:55:36 +0000`, and HAProxy's, `06/Feb/2026:12:14:14.655`, which has no
+/// offset and is read in `zone`.
+pub(super) fn from_clf(text: &[u8], zone: Option<i64>) -> Option<u64> {
+    let (date, rest) = text.split_at_checked(20)?;
+    let separators = [(2, b'/'), (6, b'/'), (14, b':'), (17, b':')];
+    // Python's own servers put a blank between date and time.
+    if separators.iter().any(|(at, byte)| date[*at] != *byte) || !matches!(date[11], b':' | b' ') {
+        return None;
+    }
+    let month = month(&date[3..6])?;
+    let year = two_digits(date, 7)? * 100 + two_digits(date, 9)?;
+    let day_s = day_seconds(date, 12)?;
+    let day = two_digits(date, 0)?;
+    if !(1970..=2261).contains(&year) || !(1..=days_in(year, month)).contains(&day) {
+        return None;
+    }
+    let (fraction_ns, rest) = match rest.first() {
+        Some(b'.' | b',') => {
+            let (ns, rest) = fraction(std::str::from_utf8(rest).ok()?)?;
+            (ns, rest.as_bytes())
+        }
+        _ => (0, rest),
+    };
+    let offset_s = match rest {
+        [] => zone?,
+        [b' ', sign @ (b'+' | b'-'), _, _, _, _] => {
+            let offset_s = two_digits(rest, 2)? * 3600 + two_digits(rest, 4)? * 60;
+            if *sign == b'-' { -offset_s } else { offset_s }
+        }
+        _ => return None,
+    };
+    let seconds = days_from_epoch(year, month, day) * DAY_S + day_s - offset_s;
+    u64::try_from(seconds * SECOND_NS + fraction_ns).ok()
+}
+
+/// The time of a syslog stamp, `Nov  6 12:14:14`, which has no year: the one that brings it nearest to `received_ns`. What
+/// is not such a stamp gives nothing.
+pub(super) fn from_syslog(text: &[u8], zone: i64, received_ns: u64) -> Option<u64> {
+    let stamp: &[u8; 15] = text.try_into().ok()?;
+    if stamp[3] != b' ' || stamp[6] != b' ' || stamp[9] != b':' || stamp[12] != b':' {
+        return None;
+    }
+    let month = month(&stamp[..3])?;
+    let day = if stamp[4] == b' ' { digit(stamp[5])? } else { two_digits(stamp, 4)? };
+    let day_s = day_seconds(stamp, 7)?;
+    let received_s = i64::try_from(received_ns).ok()? / SECOND_NS;
+    let this_year = 1970 + received_s / (DAY_S * 365 + DAY_S / 4);
+    let in_year = |year: i64| {
+        let exists = (1..=days_in(year, month)).contains(&day);
+        exists.then(|| days_from_epoch(year, month, day) * DAY_S + day_s - zone)
+    };
+    let nearest = (this_year - 1..=this_year + 1).filter_map(in_year).min_by_key(|at_s| (at_s - received_s).abs())?;
+    u64::try_from(nearest * SECOND_NS).ok()
+}
+
+fn month(name: &[u8]) -> Option<i64> {
+    MONTHS.iter().position(|month| month.as_slice() == name).map(|index| index as i64 + 1)
+}
+
+/// Seconds since midnight of `13:55:36`. A leap second, 60, counts as the second after it.
+fn day_seconds(text: &[u8], at: usize) -> Option<i64> {
+    let (hour, minute, second) = (two_digits(text, at)?, two_digits(text, at + 3)?, two_digits(text, at + 6)?);
+    (hour <= 23 && minute <= 59 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
+}
+
+fn two_digits(text: &[u8], at: usize) -> Option<i64> {
+    Some(digit(*text.get(at)?)? * 10 + digit(*text.get(at + 1)?)?)
+}
+
+fn digit(byte: u8) -> Option<i64> {
+    byte.is_ascii_digit().then(|| i64::from(byte - b'0'))
 }
 
 /// The time that a number gives. `whole` is the number when it has no fraction, for its full precision.
@@ -73,8 +161,8 @@ fn fraction(text: &str) -> Option<(i64, &str)> {
 }
 
 /// Seconds east of UTC.
-fn offset(text: &str, optional: bool) -> Option<i64> {
-    if text.eq_ignore_ascii_case("z") || text.eq_ignore_ascii_case("utc") || (text.is_empty() && optional) {
+fn offset(text: &str) -> Option<i64> {
+    if text.eq_ignore_ascii_case("z") || text.eq_ignore_ascii_case("utc") {
         return Some(0);
     }
     let sign = match text.as_bytes().first()? {
@@ -116,7 +204,7 @@ mod tests {
 
     #[test]
     fn texts_are_read_as_they_stand() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(from_text(text, true), expected, "{text}");
+        let check = |text: &str, expected: Option<u64>| assert_eq!(from_text(text, Some(0)), expected, "{text}");
         check("1970-01-01T00:00:00Z", Some(0));
         check("2000-02-29T12:34:56.789Z", Some(951_827_696_789_000_000));
         check("2026-11-23 10:00:00,5", Some(1_795_428_000_500_000_000));
@@ -132,7 +220,70 @@ mod tests {
         check("2026-11-23T10:00:00.Z", None);
         check("2026-11-23T10:00:00 CET", None);
         check("2026-11-23é10:00:00", None);
-        assert_eq!(from_text("2026-11-23T10:00:00", false), None, "whose clock it is nobody knows");
+        assert_eq!(from_text("2026-11-23T10:00:00", None), None, "whose clock it is nobody knows");
+        assert_eq!(from_text("2026-11-23T10:00:00", Some(7200)), Some(1_795_420_800_000_000_000));
+    }
+
+    #[test]
+    fn the_common_log_format_has_a_zone_or_is_given_one() {
+        let check = |text: &str, zone: i64, expected: Option<u64>| {
+            assert_eq!(from_clf(text.as_bytes(), Some(zone)), expected, "{text}");
+        };
+        check("23/Nov/2026:10:00:00 +0000", 0, Some(1_795_428_000_000_000_000));
+        check("23/Nov/2026:10:00:00 +0530", 0, Some(1_795_408_200_000_000_000));
+        check("23/Nov/2026:10:00:00 -0800", 99, Some(1_795_456_800_000_000_000));
+        check("23/Nov/2026:10:00:00.655", 0, Some(1_795_428_000_655_000_000));
+        check("23/Nov/2026:10:00:00.655", 3600, Some(1_795_424_400_655_000_000));
+        check("23/Nov/2026 10:00:00", 0, Some(1_795_428_000_000_000_000));
+        check("31/Dec/1999:23:59:60", 0, Some(946_684_800_000_000_000));
+        for bad in [
+            "",
+            "23/Nov/2026",
+            "23/nov/2026:10:00:00",
+            "31/Nov/2026:10:00:00",
+            "23/Nov/2026:24:00:00",
+            "23/Nov/2026:10:00:00 CET",
+            "23/Nov/2026:10:00:00 +00:00",
+            "23/Nov/2026:10:00:00.",
+            "-1/Nov/2026:10:00:00",
+            "é3/Nov/2026:10:00:0",
+        ] {
+            check(bad, 0, None);
+        }
+    }
+
+    #[test]
+    fn a_stamp_without_a_year_is_of_the_year_that_brings_it_nearest() {
+        let new_year = from_text("2027-01-01T00:00:05Z", None).expect("a time");
+        let check = |stamp: &str, expected: Option<&str>| {
+            let expected = expected.map(|text| from_text(text, None).expect("a time"));
+            assert_eq!(from_syslog(stamp.as_bytes(), 0, new_year), expected, "{stamp}");
+        };
+        check("Dec 31 23:59:59", Some("2026-12-31T23:59:59Z"));
+        check("Jan  1 00:00:07", Some("2027-01-01T00:00:07Z"));
+        check("Jan 01 00:00:07", Some("2027-01-01T00:00:07Z"));
+        check("Feb 29 12:00:00", None);
+        check("Jan 32 00:00:00", None);
+        check("jan  1 00:00:00", None);
+        check("Jan 1 00:00:007", None);
+        let leap = from_text("2028-03-01T00:00:00Z", None).expect("a time");
+        assert_eq!(from_syslog(b"Feb 29 23:00:00", -3600, leap), from_text("2028-03-01T00:00:00Z", None));
+    }
+
+    #[test]
+    fn a_zone_is_an_offset_and_a_plus_may_have_become_a_blank() {
+        for (text, expected) in [
+            ("Z", Some(0)),
+            ("utc", Some(0)),
+            ("+02:00", Some(7200)),
+            (" 02:00", Some(7200)),
+            ("-0530", Some(-19_800)),
+            ("Europe/Berlin", None),
+            ("", None),
+            ("+é", None),
+        ] {
+            assert_eq!(zone_from_text(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -82,23 +82,34 @@ pub(super) fn convert(batch: &mut Batch<'_>, defaults: &Defaults) -> Result<Conv
 #[derive(Default)]
 pub(super) struct Metrics<'a> {
     places: HashMap<(&'a [u8], MetricForm), usize>,
-    metrics: Vec<(&'a [u8], MetricForm, &'a [u8], Vec<u8>)>,
+    metrics: Vec<MetricPoints<'a>>,
 }
+
+/// One metric and its encoded points.
+struct MetricPoints<'a> {
+    name: &'a [u8],
+    form: MetricForm,
+    unit: &'a [u8],
+    points: Vec<u8>,
+}
+
+/// The parts of what may be one histogram or summary, with the family's name.
+type Group<'s, 'a> = (&'a [u8], Vec<(Part, &'s Series<'a>)>);
 
 impl<'a> Metrics<'a> {
     /// Where to write the points of a metric. The first series of a metric says its unit.
     pub(super) fn points(&mut self, name: &'a [u8], form: MetricForm, unit: &'a [u8]) -> &mut Vec<u8> {
         let place = *self.places.entry((name, form)).or_insert(self.metrics.len());
         if place == self.metrics.len() {
-            self.metrics.push((name, form, unit_of(name, unit), Vec::new()));
+            self.metrics.push(MetricPoints { name, form, unit: unit_of(name, unit), points: Vec::new() });
         }
-        &mut self.metrics[place].3
+        &mut self.metrics[place].points
     }
 
     fn finish(self) -> Vec<u8> {
         let mut out = Vec::new();
-        for (name, form, unit, points) in self.metrics.iter().filter(|metric| !metric.3.is_empty()) {
-            put_metric(&mut out, name, unit, *form, points);
+        for metric in self.metrics.iter().filter(|metric| !metric.points.is_empty()) {
+            put_metric(&mut out, metric.name, metric.unit, metric.form, &metric.points);
         }
         out
     }
@@ -116,7 +127,7 @@ fn fold_resource<'a>(
         }
     }
     // The parts of one histogram or summary: same family, same labels but for the one that tells the parts apart.
-    let mut groups: Vec<(&[u8], Vec<(Part, &Series<'a>)>)> = Vec::new();
+    let mut groups: Vec<Group<'_, 'a>> = Vec::new();
     let mut places = HashMap::new();
     for series in all {
         let family = part_of(series).and_then(|(base, part)| Some((base, part, *families.get(base)?)));

@@ -137,7 +137,7 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     let deadlines = Deadlines::starting_now(&core.config);
     let journal = core.journal.wait(deadlines.hold).await?;
     let (limit, declared) = (core.config.message_bytes_max, declared_length(&parts.headers));
-    let collector = Collector::new(&core.budget, Encoding::Identity, declared, limit, 1, deadlines.hold).await?;
+    let collector = Collector::new(&core.budget, Encoding::Identity, declared, limit, 1, &deadlines).await?;
     let (packed, mut grant) = read_body(body, collector, &deadlines).await?;
 
     let (work, client_bytes) = unpack(core, &packed, &mut grant, deadlines.hold).await?;

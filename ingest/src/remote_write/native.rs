@@ -277,8 +277,8 @@ mod tests {
     #[test]
     fn far_apart_buckets_lose_resolution_and_no_counts() {
         let (scale, run) = positive(&raw(8, &[(-1999, 1), (3998, 1)], &[5, 2]));
-        assert_eq!((scale, run.offset, run.counts.len()), (6, -500, 1001));
-        assert_eq!((run.counts[0], run.counts[1000], run.counts.iter().sum::<u64>()), (5, 7, 12));
+        assert_eq!((scale, run.offset, run.counts.len()), (6, -500, 1000));
+        assert_eq!((run.counts[0], run.counts[999], run.counts.iter().sum::<u64>()), (5, 7, 12));
         assert_eq!(
             rejected(&raw(-4, &[(i32::MIN.into(), 1), (i64::from(i32::MAX), 1)], &[1, 0])),
             "inconsistent_buckets"

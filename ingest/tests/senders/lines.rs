@@ -109,11 +109,47 @@ async fn equal_lines_without_times_are_different_events_unless_a_key_says_otherw
 }
 
 #[tokio::test]
+async fn equal_access_log_lines_of_one_second_are_different_requests() {
+    let (server, journal) = Server::in_memory().await;
+    let nginx = "10.1.2.3 - - [23/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n";
+    let haproxy = "10.1.2.3:41234 [23/Nov/2026:10:00:00.655] web b/s 0/0/1/20/25 200 512 - - ---- 2/2/1/1/0 0/0 \"GET / HTTP/1.1\"\n";
+    for line in [nginx, nginx, haproxy, haproxy] {
+        assert_eq!(server.post("/v1/lines?service=s", &[], line.as_bytes()).await.json()["accepted"], 1);
+    }
+    let hashes: Vec<_> = stored(&journal).await.iter().map(|record| record.header.request_hash).collect();
+    let without = hashes.iter().filter(|hash| hash.is_none()).count();
+    let with: Vec<_> = hashes.iter().flatten().collect();
+    assert_eq!((without, with.len()), (2, 2), "{hashes:?}");
+    assert_eq!(with[0], with[1], "client, port and millisecond are those of one request");
+}
+
+#[tokio::test]
+async fn a_pattern_names_fields_and_traces_are_one_record() {
+    let (server, journal) = Server::in_memory().await;
+    // (?<level>\w+) (?<version>\S+) (?<message>.*)
+    let path = "/v1/lines?service=s&format=regex&pattern=%28%3F%3Clevel%3E%5Cw%2B%29+%28%3F%3Cversion%3E%5CS%2B%29+%28%3F%3Cmessage%3E.*%29";
+    let answer = server.post(path, &[], b"ERROR 1.10 lost\n\tat f\nINFO 1.11 found\nnothing").await.json();
+    assert_eq!(
+        (&answer["accepted"], &answer["rejected"], &answer["errors"][0]["line"]),
+        (&2.into(), &1.into(), &4.into())
+    );
+    let expected = [("1.10", "lost\n\tat f"), ("1.11", "found")];
+    let expected = expected.map(|(version, message)| ("s".to_owned(), version.to_owned(), message.to_owned()));
+    assert_eq!(kept(&journal).await, expected);
+}
+
+#[tokio::test]
 async fn mistakes_in_the_request_are_explained() {
     let (server, _) = Server::in_memory().await;
     for (path, word) in [
-        ("/v1/lines?format=nginx", "not yet supported by this version; supported are auto, json, logfmt and raw"),
-        ("/v1/lines?format=xml", "xml"),
+        ("/v1/lines?format=xml", "formats are auto, json, logfmt, nginx, httpd, haproxy, varnish, regex and raw"),
+        ("/v1/lines?format=regex", "needs a pattern"),
+        ("/v1/lines?format=regex&pattern=%28%3F%3Ca%3E", "unclosed group"),
+        ("/v1/lines?pattern=%28%3F%3Ca%3Ex%29", "goes with format=regex"),
+        ("/v1/lines?upstream=blue", "name=version"),
+        ("/v1/lines?tz=Mars", "offset"),
+        ("/v1/lines?multiline=on", "auto or off"),
+        ("/v1/lines?duration_unit=h", "s, ms or us"),
         ("/v1/lines?servce=x", "servce"),
     ] {
         let answer = server.post(path, &[], b"x").await;

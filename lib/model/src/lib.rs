@@ -1,11 +1,13 @@
 //! The vocabulary of Shipwake: values that every stage speaks of. No I/O, no async, no clock: time is an argument.
 //!
+//! - [`pattern`]: what stays the same in log lines that differ only in their parameters.
 //! - [`release`]: which release a record belongs to, read from resource attributes.
 //! - [`signal`]: logs, metrics, traces, and the source that release health is derived from.
 //! - [`slot`]: replicate slots, the unit of noise of the verdict.
 //! - [`window`]: resolutions and window arithmetic.
 //! - [`sketch`]: mergeable histograms and their binary form.
 
+pub mod pattern;
 pub mod release;
 pub mod signal;
 pub mod sketch;

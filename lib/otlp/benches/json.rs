@@ -17,26 +17,26 @@ const TIME: u64 = 1_795_000_000_000_000_000;
 const BODY: &str =
     "payment accepted for order 8815 by \"stripe\" after 2 attempts, amount 129.90 EUR, customer segment returning";
 
-fn attribute(key: &str, value: Value) -> Value {
+fn attribute(key: &str, value: &Value) -> Value {
     json!({"key": key, "value": value})
 }
 
 fn resource() -> Value {
     json!({"attributes": [
-        attribute("service.name", json!({"stringValue": "checkout"})),
-        attribute("service.version", json!({"stringValue": "2.14.0"})),
-        attribute("deployment.environment.name", json!({"stringValue": "production"})),
-        attribute("service.instance.id", json!({"stringValue": "627cc493-f310-47de-96bd-71410b7dec09"})),
+        attribute("service.name", &json!({"stringValue": "checkout"})),
+        attribute("service.version", &json!({"stringValue": "2.14.0"})),
+        attribute("deployment.environment.name", &json!({"stringValue": "production"})),
+        attribute("service.instance.id", &json!({"stringValue": "627cc493-f310-47de-96bd-71410b7dec09"})),
     ]})
 }
 
 fn attributes(n: u64) -> Value {
     json!([
-        attribute("http.request.method", json!({"stringValue": "POST"})),
-        attribute("http.route", json!({"stringValue": "/checkout/{id}"})),
-        attribute("http.response.status_code", json!({"intValue": "200"})),
-        attribute("order.id", json!({"stringValue": format!("o-{n}")})),
-        attribute("amount", json!({"doubleValue": n as f64 * 1.37})),
+        attribute("http.request.method", &json!({"stringValue": "POST"})),
+        attribute("http.route", &json!({"stringValue": "/checkout/{id}"})),
+        attribute("http.response.status_code", &json!({"intValue": "200"})),
+        attribute("order.id", &json!({"stringValue": format!("o-{n}")})),
+        attribute("amount", &json!({"doubleValue": n as f64 * 1.37})),
     ])
 }
 

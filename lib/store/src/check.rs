@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 
 use crate::lock::DirectoryLock;
@@ -49,17 +50,42 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks the store in `dir`. No findings: all of it can be read and says what was written. Takes the directory's lock
-/// while it runs, so a directory in use is a finding. Blocks on the disk and reads every segment.
-pub fn check(dir: &Path) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Err(error) = run(dir, &mut findings) {
-        findings.push(finding(dir, error));
-    }
-    findings
+/// What a shard has committed last: to be compared with the journal that it was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The shard.
+    pub shard: u32,
+    /// The newest manifest.
+    pub manifest: PathBuf,
+    /// The first offset of the journal that is not part of the commit.
+    pub next_offset: u64,
+    /// The file of the shard's state.
+    pub state_path: PathBuf,
+    /// The state, for the owner to look into; `None` when it cannot be read, which is among the findings.
+    pub state: Option<Bytes>,
 }
 
-fn run(dir: &Path, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+/// What a check has found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+    /// The last commit of every shard that has one and whose manifests can be read.
+    pub committed: Vec<Committed>,
+}
+
+/// Checks the store in `dir`. No findings: all of it can be read and says what was written. Takes the directory's lock
+/// while it runs, so a directory in use is a finding. Blocks on the disk and reads every segment.
+pub fn check(dir: &Path) -> Checked {
+    let mut checked = Checked::default();
+    if let Err(error) = run(dir, &mut checked) {
+        checked.findings.push(finding(dir, error));
+    }
+    checked
+}
+
+fn run(dir: &Path, checked: &mut Checked) -> Result<(), StoreError> {
+    let Checked { findings, committed } = checked;
     let _lock = DirectoryLock::take(dir)?;
     check_superblock(dir, findings)?;
     let local = LocalFileSystem::new_with_prefix(dir)
@@ -67,7 +93,7 @@ fn run(dir: &Path, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
     let objects = Objects::new(Arc::new(local), dir);
     for shard in shards(dir, findings) {
         match read_chain(&objects, shard) {
-            Ok(Some(chain)) => check_shard(&objects, shard, &chain, findings)?,
+            Ok(Some(chain)) => committed.push(check_shard(&objects, shard, &chain, findings)?),
             Ok(None) => {}
             Err(error) => findings.push(finding(dir, error)),
         }
@@ -107,7 +133,12 @@ fn shards(dir: &Path, findings: &mut Vec<Finding>) -> BTreeSet<u32> {
     shards
 }
 
-fn check_shard(objects: &Objects, shard: u32, chain: &Chain, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+fn check_shard(
+    objects: &Objects,
+    shard: u32,
+    chain: &Chain,
+    findings: &mut Vec<Finding>,
+) -> Result<Committed, StoreError> {
     let mut states = HashSet::new();
     for kept in &chain.manifests {
         match manifest::decode(&objects.get(&kept.path)?.unwrap_or_default()) {
@@ -120,9 +151,14 @@ fn check_shard(objects: &Objects, shard: u32, chain: &Chain, findings: &mut Vec<
             }
         }
     }
-    if let Err(error) = state::read(objects, &chain.last.state) {
-        findings.push(finding(&objects.file(&chain.last.state.path), error));
-    }
+    let state_path = objects.file(&chain.last.state.path);
+    let state = match state::read(objects, &chain.last.state) {
+        Ok(state) => Some(state),
+        Err(error) => {
+            findings.push(finding(&state_path, error));
+            None
+        }
+    };
     for file in chain.files.iter() {
         if let Err(what) = check_segment(objects, file)? {
             findings.push(Finding { severity: Severity::Error, path: objects.file(&file.path), what });
@@ -133,7 +169,8 @@ fn check_shard(objects: &Objects, shard: u32, chain: &Chain, findings: &mut Vec<
         let what = "no manifest names it; it is removed at the next start".to_owned();
         findings.push(Finding { severity: Severity::Note, path: objects.file(path), what });
     }
-    Ok(())
+    let manifest = objects.file(&manifest::path(shard, chain.last.seq));
+    Ok(Committed { shard, manifest, next_offset: chain.last.next_offset, state_path, state })
 }
 
 /// Reads all of a segment: size, checksum, every page, number of rows.

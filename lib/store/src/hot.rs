@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use shipwake_model::{ReleaseId, Signal};
 
 use crate::health::{HealthQuery, HealthSeries};
+use crate::patterns::{PatternQuery, PatternRow};
 use crate::{RowChunk, SegmentFile, Table};
 
 /// A shard of the aggregator, as readers see it. Calls must return within a millisecond or two and never wait for I/O:
@@ -18,6 +19,8 @@ pub trait HotShard: Send + Sync {
     fn snapshot(&self, tables: &[Table]) -> ShardSnapshot;
     /// The recent cells of requests, errors and durations, each series sorted by time, each series once.
     fn health(&self, query: &HealthQuery) -> Vec<HealthSeries>;
+    /// The log patterns the shard remembers, with the recent cells of the range.
+    fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow>;
     /// Every release the shard has seen.
     fn releases(&self) -> Vec<ReleaseRow>;
     /// Counters and positions.
@@ -105,7 +108,7 @@ pub struct ReleaseRow {
     pub records: u64,
     /// Requests, from the source in use.
     pub requests: u64,
-    /// Instances seen in the last five minutes.
+    /// Instances that run.
     pub instances: u32,
     /// Whether any instance was guessed from the host or the peer.
     pub instance_guessed: bool,

@@ -9,7 +9,7 @@
 //! - [`commit`], `merge`, `sort`, `encode`: the writer of a shard and the segments it writes.
 //! - `manifest`, `state`, `superblock`: the other files; `recover`: reading them again; `reaper`: removing segments.
 //! - [`durable`], `objects`: the object store below; `lock`: one process per directory.
-//! - [`hot`], [`health`]: what the aggregator's shards lend to readers.
+//! - [`hot`], [`health`], [`patterns`]: what the aggregator's shards lend to readers.
 //! - [`check`]: the offline check of a directory.
 
 pub mod check;
@@ -26,6 +26,7 @@ mod manifest;
 mod merge;
 mod metrics;
 mod objects;
+pub mod patterns;
 mod read;
 mod reaper;
 mod recover;
@@ -37,13 +38,14 @@ pub mod store;
 mod superblock;
 pub mod tables;
 
-pub use check::{Finding, Severity, check};
+pub use check::{Checked, Committed, Finding, Severity, check};
 pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
 pub use config::{Retention, StoreConfig};
 pub use error::StoreError;
 pub use health::{HealthCell, HealthQuery, HealthSeries};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
+pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
 pub use segment::{SegmentFile, SegmentId};
 pub use store::Store;
 pub use tables::Table;

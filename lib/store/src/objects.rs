@@ -1,6 +1,8 @@
 //! Blocking access to the object store, with errors that name the file and what can be done.
 //!
-//! Writers and the start of the process work in threads of their own, so they wait here instead of being `async`.
+//! Writers and the start of the process work in threads of their own, so they wait here instead of being `async`. Such a
+//! thread may be inside a runtime: tokio gives every task a budget of 128 steps until it yields, which a wait that blocks
+//! its thread never does, so waits here are exempt from it.
 
 use std::error::Error as _;
 use std::io;
@@ -8,10 +10,11 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::executor::block_on;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode};
+
+use tokio::task::unconstrained;
 
 use crate::StoreError;
 
@@ -51,7 +54,7 @@ impl Objects {
 
     pub(crate) fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let size = bytes.len() as u64;
-        match block_on(self.store.put_opts(&Path::from(path), bytes.into(), PutMode::Create.into())) {
+        match wait(self.store.put_opts(&Path::from(path), bytes.into(), PutMode::Create.into())) {
             Ok(_) => Ok(Created::Yes),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Exists),
             Err(error) => Err(self.error("cannot write", path, error, size)),
@@ -60,7 +63,7 @@ impl Objects {
 
     /// The bytes of an object, or `None` when there is none.
     pub(crate) fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        let read = block_on(async { self.store.get(&Path::from(path)).await?.bytes().await });
+        let read = wait(async { self.store.get(&Path::from(path)).await?.bytes().await });
         match read {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::NotFound { .. }) => Ok(None),
@@ -70,7 +73,7 @@ impl Objects {
 
     /// All objects under a folder, sorted by path.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
-        let listed = block_on(self.store.list(Some(&Path::from(folder))).try_collect::<Vec<_>>());
+        let listed = wait(self.store.list(Some(&Path::from(folder))).try_collect::<Vec<_>>());
         let listed = listed.map_err(|error| self.error("cannot list", folder, error, 0))?;
         let mut files: Vec<Listed> =
             listed.into_iter().map(|meta| Listed { path: meta.location.into(), bytes: meta.size }).collect();
@@ -85,7 +88,7 @@ impl Objects {
         }
         let locations = futures::stream::iter(paths.into_iter().map(|path| Ok(Path::from(path)))).boxed();
         let mut results = self.store.delete_stream(locations);
-        while let Some(result) = block_on(results.next()) {
+        while let Some(result) = wait(results.next()) {
             match result {
                 Ok(_) | Err(Error::NotFound { .. }) => {}
                 Err(error) => tracing::warn!(%error, "cannot delete an object that is no longer needed"),
@@ -101,6 +104,11 @@ impl Objects {
         };
         StoreError::io(operation, &self.file(path), source, needed)
     }
+}
+
+/// Blocks the thread until the future is done. Whatever is done on other threads meanwhile may be tokio's.
+fn wait<F: Future>(future: F) -> F::Output {
+    futures::executor::block_on(unconstrained(future))
 }
 
 /// The kind of the system's error at the bottom of an error of the object store.

@@ -16,6 +16,7 @@ use crate::hot::{HotShard, ReleaseRow, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
+use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
 use crate::shared::Shared;
 use crate::superblock::{self, Superblock};
 use crate::{Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, read, recover};
@@ -66,6 +67,12 @@ impl Store {
         self.superblock.store_id
     }
 
+    /// Whether the disk has room for commits: [`StoreError::Full`] when less than [`StoreConfig::free_bytes_min`] is free.
+    /// Cheap; may be asked at any time.
+    pub fn check_room(&self) -> Result<(), StoreError> {
+        check_free_space(&self.shared.config.dir, self.shared.config.free_bytes_min)
+    }
+
     /// Becomes the writer of a shard. `None` when the shard has no commit yet. Blocks on the disk.
     ///
     /// Whoever opens a shard again (after [`StoreError::Fenced`]) takes it over: whichever committer publishes next
@@ -88,6 +95,11 @@ impl Store {
     /// Requests, errors and durations, merged over shards.
     pub fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
         merge_health(self.registered().iter().map(|shard| shard.health(query)))
+    }
+
+    /// Log patterns, merged over shards, in order.
+    pub fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {
+        merge_patterns(self.registered().iter().map(|shard| shard.patterns(query)))
     }
 
     /// Every release seen, merged over shards, in order.

@@ -48,7 +48,7 @@ fn seen(dir: &Path) -> Seen {
         },
     };
     drop((_committer, store));
-    let findings = shipwake_store::check(dir);
+    let findings = shipwake_store::check(dir).findings;
     assert!(findings.is_empty(), "{findings:?}");
     seen
 }
@@ -254,4 +254,29 @@ fn left_overs_of_a_crashed_write_are_removed_at_the_next_start() {
     assert_eq!(segments(), 2);
     assert_eq!(seen(dir.path()).next_offset, 1);
     assert_eq!((segments(), std::fs::read_dir(dir.path().join("tmp")).expect("lists").count()), (1, 0));
+}
+
+/// A shard's thread opens it inside its runtime, whose tasks have a budget of 128 steps: more files than that to remove
+/// must not stop it for ever.
+#[test]
+fn a_shard_with_hundreds_of_orphans_opens_inside_a_runtime() {
+    const ORPHANS: usize = 300;
+    let dir = scratch();
+    let store = open(dir.path());
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    committer.commit(log_commit(10, 10)).expect("commits");
+    drop((committer, store));
+    let orphans = dir.path().join("data/logs");
+    for number in 0..ORPHANS {
+        std::fs::write(orphans.join(format!("0-{:020}-0-1.parquet", 1_000 + number)), b"x").expect("a file");
+    }
+    let store = open(dir.path());
+    let (opened, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let recovered = runtime.block_on(async { store.open_shard(0).map(|(_, recovered)| recovered.is_some()) });
+        opened.send(recovered.expect("opens")).expect("the test waits");
+    });
+    assert!(done.recv_timeout(std::time::Duration::from_secs(60)).expect("opening ends"));
+    assert_eq!(std::fs::read_dir(&orphans).expect("lists").count(), 1, "the segment of the commit stays");
 }

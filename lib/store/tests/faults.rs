@@ -22,7 +22,7 @@ fn a_directory_in_use_names_the_process() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(shipwake_store::check(dir.path())[0].what.contains("in use by process"));
+    assert!(shipwake_store::check(dir.path()).findings[0].what.contains("in use by process"));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn open_after(folder: &str, damage: impl Fn(&Path)) -> (StoreError, PathBuf) {
     });
     let error = opened.expect_err("damage is found");
     drop(store);
-    let findings = shipwake_store::check(dir.path());
+    let findings = shipwake_store::check(dir.path()).findings;
     assert!(findings.iter().any(|finding| finding.path == victim), "{findings:?} do not name {}", victim.display());
     (error, victim)
 }
@@ -200,7 +200,7 @@ fn a_full_disk_is_a_clear_error_and_the_commit_works_once_there_is_space() {
     fs::remove_file(&filler).expect("removes");
     committer.commit(log_commit(3, 150)).expect("commits again");
     drop((committer, store));
-    assert_eq!(shipwake_store::check(&disk.join("store")), []);
+    assert_eq!(shipwake_store::check(&disk.join("store")).findings, []);
     let store = open(&disk.join("store"));
     let (_committer, recovered) = store.open_shard(0).expect("opens");
     let recovered = recovered.expect("has commits");

@@ -8,8 +8,8 @@ use common::{SECOND, START, log_commit, open, rows, scratch};
 use shipwake_model::sketch::HdrCells;
 use shipwake_model::{ReleaseId, Source};
 use shipwake_store::{
-    HealthCell, HealthQuery, HealthSeries, HotRows, HotShard, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus,
-    Table,
+    HealthCell, HealthQuery, HealthSeries, HotRows, HotShard, PatternQuery, PatternRow, ReleaseRow, SegmentFile,
+    ShardSnapshot, ShardStatus, Table,
 };
 
 /// A shard with one release, one series and three hot log rows.
@@ -45,6 +45,10 @@ impl HotShard for Shard {
         };
         let cells = self.cells.iter().map(cell).collect();
         vec![HealthSeries { release: release("2.0"), source: Source::Spans, route: "".into(), cells }]
+    }
+
+    fn patterns(&self, _query: &PatternQuery) -> Vec<PatternRow> {
+        Vec::new()
     }
 
     fn releases(&self) -> Vec<ReleaseRow> {

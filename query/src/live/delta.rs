@@ -117,6 +117,8 @@ mod tests {
             t: t.to_vec(),
             lanes: lanes.iter().map(lane).collect(),
             routes: vec![],
+            patterns: vec![],
+            patterns_since: None,
             events: vec![],
         }
     }

@@ -4,12 +4,15 @@
 //! - [`overview`]: is anything that is being shipped right now hurting users?
 //! - [`service`]: one service, its versions beside each other.
 //! - [`pipeline`]: is data arriving, and what was refused?
-//! - [`history`]: cells that are older than what shards keep in memory. [`recent`]: cells that are kept between calls.
+//! - [`patterns`]: log patterns of a service, kept for a moment.
+//! - [`history`], [`pattern_history`]: what is older than what shards keep in memory. [`recent`]: cells that are kept between calls.
 //!   [`freshness`]: how far the data has come.
 
 pub(crate) mod freshness;
 pub(crate) mod history;
 pub(crate) mod overview;
+pub(crate) mod pattern_history;
+pub(crate) mod patterns;
 pub mod pipeline;
 pub(crate) mod range;
 pub(crate) mod recent;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shipwake_model::{Source, UNVERSIONED};
-use shipwake_store::{HealthQuery, HealthSeries, ReleaseRow};
+use shipwake_store::{HealthQuery, HealthSeries, PatternRow, ReleaseRow};
 
 use crate::pages::wire;
 use crate::release::pair::{Outcome, Pair, Role};
 use crate::release::timeline::{
     Cell, Grid, VersionLine, arrival_ms, error_ratio, quantile_s, source_in_use, version_lines,
 };
-use crate::release::{differences, events, headline, pair};
+use crate::release::{differences, events, headline, pair, patterns};
 use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 
 /// What a line is about: the sparkline, and how far back a version counts as one of the running ones.
@@ -51,11 +51,13 @@ fn grid(now_ms: i64, watermark_ms: i64) -> Grid {
     Grid { from_ms, to_ms: now_ms + SPARK_STEP_MS, step_ms: STEP_MS, watermark_ms }
 }
 
-/// The answer. `series` and `releases` may hold other environments: they are left out.
+/// The answer. `series` and `releases` may hold other environments: they are left out. `patterns_of` gives the log patterns
+/// of a service and environment; it is asked only about services that ship something.
 pub(crate) fn answer(
     environment: Option<&str>,
     series: &[HealthSeries],
     releases: &[ReleaseRow],
+    patterns_of: &PatternsOf<'_>,
     watermark_ms: Option<i64>,
     now_ms: i64,
 ) -> wire::Overview {
@@ -63,7 +65,7 @@ pub(crate) fn answer(
     let mut services = Vec::new();
     let mut all_events = Vec::new();
     for (key, members) in group(environment, series, releases, now_ms) {
-        let (service, found) = service_line(&key, &members, &grid, now_ms);
+        let (service, found) = service_line(&key, &members, patterns_of, &grid, now_ms);
         services.push(service);
         all_events.extend(found);
     }
@@ -99,6 +101,9 @@ fn meta(grid: &Grid, releases: &[ReleaseRow], watermark_ms: Option<i64>, now_ms:
         ..wire::Meta::default()
     }
 }
+
+/// The log patterns of a service and environment.
+pub(crate) type PatternsOf<'a> = dyn Fn(&str, &str) -> Arc<Vec<PatternRow>> + 'a;
 
 /// Service, environment, namespace.
 type Key = (Arc<str>, Arc<str>, Arc<str>);
@@ -136,6 +141,7 @@ fn group<'a>(
 fn service_line(
     key: &Key,
     members: &Members<'_>,
+    patterns_of: &PatternsOf<'_>,
     grid: &Grid,
     now_ms: i64,
 ) -> (wire::OverviewService, Vec<wire::Event>) {
@@ -153,6 +159,13 @@ fn service_line(
             differences::find(baseline, candidate, &lines, grid, pair.before_after)
         }
         _ => Vec::new(),
+    };
+    let new_patterns = if compared && pair.candidate.is_some() && pair.baseline.is_some() {
+        let rows = patterns_of(&key.0, &key.1);
+        let kept_from_ms = grid.from_ms;
+        patterns::find(&patterns::Facts { rows: &rows, lines: &lines, pair: &pair, grid, kept_from_ms }).new
+    } else {
+        0
     };
     let says = state != "steady"
         || outcome == Outcome::Withdrawn
@@ -174,6 +187,7 @@ fn service_line(
         lanes: lanes(&lines, &pair, outcome, grid),
         red: red(&lines, baseline, candidate, grid),
         spark: spark(&lines, grid),
+        new_patterns,
     };
     let told = events::find(&lines, grid).into_iter().map(|event| wire_event(event, &key.0, &key.1)).collect();
     (line, told)

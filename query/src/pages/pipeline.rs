@@ -39,6 +39,8 @@ pub struct PipelineStatus {
     pub instances_guessed: bool,
     /// Memory of the process, in bytes, when known. Without it the parts that shards report are added up.
     pub memory_bytes: Option<u64>,
+    /// What keeps data from being taken or kept at the moment, in words: the reasons of `/readyz`.
+    pub problems: Vec<String>,
 }
 
 /// Records received, by signal.
@@ -108,6 +110,7 @@ pub(crate) fn answer(
             ui: ingest.endpoints.ui,
         },
         memory_bytes: ingest.memory_bytes.unwrap_or(memory_of_shards),
+        problems: ingest.problems,
         instances_guessed: ingest.instances_guessed || releases.iter().any(|row| row.instance_guessed),
     }
 }

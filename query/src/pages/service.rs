@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shipwake_model::{Source, UNVERSIONED};
-use shipwake_store::{HealthSeries, ReleaseRow};
+use shipwake_store::{HealthSeries, PatternRow, ReleaseRow};
 
 use crate::pages::overview::round;
 use crate::pages::{freshness, overview, wire};
 use crate::release::pair::{Pair, Role};
 use crate::release::timeline::{Cell, Grid, VersionLine, error_ratio, quantile_s, source_in_use, version_lines};
-use crate::release::{differences, events, headline, pair};
+use crate::release::{differences, events, headline, pair, patterns};
 
 /// Versions that are shown: a version text that changes with every request makes thousands.
 const LANES_MAX: usize = 12;
@@ -27,6 +27,9 @@ pub(crate) struct Facts<'a> {
     /// The same by route; the cells of a route are added up.
     pub routes: &'a [HealthSeries],
     pub releases: &'a [ReleaseRow],
+    pub patterns: &'a [PatternRow],
+    /// Lines of patterns from here on are in `patterns`.
+    pub patterns_from_ms: i64,
     pub grid: Grid,
     pub watermark_ms: Option<i64>,
     pub now_ms: i64,
@@ -47,6 +50,14 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         _ => Vec::new(),
     };
     let said = headline::headline(&headline::Facts { lines: &lines, pair: &pair, differences: &found, grid: &grid });
+    let kept_from_ms = facts.patterns_from_ms;
+    let patterns = patterns::find(&patterns::Facts {
+        rows: facts.patterns,
+        lines: &lines,
+        pair: &pair,
+        grid: &grid,
+        kept_from_ms,
+    });
     let (shown, left_out) = shown_lines(&lines, &pair, &grid);
     let mut warnings = facts.warnings;
     warnings.extend(warnings_about(source, left_out, &pair, facts.candidate, facts.baseline));
@@ -73,6 +84,8 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         t: grid.starts(),
         lanes: lanes(&shown, &lines, &grid),
         routes: routes(facts.routes, source, &shown),
+        patterns: patterns.told.into_iter().map(wire_pattern).collect(),
+        patterns_since: patterns.since_ms,
         events: events::find(&lines, &grid)
             .into_iter()
             .rev()
@@ -105,6 +118,25 @@ fn wire_difference(difference: differences::Difference) -> wire::Difference {
         candidate: Some(round(difference.candidate)),
         since: Some(difference.since_ms),
         text: difference.text,
+    }
+}
+
+fn wire_pattern(told: patterns::Told) -> wire::Pattern {
+    wire::Pattern {
+        id: told.id,
+        ids: told.ids,
+        class: told.class.as_str(),
+        level: told.level.as_str(),
+        text: told.text,
+        count: told.counts.candidate,
+        count_base: told.counts.baseline,
+        rate_cand: round(told.rate_candidate),
+        rate_base: round(told.rate_baseline),
+        ratio: told.ratio.value.map(round),
+        ratio_lo: round(told.ratio.low),
+        ratio_hi: told.ratio.high.map(round),
+        first: told.first_ms,
+        sample: told.sample.to_string(),
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct OverviewService {
     pub lanes: Vec<OverviewLane>,
     pub red: Red,
     pub spark: Spark,
+    /// Log patterns of the candidate that no other version had.
+    pub new_patterns: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -114,6 +116,10 @@ pub(crate) struct ServiceRelease {
     pub t: Vec<i64>,
     pub lanes: Vec<Lane>,
     pub routes: Vec<Route>,
+    /// Log patterns of the candidate against the baseline: new ones first, then escalated, then gone.
+    pub patterns: Vec<Pattern>,
+    /// Since when they were compared; null when there is nothing to compare.
+    pub patterns_since: Option<i64>,
     pub events: Vec<Event>,
 }
 
@@ -195,6 +201,34 @@ impl Columns {
     }
 }
 
+/// A log pattern that the two versions do not have alike.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Pattern {
+    /// Of the shape that was seen first, which stands for all of them.
+    pub id: String,
+    /// Its shapes, as in `logs.pattern_id`; the first ones of very many.
+    pub ids: Vec<String>,
+    /// `new`, `escalated`, `gone`.
+    pub class: &'static str,
+    pub level: &'static str,
+    /// `<*>` stands for what varies.
+    pub text: String,
+    /// Lines in the time that was compared.
+    pub count: u64,
+    pub count_base: u64,
+    /// Lines a second.
+    pub rate_cand: f64,
+    pub rate_base: f64,
+    /// How often the candidate has it for each time the baseline has, per request; null where the baseline has none.
+    pub ratio: Option<f64>,
+    /// The interval of 95 %; `ratio_hi` is null where there is no bound.
+    pub ratio_lo: f64,
+    pub ratio_hi: Option<f64>,
+    /// First line in the candidate; of what has gone the last one in the baseline.
+    pub first: i64,
+    pub sample: String,
+}
+
 /// One route, its versions beside each other over the whole range.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Route {
@@ -228,6 +262,8 @@ pub(crate) struct Pipeline {
     pub endpoints: EndpointNames,
     pub memory_bytes: u64,
     pub instances_guessed: bool,
+    /// What keeps data from being taken or kept at the moment, in words.
+    pub problems: Vec<String>,
 }
 
 /// A release that has sent anything at all.

@@ -9,6 +9,7 @@ use datafusion::common::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool, MemoryReservation};
 
 use crate::error::Budget;
+use crate::sql::metered;
 
 /// What all queries together use.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct QueryMemory {
     limit: usize,
     hit_own: AtomicBool,
     hit_shared: AtomicBool,
+    /// It was a window that wanted more: there is a way around it that is worth saying.
+    hit_window: AtomicBool,
 }
 
 impl QueryMemory {
@@ -48,6 +51,7 @@ impl QueryMemory {
             limit,
             hit_own: AtomicBool::new(false),
             hit_shared: AtomicBool::new(false),
+            hit_window: AtomicBool::new(false),
         })
     }
 
@@ -55,6 +59,8 @@ impl QueryMemory {
     pub fn exhausted(&self) -> Budget {
         if self.hit_shared.load(Ordering::Relaxed) && !self.hit_own.load(Ordering::Relaxed) {
             Budget::SharedMemory { bytes: self.shared.limit }
+        } else if self.hit_window.load(Ordering::Relaxed) {
+            Budget::WindowMemory { bytes: self.limit }
         } else {
             Budget::Memory { bytes: self.limit }
         }
@@ -63,6 +69,9 @@ impl QueryMemory {
     fn refuse(&self, flag: &AtomicBool, reservation: &MemoryReservation, additional: usize) -> DataFusionError {
         flag.store(true, Ordering::Relaxed);
         let consumer = reservation.consumer().name();
+        if consumer.starts_with(metered::CONSUMER) {
+            self.hit_window.store(true, Ordering::Relaxed);
+        }
         DataFusionError::ResourcesExhausted(format!("{consumer} needs {additional} bytes more"))
     }
 }

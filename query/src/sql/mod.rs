@@ -2,13 +2,14 @@
 //!
 //! - [`guard`]: what may be asked at all. [`session`]: a DataFusion session that can only read our tables.
 //! - [`tables`]: one file per table. [`functions`]: one file per function.
-//! - [`budget`]: memory. [`run`]: one query from text to batches, with every budget. [`answer`]: batches to bytes.
+//! - [`budget`]: memory. [`metered`]: window functions that are charged for it. [`run`]: one query from text to batches, with every budget. [`answer`]: batches to bytes.
 
 pub(crate) mod answer;
 pub(crate) mod budget;
 pub(crate) mod failure;
 pub(crate) mod functions;
 pub(crate) mod guard;
+pub(crate) mod metered;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod tables;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -10,6 +11,7 @@ use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -21,6 +23,7 @@ use crate::sql::answer::{SqlAnswer, SqlMeta};
 use crate::sql::budget::{QueryMemory, SharedMemory};
 use crate::sql::failure::explain;
 use crate::sql::guard::{self, Ask};
+use crate::sql::metered;
 use crate::sql::session::Sessions;
 use crate::sql::tables::{Read, SqlTable, comment_of};
 use crate::sql::wording::no_such_table;
@@ -43,6 +46,8 @@ pub(crate) struct Limits {
     pub result_bytes: usize,
     pub query_bytes: usize,
     pub memory_bytes: usize,
+    /// When its time is over, for what computes too long to be aborted.
+    pub deadline: Instant,
 }
 
 /// What queries run on.
@@ -72,7 +77,8 @@ impl Engine {
         let plan = state.statement_to_plan(statement).await.map_err(fail)?;
         verify(&plan)?;
         let plan = if limited { limit_rows(plan, limits.rows).map_err(fail)? } else { plan };
-        let mut answer = self.execute(&state, &plan, &read, limits, now_ms).await.map_err(fail)?;
+        let pool: Arc<dyn MemoryPool> = memory.clone();
+        let mut answer = self.execute(&state, &plan, &pool, &read, limits, now_ms).await.map_err(fail)?;
         answer.meta.warnings.extend(resolution_warning(text, &wanted));
         Ok(answer)
     }
@@ -101,11 +107,13 @@ impl Engine {
         &self,
         state: &SessionState,
         plan: &LogicalPlan,
+        pool: &Arc<dyn MemoryPool>,
         read: &Read,
         limits: &Limits,
         now_ms: i64,
     ) -> Result<SqlAnswer, DataFusionError> {
-        let physical = yielding(state.create_physical_plan(plan).await?)?;
+        let optimised = metered::charged_for_values(state.optimize(plan)?, pool, limits.deadline)?;
+        let physical = guarded(state.query_planner().create_physical_plan(&optimised, state).await?, pool)?;
         let schema = physical.schema();
         let mut stream = execute_stream(physical.clone(), state.task_ctx())?;
         let mut collected = Collected::new(limits);
@@ -130,14 +138,19 @@ impl Engine {
     }
 }
 
-/// The plan with a pause above every join. A join can make rows for hours out of inputs that it has read already, so
-/// nothing below it ever waits, and a task that never waits cannot be aborted when its time is over.
-fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-    let paused = plan.transform_up(|node| {
-        let is_join = node.name().contains("Join");
-        Ok(if is_join { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+/// The plan with a pause above every join, and windows that are charged for the rows they hold. A join can make rows for
+/// hours out of inputs that it has read already, so nothing below it ever waits, and a task that never waits cannot be
+/// aborted when its time is over.
+fn guarded(
+    plan: Arc<dyn ExecutionPlan>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let guarded = plan.transform_up(|node| match node.name() {
+        name if name.contains("Join") => Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as _)),
+        "WindowAggExec" | "BoundedWindowAggExec" => metered::charged_for_rows(node, pool).map(Transformed::yes),
+        _ => Ok(Transformed::no(node)),
     })?;
-    Ok(paused.data)
+    Ok(guarded.data)
 }
 
 /// The tables a statement names. Names that are not ours are left to the planner, which says that they do not exist. A
@@ -241,7 +254,7 @@ impl Collected {
     }
 }
 
-fn sliced_bytes(batch: &RecordBatch) -> usize {
+pub(crate) fn sliced_bytes(batch: &RecordBatch) -> usize {
     let bytes = |column: &arrow::array::ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
     batch.columns().iter().map(bytes).sum()
 }

@@ -125,7 +125,10 @@ mod tests {
     #[test]
     fn a_table_that_does_not_exist_is_answered_with_those_that_do() {
         let said = in_words("table 'shipwake.public.nope' not found");
-        assert_eq!(said, "there is no table nope; there are logs, points, release_health, releases, spans, windows");
+        assert_eq!(
+            said,
+            "there is no table nope; there are logs, patterns, points, release_health, releases, spans, windows"
+        );
     }
 
     #[test]

@@ -121,3 +121,113 @@ async fn an_asker_that_leaves_cancels_its_query() {
         tokio::task::yield_now().await;
     }
 }
+
+/// A line of `/proc/self/status`, in bytes: `VmRSS` is the memory in use, `VmHWM` the most there was since it was reset.
+fn memory_bytes(line: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let found = status.lines().find(|text| text.starts_with(line)).expect("the line is there");
+    found.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("a number") * 1024
+}
+
+/// Queries whose windows would take gigabytes: lists, texts and sets that grow with the rows, and rows that are held.
+const WINDOW_STORM: [&str; 12] = [
+    "select count(*) from (select array_agg(value) over () as a from generate_series(1, 40000)) where a is not null",
+    "select max(array_length(a)) from (select array_agg(value) over (order by value) as a from generate_series(1, 40000))",
+    "select max(array_length(a)) from (select array_agg(distinct value) over (order by value) as a from generate_series(1, 40000))",
+    "select max(length(t)) from (select string_agg(cast(value as text), ',') over () as t from generate_series(1, 40000))",
+    "select max(length(t)) from (select string_agg(cast(value as text), ',') over (order by value) as t from generate_series(1, 40000))",
+    "select max(array_length(a)) from (select array_agg(value) over (partition by value % 4) as a from generate_series(1, 40000))",
+    "select max(array_length(a)) from (select array_agg(value) over (order by value rows between current row and unbounded following) as a from generate_series(1, 40000))",
+    "select max(length(t)) from (select first_value(b) over (order by value) as t from (select value, case when value = 1 then (select string_agg(cast(value as text), ',') from generate_series(1, 20000)) end as b from generate_series(1, 40000)))",
+    "select max(n) from (select count(*) over () as n from generate_series(1, 50000000))",
+    "select max(n) from (select sum(value) over (order by value rows between unbounded preceding and unbounded following) as n from generate_series(1, 50000000))",
+    "select max(n) from (select count(distinct value) over (order by value) as n from generate_series(1, 20000000))",
+    "select count(a) from (select median(value) over () as a from generate_series(1, 50000000))",
+];
+
+#[tokio::test]
+async fn windows_that_would_take_gigabytes_stop_at_the_memory_budget() {
+    let budget = 32 << 20;
+    let world = World::with(QueryConfig {
+        memory_bytes_per_query: budget,
+        memory_bytes: 2 * budget,
+        timeout: Duration::from_secs(120),
+        running_max: 2,
+        waiting_max: 1_000,
+        ..QueryConfig::default()
+    });
+    std::fs::write("/proc/self/clear_refs", "5").expect("the kernel forgets the peak so far");
+    let before = memory_bytes("VmRSS");
+    for query in WINDOW_STORM {
+        let (status, answer) = world.sql(query).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{query}: {answer}");
+        assert_eq!(answer["type"], "urn:shipwake:problem:memory-budget", "{query}: {answer}");
+        assert!(answer["detail"].as_str().is_some_and(|text| text.contains("GROUP BY")), "{answer}");
+    }
+    let grown = memory_bytes("VmHWM").saturating_sub(before);
+    assert!(grown < 8 * budget, "the process grew by {} MiB", grown >> 20);
+}
+
+#[tokio::test]
+async fn a_window_that_computes_for_hours_gives_its_place_back() {
+    let world = World::with(QueryConfig {
+        running_max: 1,
+        waiting_max: 0,
+        memory_bytes_per_query: 256 << 20,
+        memory_bytes: 256 << 20,
+        ..small()
+    });
+    let (status, answer) = world
+        .sql("select max(m) from (select median(value) over (order by value) as m from generate_series(1, 500000))")
+        .await;
+    assert_eq!(
+        (status, &answer["type"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("urn:shipwake:problem:time-budget"))
+    );
+    let until = Instant::now() + Duration::from_secs(5);
+    while world.sql("select 1").await.0 != StatusCode::OK {
+        assert!(Instant::now() < until, "the only place is free again");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn windows_that_are_small_or_pass_their_rows_on_are_answered() {
+    let world = World::with(QueryConfig {
+        memory_bytes_per_query: 32 << 20,
+        timeout: Duration::from_secs(120),
+        ..QueryConfig::default()
+    });
+    for (query, expected) in [
+        (
+            "select max(n) from (select row_number() over () as n from generate_series(1, 5000000))",
+            json!([[5_000_000]]),
+        ),
+        (
+            "select max(n) from (select sum(value) over (order by value rows between 10 preceding and current row) as n from generate_series(1, 500000))",
+            json!([[5_499_945]]),
+        ),
+        (
+            "select max(array_length(a)) from (select array_agg(value) over (partition by value % 10) as a from generate_series(1, 1000))",
+            json!([[100]]),
+        ),
+        (
+            "select max(t) from (select string_agg(cast(value as text), ',') over (order by value) as t from generate_series(1, 3))",
+            json!([["1,2,3"]]),
+        ),
+        (
+            "select max(n) from (select lag(value) over (order by value) as n from generate_series(1, 100000))",
+            json!([[99_999]]),
+        ),
+        (
+            "select max(n) from (select first_value(value) over (order by value desc) as n from generate_series(1, 100000))",
+            json!([[100_000]]),
+        ),
+    ] {
+        assert_eq!(world.rows(query).await, expected, "{query}");
+    }
+    let (status, answer) =
+        world.sql("select array_agg(value) filter (where value < 3) over () from generate_series(1, 3)").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["detail"].as_str().is_some_and(|text| text.contains("GROUP BY in a subquery")), "{answer}");
+}

@@ -148,7 +148,7 @@ async fn tables_are_documented() {
     assert_eq!(status, StatusCode::OK);
     let names: Vec<&str> =
         answer["tables"].as_array().expect("tables").iter().filter_map(|table| table["name"].as_str()).collect();
-    assert_eq!(names, ["logs", "points", "release_health", "releases", "spans", "windows"]);
+    assert_eq!(names, ["logs", "patterns", "points", "release_health", "releases", "spans", "windows"]);
     for table in answer["tables"].as_array().expect("tables") {
         for column in table["columns"].as_array().expect("columns") {
             assert!(column["comment"].as_str().is_some_and(|comment| comment.len() > 5), "{table}");

@@ -7,5 +7,6 @@ mod figures;
 mod http;
 mod live;
 mod pages;
+mod patterns;
 mod scripts;
 mod support;

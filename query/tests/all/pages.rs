@@ -132,6 +132,30 @@ async fn versions_can_be_asked_for_and_times_be_anchored() {
 }
 
 #[tokio::test]
+async fn every_name_that_can_be_stored_has_a_page() {
+    let world = World::new();
+    // As the pages write them: percent-encoded, with a tilde in front of what a path cannot hold.
+    let names = [
+        (".", "~."),
+        ("..", "~.."),
+        ("~home", "~~home"),
+        ("%2e", "%252e"),
+        ("a/b", "a%2Fb"),
+        ("?", "%3F"),
+        ("#", "%23"),
+        (" ", "%20"),
+        ("plain", "plain"),
+    ];
+    for (name, _) in names {
+        world.shard.requests(&Requests::new(&release(name, "1"), T0, 1));
+    }
+    for (name, segment) in names {
+        let (status, answer) = world.get(&format!("/api/v1/services/{segment}/release")).await;
+        assert_eq!((status, &answer["service"]), (StatusCode::OK, &json!(name)), "{segment}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn the_overview_has_a_line_for_each_service() {
     let world = canary();
     for second in 0..600 {

@@ -47,6 +47,8 @@ export interface OverviewService {
   lanes?: VersionLane[];
   red?: { rps?: Num; err?: Pair | null; p99_s?: Pair | null };
   spark?: { t0: number; step_s: number; err?: Num[]; rps?: Num[] } | null;
+  /** Log patterns of the candidate that no other version had. */
+  new_patterns?: number;
 }
 
 export interface ReleaseEvent {
@@ -116,7 +118,34 @@ export interface ServiceRelease {
   t?: number[];
   lanes?: ReleaseLane[];
   routes?: Route[];
+  patterns?: Pattern[];
+  /** Since when patterns were compared; null when there is nothing to compare. */
+  patterns_since?: Num;
   events?: ReleaseEvent[];
+}
+
+/** A log pattern that candidate and baseline do not have alike. */
+export interface Pattern {
+  id: string;
+  /** Its shapes, as in `logs.pattern_id`. */
+  ids?: string[];
+  /** `new`, `escalated`, `gone`. */
+  class: string;
+  level: string;
+  /** `<*>` stands for what varies. */
+  text: string;
+  count?: Num;
+  count_base?: Num;
+  /** Lines a second. */
+  rate_cand?: Num;
+  rate_base?: Num;
+  /** How often the candidate has it for each time the baseline has, per request. */
+  ratio?: Num;
+  ratio_lo?: Num;
+  ratio_hi?: Num;
+  /** First line in the candidate; of what has gone the last one in the baseline. */
+  first?: Num;
+  sample: string;
 }
 
 /** One route over the whole range, its versions beside each other. */
@@ -164,6 +193,7 @@ export interface Pipeline {
   endpoints?: { otlp_grpc?: string; otlp_http?: string; ui?: string };
   memory_bytes?: number;
   instances_guessed?: boolean;
+  problems?: string[];
 }
 
 /** RFC 9457. */

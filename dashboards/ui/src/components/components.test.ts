@@ -5,6 +5,7 @@ import { laneViews } from '../view/lanes.ts';
 import DataTable from './DataTable.svelte';
 import EventList from './EventList.svelte';
 import ProblemChips from './ProblemChips.svelte';
+import Patterns from './Patterns.svelte';
 import RouteTable from './RouteTable.svelte';
 import SplitBar from './SplitBar.svelte';
 import VersionTable from './VersionTable.svelte';
@@ -73,6 +74,50 @@ describe('versions beside each other', () => {
     render(RouteTable, { lanes, routes: [{ route: 'GET /', requests: 5, versions: [{ version: '2.13.4', role: 'baseline', err: 0.5, p50: 0.1, p99: null }] }] });
     const cells = [...document.querySelectorAll('tbody tr > *')].map((cell) => plain(cell));
     expect(cells).toEqual(['GET /', '5', '50.0 %', '100 ms', '—']);
+  });
+});
+
+describe('log patterns', () => {
+  const pattern = {
+    id: '00000000000000aa',
+    class: 'new',
+    level: 'error',
+    text: 'card token <*> rejected',
+    count: 41,
+    count_base: 0,
+    rate_cand: 0.5,
+    rate_base: 0,
+    ratio: null,
+    ratio_lo: 30,
+    ratio_hi: null,
+    first: 60_000,
+    sample: '<b>card</b> token tok_17 rejected',
+  };
+  const props = { since: 0, candidate: '2.14.0', baseline: '2.13.4', zone: 'utc' as const };
+
+  it('say their class, their rate and an example as it was written', () => {
+    render(Patterns, { ...props, patterns: [pattern, { ...pattern, id: 'b', class: 'gone', rate_base: 2 }] });
+    const rows = screen.getAllByTestId('pattern').map((row) => plain(row.querySelector('summary')));
+    expect(rows).toEqual(['▲ NEW card token <*> rejected 30.0 /min', '▽ GONE card token <*> rejected was 120 /min']);
+    expect(screen.getAllByTestId('pattern-sample')[0]?.textContent).toBe('<b>card</b> token tok_17 rejected');
+    expect(plain(screen.getByTestId('patterns-about'))).toBe('1 new, 1 gone against 2.13.4, compared since 00:00:00.');
+    expect(plain(document.querySelector('h2'))).toBe('Log patterns of 2.14.0: new, escalated, gone');
+  });
+
+  it('show the first few and the rest on demand', async () => {
+    render(Patterns, { ...props, patterns: Array.from({ length: 9 }, (_, i) => ({ ...pattern, id: String(i) })) });
+    expect(screen.getAllByTestId('pattern').length).toBe(6);
+    await fireEvent.click(screen.getByText('Show all 9'));
+    expect(screen.getAllByTestId('pattern').length).toBe(9);
+  });
+
+  it('say what would be here when there is nothing', () => {
+    render(Patterns, { ...props, patterns: [], since: null });
+    expect(plain(screen.getByTestId('patterns-empty'))).toContain('While two versions run');
+    cleanup();
+    render(Patterns, { ...props, patterns: [] });
+    expect(plain(screen.getByTestId('patterns-about'))).toContain('No log line is new, escalated or gone against 2.13.4');
+    expect(screen.queryByTestId('patterns-empty')).toBeNull();
   });
 });
 

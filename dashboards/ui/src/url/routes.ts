@@ -54,9 +54,20 @@ export function routeOf(pathname: string): Route {
   return { page: 'not-found', path: pathname };
 }
 
+/** Browsers and proxies take these away from a path, however they are written. */
+const SWALLOWED = new Set(['', '.', '..']);
+
+/**
+ * A name as one part of a path. A tilde in front keeps the names that a path cannot hold, and those that begin with a
+ * tilde; `/api/v1/services/…` reads it the same way.
+ */
+export function segmentOf(name: string): string {
+  return SWALLOWED.has(name) || name.startsWith('~') ? `~${encodeURIComponent(name)}` : encodeURIComponent(name);
+}
+
 function decoded(text: string): string | null {
   try {
-    return decodeURIComponent(text);
+    return decodeURIComponent(text).replace(/^~/, '');
   } catch {
     return null;
   }
@@ -74,5 +85,5 @@ export function startHref(env = '', tz: 'local' | 'utc' = 'local'): string {
 
 export function serviceHref(service: string, env: string, tz: 'local' | 'utc' = 'local'): string {
   const { values } = parseQuery(serviceParams, '');
-  return `/s/${encodeURIComponent(service)}${formatQuery(serviceParams, { ...values, env, tz })}`;
+  return `/s/${segmentOf(service)}${formatQuery(serviceParams, { ...values, env, tz })}`;
 }

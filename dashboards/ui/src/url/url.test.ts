@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatQuery, parseQuery } from './codec.ts';
-import { overviewParams, routeOf, serviceHref, serviceParams, startParams } from './routes.ts';
+import { overviewParams, routeOf, segmentOf, serviceHref, serviceParams, startParams } from './routes.ts';
 import { formatTime, isLive, parseTime, resolveTime } from './time.ts';
 
 /** A small generator with a fixed seed: a failure repeats. */
@@ -109,6 +109,14 @@ describe('paths', () => {
     expect(routeOf('/s/a%2Fb%20c')).toEqual({ page: 'service', service: 'a/b c' });
     expect(routeOf('/s/%zz').page).toBe('not-found');
     expect(routeOf('/nope').page).toBe('not-found');
+  });
+
+  it('links to names that a browser would take out of a path', () => {
+    for (const name of ['.', '..', '', '~', '~.', '~~a', '%2e', '%2E%2e', '/', '//', 'a/../b', '?', '#', 'a?b#c', ' ', '\\', 'a;b', '+', '%']) {
+      const href = new URL(serviceHref(name, 'prod'), 'http://x');
+      expect(routeOf(href.pathname)).toEqual({ page: 'service', service: name });
+      expect(new URL(`/api/v1/services/${segmentOf(name)}/release`, 'http://x').pathname.split('/')).toHaveLength(6);
+    }
   });
 
   it('links to any service name and back', () => {

@@ -57,6 +57,12 @@ export function rate(value: Num | undefined): string {
   return `${significant(value)}${GAP}/s`;
 }
 
+/** Of things that are rarer than once a second. `value` is a second's. */
+export function minuteRate(value: Num | undefined): string {
+  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
+  return `${value === 0 ? '0' : significant(value * 60)}${GAP}/min`;
+}
+
 export function count(value: Num | undefined): string {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   return digits(value, 0);

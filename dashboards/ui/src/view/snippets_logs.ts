@@ -107,10 +107,10 @@ export function varnish(input: SnippetInput): Snippet {
     steps: [
       {
         title: 'Beside varnishd',
-        text: piped(`varnishncsa -F '%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-agent}i" %D'`, input, 'varnish'),
+        text: piped(`stdbuf -oL varnishncsa -F '%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-agent}i" %D'`, input, 'varnish'),
       },
     ],
-    note: 'Varnish keeps its log in shared memory: varnishncsa reads it, on the same machine. The last field is the duration in microseconds.',
+    note: 'Varnish keeps its log in shared memory: varnishncsa reads it, on the same machine, and keeps what it prints for a while unless stdbuf says otherwise. The last field is the duration in microseconds.',
   };
 }
 

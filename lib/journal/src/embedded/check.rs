@@ -22,25 +22,59 @@ pub struct Finding {
     pub harmless: bool,
 }
 
+/// What a partition holds, as opening it would find: to be compared with the positions of whoever reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The partition.
+    pub partition: u32,
+    /// Its newest file, or its directory when it has none.
+    pub path: PathBuf,
+    /// The oldest offset; the end when there is no record.
+    pub first_offset: u64,
+    /// The offset after the last record.
+    pub next_offset: u64,
+}
+
+/// What a check has found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What is not as it was written.
+    pub findings: Vec<Finding>,
+    /// What each partition holds. Those whose end cannot be found out, because they are damaged, are left out.
+    pub extents: Vec<Extent>,
+    /// How many partitions there are; `None` when nobody can tell. 0 when there is no journal.
+    pub partitions: Option<u32>,
+}
+
 /// Checks the journal in `dir` while no process uses it. Fails when the check itself cannot be made: the directory is
 /// in use, not readable, or written by a newer version.
-pub fn check(dir: &Path) -> Result<Vec<Finding>, JournalError> {
+pub fn check(dir: &Path) -> Result<Checked, JournalError> {
+    let mut checked = Checked::default();
+    let nothing = || damage(dir.join(identity::FILE_NAME), 0, "there is no journal in this directory");
+    if !dir.exists() {
+        return Ok(Checked { findings: vec![nothing()], partitions: Some(0), ..checked });
+    }
     let _lock = files::lock_dir(dir)?;
-    let mut findings = Vec::new();
-    let Some(journal) = noted(identity::read(dir), &mut findings)? else {
-        if findings.is_empty() {
-            findings.push(damage(dir.join(identity::FILE_NAME), 0, "there is no journal in this directory"));
+    let Some(journal) = noted(identity::read(dir), &mut checked.findings)? else {
+        if checked.findings.is_empty() {
+            checked.findings.push(nothing());
+            // Records without the file that says whose they are may be anything.
+            checked.partitions = (!dir.join(identity::partition_dir(0)).exists()).then_some(0);
         }
-        return Ok(findings);
+        return Ok(checked);
     };
+    checked.partitions = Some(journal.partitions);
     for partition in 0..journal.partitions {
         let partition_dir = dir.join(identity::partition_dir(partition));
         // A partition without records has no directory before its first start.
         if partition_dir.is_dir() {
-            check_partition(&partition_dir, partition, journal.journal_id, &mut findings)?;
+            let extent = check_partition(&partition_dir, partition, journal.journal_id, &mut checked.findings)?;
+            checked.extents.extend(extent);
+        } else {
+            checked.extents.push(Extent { partition, path: partition_dir, first_offset: 0, next_offset: 0 });
         }
     }
-    Ok(findings)
+    Ok(checked)
 }
 
 fn check_partition(
@@ -48,7 +82,7 @@ fn check_partition(
     partition: u32,
     journal_id: u128,
     findings: &mut Vec<Finding>,
-) -> Result<(), JournalError> {
+) -> Result<Option<Extent>, JournalError> {
     let segments = recover::list(dir)?;
     let mut due = None;
     for (index, segment) in segments.iter().enumerate() {
@@ -61,7 +95,12 @@ fn check_partition(
         }
         due = check_segment(segment, partition, journal_id, last, findings)?;
     }
-    Ok(())
+    let (Some(oldest), Some(newest)) = (segments.first(), segments.last()) else {
+        return Ok(Some(Extent { partition, path: dir.to_owned(), first_offset: 0, next_offset: 0 }));
+    };
+    let extent =
+        |next_offset| Extent { partition, path: newest.path.clone(), first_offset: oldest.base_offset, next_offset };
+    Ok(due.map(extent))
 }
 
 /// Checks one file and returns the offset after its last record, if it could be found out.

@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
-pub use check::{Finding, check};
+pub use check::{Checked, Extent, Finding, check};
 pub use config::Config;
 
 use crate::error::JournalError;

@@ -47,24 +47,39 @@ impl Explicit {
             add_counts(&mut self.counts, &other.counts);
             return;
         }
-        let common: Arc<[f64]> = self.bounds.iter().copied().filter(|bound| other.bounds.contains(bound)).collect();
+        let common = self.common_bounds(other);
         let mut counts = coarser(&self.bounds, &self.counts, &common);
         add_counts(&mut counts, &coarser(&other.bounds, &other.counts, &common));
         (self.bounds, self.counts) = (common, counts);
     }
 
-    /// What came on top of `earlier`, an earlier state of the same running total. `None` when a count went down or the bounds
-    /// are others: then the total began anew. Minimum and maximum of the difference are not known.
+    fn common_bounds(&self, other: &Explicit) -> Arc<[f64]> {
+        // Bounds rise: one walk over both finds what they share.
+        let mut theirs = other.bounds.iter().peekable();
+        let mine = self.bounds.iter().copied();
+        mine.filter(|bound| {
+            while theirs.next_if(|theirs| *theirs < bound).is_some() {}
+            theirs.peek() == Some(&bound)
+        })
+        .collect()
+    }
+
+    /// What came on top of `earlier`, an earlier state of the same running total, over the bounds that both have. `None`
+    /// when a count went down. Minimum and maximum of the difference are not known.
     pub fn since(&self, earlier: &Explicit) -> Option<Explicit> {
-        if self.bounds != earlier.bounds {
-            return None;
-        }
-        let counts = self.counts.iter().zip(&earlier.counts).map(|(now, before)| now.checked_sub(*before));
+        let (bounds, now, before) = if self.bounds == earlier.bounds {
+            (self.bounds.clone(), self.counts.clone(), earlier.counts.clone())
+        } else {
+            let common = self.common_bounds(earlier);
+            let now = coarser(&self.bounds, &self.counts, &common);
+            (common.clone(), now, coarser(&earlier.bounds, &earlier.counts, &common))
+        };
+        let counts = now.iter().zip(&before).map(|(now, before)| now.checked_sub(*before));
         Some(Explicit {
-            bounds: self.bounds.clone(),
+            bounds,
             counts: counts.collect::<Option<Vec<_>>>()?,
             count: self.count.checked_sub(earlier.count)?,
-            sum: self.sum.zip(earlier.sum).map(|(now, before)| now - before),
+            sum: self.sum.zip(earlier.sum).map(|(now, before)| finite(now - before)),
             min: None,
             max: None,
         })
@@ -162,6 +177,11 @@ fn coarser(bounds: &[f64], counts: &[u64], common: &[f64]) -> Vec<u64> {
 
 type Summary = (u64, Option<f64>, Option<f64>, Option<f64>);
 
+/// Huge sums of opposite signs would become infinite, and then NaN, which no reader could use.
+pub(super) fn finite(sum: f64) -> f64 {
+    sum.clamp(f64::MIN, f64::MAX)
+}
+
 /// Sum, minimum and maximum of two parts: known only when both parts know it; an empty part knows everything.
 pub(super) fn merged_summary(left: Summary, right: Summary) -> (Option<f64>, Option<f64>, Option<f64>) {
     if left.0 == 0 {
@@ -171,7 +191,7 @@ pub(super) fn merged_summary(left: Summary, right: Summary) -> (Option<f64>, Opt
         return (left.1, left.2, left.3);
     }
     let both = |a: Option<f64>, b: Option<f64>, join: fn(f64, f64) -> f64| a.zip(b).map(|(a, b)| join(a, b));
-    (both(left.1, right.1, |a, b| a + b), both(left.2, right.2, f64::min), both(left.3, right.3, f64::max))
+    (both(left.1, right.1, |a, b| finite(a + b)), both(left.2, right.2, f64::min), both(left.3, right.3, f64::max))
 }
 
 /// The value at `share` (0..=1) of a bucket: even in the logarithm where the range is positive, else linear.

@@ -4,7 +4,9 @@
 //! bounded; a range too wide for the bound lowers the scale further, by the same rule, so the order of merges never matters.
 
 use super::bytes::{Reader, put_f64, put_varint, put_zigzag};
-use super::explicit::{Rising, decode_summary, encode_summary, interpolate, merged_summary, with_known_summary};
+use super::explicit::{
+    Rising, decode_summary, encode_summary, finite, interpolate, merged_summary, with_known_summary,
+};
 use super::{HdrCells, SketchError};
 
 /// First byte of the stored form.
@@ -163,7 +165,7 @@ impl Exponential {
             positive: now.positive.since(&before.positive)?,
             negative: now.negative.since(&before.negative)?,
             count: now.count.checked_sub(before.count)?,
-            sum: now.sum.zip(before.sum).map(|(now, before)| now - before),
+            sum: now.sum.zip(before.sum).map(|(now, before)| finite(now - before)),
             min: None,
             max: None,
         })
@@ -214,7 +216,10 @@ impl Exponential {
 
     /// Counts buckets within `threshold` as zero. A bucket that the threshold cuts raises the threshold to its upper end.
     fn widen_zero(&mut self, threshold: f64) {
-        if threshold <= self.zero_threshold {
+        // Also with its own threshold: at a coarser scale a bucket may have come to lie across it, and whoever is compared
+        // or merged with this one has moved that bucket.
+        let threshold = threshold.max(self.zero_threshold);
+        if threshold <= 0.0 {
             return;
         }
         self.zero_threshold = threshold;
@@ -271,14 +276,19 @@ impl Exponential {
     /// Whether the scale is one of the data model and every bucket lies within what a double can hold. Arithmetic on
     /// indexes relies on it: check it before anything else is done with a histogram that came from outside.
     pub fn is_representable(&self) -> bool {
-        if !SCALE_RANGE.contains(&self.scale) {
+        let holds = |buckets: &Buckets| Exponential::holds(self.scale, i64::from(buckets.offset), buckets.counts.len());
+        holds(&self.positive) && holds(&self.negative)
+    }
+
+    /// Whether doubles can hold the bounds of so many buckets from index `first` on. No buckets at all fit every known scale.
+    pub fn holds(scale: i32, first: i64, buckets: usize) -> bool {
+        if !SCALE_RANGE.contains(&scale) {
             return false;
         }
         // Doubles span 2^-1074..2^1024; the margin admits empty outer buckets.
-        let index_max = (1200.0 * f64::from(self.scale).exp2()) as i64 + 2;
-        [&self.positive, &self.negative].into_iter().all(|buckets| {
-            buckets.counts.is_empty() || (i64::from(buckets.offset) >= -index_max && buckets.last() <= index_max)
-        })
+        let index_max = (1200.0 * f64::from(scale).exp2()) as i64 + 2;
+        let last = first.saturating_add(i64::try_from(buckets).unwrap_or(i64::MAX)).saturating_sub(1);
+        buckets == 0 || (first >= -index_max && last <= index_max)
     }
 }
 

@@ -235,3 +235,35 @@ fn indexes_beyond_a_double_are_refused_before_arithmetic() {
     assert!(!hostile.is_representable());
     assert!(Sketch::decode(&Sketch::Exponential(hostile).encode()).is_err());
 }
+
+#[test]
+fn a_total_whose_bounds_change_is_compared_over_what_both_have() {
+    let total = |bounds: &[f64], counts: &[u64], sum: f64| Explicit {
+        bounds: bounds.into(),
+        counts: counts.to_vec(),
+        count: counts.iter().sum(),
+        sum: Some(sum),
+        min: None,
+        max: None,
+    };
+    let early = total(&[1.0, 2.0, 5.0], &[1, 2, 3, 4], 30.0);
+    let more = total(&[0.5, 2.0, 9.0], &[2, 3, 9, 1], 40.0).since(&early).unwrap();
+    assert_eq!((&*more.bounds, more.counts, more.count, more.sum), (&[2.0][..], vec![2, 3], 5, Some(10.0)));
+    let nothing_shared = total(&[3.0], &[4, 7], 31.0).since(&early).unwrap();
+    assert_eq!((&*nothing_shared.bounds, nothing_shared.counts, nothing_shared.count), (&[][..], vec![1], 1));
+    assert_eq!(total(&[2.0], &[2, 20], 99.0).since(&early), None, "one side of the shared bound went down");
+}
+
+#[test]
+fn sums_stay_finite() {
+    let part = |sum: f64| Explicit { count: 1, counts: vec![1], sum: Some(sum), ..Explicit::new([].into()) };
+    let mut all = part(f64::MAX);
+    all.merge(&part(f64::MAX));
+    assert_eq!(all.sum, Some(f64::MAX));
+    all.merge(&part(f64::MIN));
+    assert_eq!(all.sum, Some(0.0));
+    assert_eq!(
+        part(f64::MAX).since(&Explicit { count: 0, counts: vec![0], ..part(f64::MIN) }).unwrap().sum,
+        Some(f64::MAX)
+    );
+}

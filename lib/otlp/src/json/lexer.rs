@@ -271,8 +271,8 @@ fn plain_len(text: &[u8]) -> usize {
     while let Some(chunk) = text.get(len..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
         let has_zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let special = has_zero(word ^ ONES * b'"' as u64)
-            | has_zero(word ^ ONES * b'\\' as u64)
+        let special = has_zero(word ^ (ONES * u64::from(b'"')))
+            | has_zero(word ^ (ONES * u64::from(b'\\')))
             | (word.wrapping_sub(ONES * 0x20) & !word);
         let special = special & HIGHS;
         if special != 0 {

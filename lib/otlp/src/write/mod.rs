@@ -12,7 +12,10 @@ pub use metrics::{
     ExponentialValues, HistogramValues, MetricForm, PointHead, Side, put_exponential_point, put_histogram_point,
     put_metric, put_number_point, put_resource_metrics, put_summary_point,
 };
-pub use records::{LogLine, Value, put_attribute, put_attributes, put_log_record, put_resource_logs};
+pub use records::{
+    LogLine, RecordWriter, Value, put_attribute, put_attributes, put_log_record, put_record_in_pieces,
+    put_resource_logs, put_resource_logs_of,
+};
 
 use crate::wire::{FIXED32, FIXED64, LEN, VARINT, key};
 

@@ -32,6 +32,56 @@ fn varints_and_field_sizes_are_those_of_prost() {
 }
 
 #[test]
+fn a_record_in_pieces_is_the_record_as_a_whole() {
+    // Lengths of one, two and three bytes in front of the record.
+    for bytes in [0, 1, 100, 115, 116, 117, 118, 119, 120, 121, 127, 128, 300, 16_000, 20_000, 3_000_000] {
+        let body = vec![b'x'; bytes];
+        let attributes = [
+            ("text", Value::String(b"y")),
+            ("long", Value::String(&body)),
+            ("int", Value::Int(-1)),
+            ("double", Value::Double(0.25)),
+            ("bool", Value::Bool(true)),
+            ("list", Value::Array(&[Value::Int(1)])),
+        ];
+        let line = LogLine {
+            time_unix_nano: 7,
+            observed_time_unix_nano: 8,
+            severity_number: 17,
+            body: Value::String(&body),
+            attributes: &attributes,
+            ..LogLine::default()
+        };
+        let mut whole = Vec::new();
+        put_resource_logs(&mut whole, &[("service.name", "a".into())], "scope", |out| {
+            put_log_record(out, &line);
+            put_log_record(out, &LogLine::default());
+        });
+        let mut records = Vec::new();
+        put_record_in_pieces(&mut records, 7, 8, 17, |out| {
+            out.body(&body);
+            out.text("text", b"y");
+            out.text("long", &body);
+            out.int("int", -1);
+            out.double("double", 0.25);
+            out.boolean("bool", true);
+            out.attribute_value("list", Value::Array(&[Value::Int(1)]));
+        });
+        put_record_in_pieces(&mut records, 0, 0, 0, |_| {});
+        let mut pieces = Vec::new();
+        put_resource_logs_of(&mut pieces, &[("service.name", "a".into())], "scope", &records);
+        assert!(crate::agree::check_logs(&pieces), "{bytes}");
+        let read = |bytes: &[u8]| ExportLogsServiceRequest::decode(bytes).expect("valid");
+        assert_eq!(read(&pieces), read(&whole), "{bytes}");
+        assert_eq!(pieces.len(), whole.len(), "{bytes}: no byte more than needed");
+    }
+    let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+    put_resource_logs(&mut whole, &[], "", |_| {});
+    put_resource_logs_of(&mut pieces, &[], "", &[]);
+    assert_eq!(whole, pieces);
+}
+
+#[test]
 fn a_request_made_of_lines_is_read_by_prost() {
     let line = LogLine {
         time_unix_nano: 7,

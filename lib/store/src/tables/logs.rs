@@ -17,7 +17,11 @@ pub(super) fn schema() -> Schema {
         optional("severity_text", DataType::Utf8, "the level as the sender wrote it"),
         optional("body", DataType::Utf8, "the message; structured bodies as JSON"),
         optional("event_name", DataType::Utf8, "name of the event, for records that are events"),
-        optional("pattern_id", DataType::Utf8, "the pattern that the message follows, once known"),
+        optional(
+            "pattern_id",
+            DataType::Utf8,
+            "the pattern that the message follows, as in patterns; null for access logs and where there is no message",
+        ),
         optional("trace_id", DataType::Utf8, "trace, 32 hexadecimal digits"),
         optional("span_id", DataType::Utf8, "span, 16 hexadecimal digits"),
         optional("scope_name", DataType::Utf8, "instrumentation scope, often the logger"),

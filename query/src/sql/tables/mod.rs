@@ -2,10 +2,11 @@
 //! column comments are its documentation.
 //!
 //! `logs`, `spans` and `points` are stored rows as they are ([`telemetry`]). `windows` merges partial rows by key,
-//! `release_health` is made from those, `releases` is what the aggregator remembers.
+//! `release_health` and `patterns` are made from those, `releases` is what the aggregator remembers.
 
 mod hot;
 mod logs;
+mod patterns;
 mod points;
 mod prune;
 mod release_health;
@@ -31,6 +32,7 @@ pub(crate) use windows::parts as window_parts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SqlTable {
     Logs,
+    Patterns,
     Points,
     ReleaseHealth,
     Releases,
@@ -40,8 +42,9 @@ pub(crate) enum SqlTable {
 
 impl SqlTable {
     /// All tables, in the order of their names.
-    pub const ALL: [SqlTable; 6] = [
+    pub const ALL: [SqlTable; 7] = [
         SqlTable::Logs,
+        SqlTable::Patterns,
         SqlTable::Points,
         SqlTable::ReleaseHealth,
         SqlTable::Releases,
@@ -52,6 +55,7 @@ impl SqlTable {
     pub fn name(self) -> &'static str {
         match self {
             SqlTable::Logs => "logs",
+            SqlTable::Patterns => "patterns",
             SqlTable::Points => "points",
             SqlTable::ReleaseHealth => "release_health",
             SqlTable::Releases => "releases",
@@ -68,6 +72,7 @@ impl SqlTable {
     pub fn comment(self) -> &'static str {
         match self {
             SqlTable::Logs => logs::COMMENT,
+            SqlTable::Patterns => patterns::COMMENT,
             SqlTable::Points => points::COMMENT,
             SqlTable::ReleaseHealth => release_health::COMMENT,
             SqlTable::Releases => releases::COMMENT,
@@ -82,6 +87,7 @@ impl SqlTable {
             SqlTable::Logs => &[Table::Logs],
             SqlTable::Points => &[Table::Points],
             SqlTable::Spans => &[Table::Spans],
+            SqlTable::Patterns => &[Table::Windows],
             SqlTable::Windows | SqlTable::ReleaseHealth => &[Table::Windows, Table::Windows1s],
             SqlTable::Releases => &[],
         }
@@ -95,6 +101,7 @@ impl SqlTable {
             SqlTable::Spans => Table::Spans.schema(),
             SqlTable::Windows => Table::Windows.schema(),
             SqlTable::ReleaseHealth => release_health::schema(),
+            SqlTable::Patterns => patterns::schema(),
             SqlTable::Releases => releases::schema(),
         }
     }
@@ -107,6 +114,7 @@ impl SqlTable {
             SqlTable::Spans => Ok(telemetry::provider(&[Table::Spans], read)),
             SqlTable::Windows => windows::provider(state, read).await,
             SqlTable::ReleaseHealth => release_health::provider(state, read).await,
+            SqlTable::Patterns => patterns::provider(state, read).await,
             SqlTable::Releases => releases::provider(&read.releases),
         }
     }

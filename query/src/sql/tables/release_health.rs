@@ -79,7 +79,7 @@ pub(super) fn schema() -> SchemaRef {
             "instances",
             DataType::Int64,
             true,
-            "replicate slots that sent something, 8 at the most; releases counts instances",
+            "replicate slots that sent something, 8 at the most whatever the number of instances; the true count is in releases",
         ),
         column("users", DataType::Int64, true, "distinct users; null until usage is counted"),
     ]))

@@ -25,7 +25,12 @@ pub(super) fn schema() -> SchemaRef {
         column("last_seen", time_type(), false, "event time of its newest record"),
         column("records", DataType::Int64, false, "records of all signals"),
         column("requests", DataType::Int64, false, "requests, from the source in use"),
-        column("instances", DataType::Int64, false, "instances seen in the last five minutes"),
+        column(
+            "instances",
+            DataType::Int64,
+            false,
+            "instances that run: not counted any more when they have missed three of their own exports (90 s to 5 min)",
+        ),
         column(
             "instance_guessed",
             DataType::Boolean,

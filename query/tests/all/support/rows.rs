@@ -6,10 +6,11 @@ use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampNanosecondArray, UInt32Array,
 };
+use shipwake_model::pattern::id_text;
 use shipwake_model::sketch::{HdrCells, Sketch};
 use shipwake_model::{ReleaseId, Resolution, Source};
 use shipwake_store::tables::text_map_builder;
-use shipwake_store::{RowChunk, Table};
+use shipwake_store::{PatternRow, PatternVersion, RowChunk, Table};
 
 pub fn release(service: &str, version: &str) -> Arc<ReleaseId> {
     release_in(service, "prod", version)
@@ -189,6 +190,37 @@ pub fn window_batch(requests: &Requests, resolution: Resolution) -> RecordBatch 
         Arc::new(BinaryArray::from_opt_vec([None, None, Some(histogram.as_slice())][..rows].to_vec())),
         Arc::new(Int64Array::from(vec![1; rows])),
         Arc::new(BooleanArray::from(vec![requests.is_final; rows])),
+    ];
+    RecordBatch::try_new(Table::Windows.schema(), columns).expect("the schema of windows")
+}
+
+/// The partial row of one commit: the lines of a pattern in one window.
+pub fn pattern_batch(row: &PatternRow, version: &PatternVersion, resolution: Resolution) -> RecordBatch {
+    let attributes = [("level", version.level.as_str()), ("template", &*row.template)];
+    let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let seconds = |time_ns: i64| -> ArrayRef { Arc::new(Float64Array::from(vec![time_ns as f64 / 1e9])) };
+    let columns: Vec<ArrayRef> = vec![
+        text(vec![&row.service]),
+        text(vec![&row.namespace]),
+        text(vec![&row.environment]),
+        text(vec![&version.version]),
+        text(vec![""]),
+        time(vec![resolution.window_start_ns(version.first_seen_ns)]),
+        Arc::new(Int32Array::from(vec![resolution.seconds()])),
+        text(vec!["pattern"]),
+        text(vec![&id_text(row.id)]),
+        text(vec![""]),
+        text(vec!["logs"]),
+        text(vec![""]),
+        Arc::new(Int8Array::from(vec![0])),
+        maps(&[&attributes]),
+        Arc::new(Int64Array::from(vec![version.count as i64])),
+        Arc::new(Float64Array::from(vec![None::<f64>])),
+        seconds(version.first_seen_ns),
+        seconds(version.last_seen_ns),
+        Arc::new(BinaryArray::from_opt_vec(vec![None])),
+        Arc::new(Int64Array::from(vec![1])),
+        Arc::new(BooleanArray::from(vec![false])),
     ];
     RecordBatch::try_new(Table::Windows.schema(), columns).expect("the schema of windows")
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use shipwake_model::sketch::HdrCells;
 use shipwake_model::{ReleaseId, Resolution, Source};
 use shipwake_store::{
-    Commit, HealthCell, HealthQuery, HealthSeries, HotRows, HotShard, Rejected, ReleaseRow, SegmentFile,
-    ShardCommitter, ShardSnapshot, ShardStatus, Table,
+    Commit, HealthCell, HealthQuery, HealthSeries, HotRows, HotShard, PatternQuery, PatternRow, Rejected, ReleaseRow,
+    SegmentFile, ShardCommitter, ShardSnapshot, ShardStatus, Table,
 };
 
 use super::rows::{self, Log, Requests};
@@ -27,6 +27,7 @@ struct State {
     /// One second each.
     cells: BTreeMap<CellKey, HealthCell>,
     releases: BTreeMap<Arc<ReleaseId>, ReleaseRow>,
+    patterns: Vec<PatternRow>,
     watermark_ms: i64,
     offset: u64,
 }
@@ -40,6 +41,7 @@ impl TestShard {
             hot: Vec::new(),
             cells: BTreeMap::new(),
             releases: BTreeMap::new(),
+            patterns: Vec::new(),
             watermark_ms: 0,
             offset: 0,
         };
@@ -73,6 +75,17 @@ impl TestShard {
         let mut state = self.state.lock().expect("a test");
         state.see(&requests.release, requests.t_ms, requests.count, requests.count);
         state.count(requests);
+    }
+
+    /// A log pattern: its windows, and what is remembered of it.
+    pub fn pattern(&self, row: PatternRow) {
+        let mut state = self.state.lock().expect("a test");
+        for resolution in [Resolution::S10, Resolution::S60, Resolution::H1] {
+            for version in &row.versions {
+                state.push(Table::Windows, HotRows::Batch(rows::pattern_batch(&row, version, resolution)));
+            }
+        }
+        state.patterns.push(row);
     }
 
     /// A release that was seen without a request.
@@ -180,6 +193,13 @@ impl HotShard for TestShard {
             HealthSeries { release, source, route, cells }
         });
         all.collect()
+    }
+
+    fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {
+        let asks = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let wanted =
+            |row: &&PatternRow| asks(&query.service, &row.service) && asks(&query.environment, &row.environment);
+        self.state.lock().expect("a test").patterns.iter().filter(wanted).cloned().collect()
     }
 
     fn releases(&self) -> Vec<ReleaseRow> {

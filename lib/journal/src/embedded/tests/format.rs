@@ -34,7 +34,7 @@ async fn a_directory_of_format_1_opens() {
         };
         fs::copy(&from, dir.path().join(to)).unwrap();
     }
-    assert_eq!(check(dir.path()).unwrap(), []);
+    assert_eq!(check(dir.path()).unwrap().findings, []);
     assert_eq!(recover::list(&dir.path().join("p0")).unwrap().len(), 3);
     let journal = open(small(dir.path())).unwrap();
     let found = read_all(&journal, 0, 0).await.unwrap();

@@ -125,7 +125,7 @@ proptest! {
         let first = acknowledged.len() as u64;
         let group: Vec<Record> = last.iter().zip(first..).map(|(bytes, number)| record(0, number, *bytes)).collect();
         tear(segments(dir.path()).last().unwrap(), &group, first, cut, &end);
-        prop_assert!(check(dir.path()).unwrap().iter().all(|finding| finding.harmless));
+        prop_assert!(check(dir.path()).unwrap().findings.iter().all(|finding| finding.harmless));
 
         let journal = open(small(dir.path())).unwrap();
         let found = read_everything(&journal).unwrap();
@@ -138,7 +138,7 @@ proptest! {
         let next = record(0, 777, 50);
         block_on(journal.append(vec![next.clone()])).unwrap();
         drop(journal);
-        prop_assert_eq!(check(dir.path()).unwrap(), []);
+        prop_assert_eq!(check(dir.path()).unwrap().findings, []);
         let mut expected = found;
         expected.push(next);
         prop_assert_eq!(read_everything(&open(small(dir.path())).unwrap()).unwrap(), expected);
@@ -160,7 +160,7 @@ proptest! {
         let in_last_mark = path == segments.last().unwrap() && at >= bytes.len() - MARK_LEN;
         bytes[at] ^= 1 << bit;
         fs::write(path, &bytes).unwrap();
-        let findings = check(dir.path()).unwrap();
+        let findings = check(dir.path()).unwrap().findings;
         prop_assert!(findings.iter().any(|finding| finding.path == *path && finding.harmless == in_last_mark), "{:?}", findings);
         match open(small(dir.path())).and_then(|journal| read_everything(&journal)) {
             Ok(found) => {
@@ -213,7 +213,7 @@ fn the_crash_cases_do_tear_the_tail() {
         let first = acknowledged(&[vec![10], vec![20]], dir.path()).len() as u64;
         let group: Vec<Record> = last.iter().zip(first..).map(|(bytes, number)| record(0, number, *bytes)).collect();
         tear(segments(dir.path()).last().unwrap(), &group, first, cut, &end);
-        torn += check(dir.path()).unwrap().len();
+        torn += check(dir.path()).unwrap().findings.len();
     }
     assert!(torn > 15, "{torn}");
 }
