@@ -22,10 +22,14 @@ needs-build:
 	@command -v cc >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends gcc libc6-dev; }
 
 # A browser for the page tests, libfiu to make fsync fail, and the programs whose logs are read: none of their services is
-# started, which is what a policy of 101 says.
+# started, which is what a policy of 101 says. For the real OpenTelemetry clients: Node and Go, which are newer than Debian's,
+# Java with Maven, and Python with venv; the SDKs themselves are installed by the tests.
 SENDERS := rsyslog nginx apache2-bin haproxy varnish prometheus
 needs-test: needs-build
 	@command -v node >/dev/null || { echo "Node 20 is missing: see https://nodejs.org"; exit 1; }
+	@command -v go >/dev/null || { echo "Go 1.26 is missing: see https://go.dev/dl"; exit 1; }
+	@{ command -v javac && command -v mvn && python3 -c 'import ensurepip'; } >/dev/null || \
+		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven python3-venv; }
 	@( PATH=$$PATH:/usr/sbin; for program in chromium fiu-run rsyslogd nginx apache2 haproxy varnishd prometheus; do \
 		command -v $$program >/dev/null || exit 1; done ) || \
 		$(AS_ROOT) sh -ec 'apt-get update; policy=/usr/sbin/policy-rc.d; \

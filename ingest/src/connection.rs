@@ -22,6 +22,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How an HTTP/2 connection begins.
 const HTTP2_PREFACE: &[u8] = b"PRI";
+/// How a TLS connection begins: a handshake record, and the first byte of its version.
+const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
 
 /// The requests in progress on one connection. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +38,8 @@ struct Counts {
     begun: AtomicUsize,
     /// The connection is no longer HTTP; whoever took it over keeps its limits.
     upgraded: AtomicBool,
+    /// The peer began with TLS, which nobody here speaks.
+    tls: AtomicBool,
 }
 
 /// A request in progress: from its head until its answer is written.
@@ -53,6 +57,11 @@ impl InProgress {
 
     fn none(&self) -> bool {
         self.counts.running.load(Ordering::Relaxed) == 0 && !self.counts.upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer tried to speak TLS.
+    pub(crate) fn tls(&self) -> bool {
+        self.counts.tls.load(Ordering::Relaxed)
     }
 
     fn begun(&self) -> usize {
@@ -143,6 +152,7 @@ impl Timed {
         if !self.begun {
             self.begun = true;
             self.http2 = bytes.starts_with(HTTP2_PREFACE);
+            self.in_progress.counts.tls.store(bytes.starts_with(TLS_HANDSHAKE), Ordering::Relaxed);
         }
         self.forget_complete_head();
         if self.in_progress.none() && !self.http2 {

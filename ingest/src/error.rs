@@ -66,6 +66,15 @@ pub enum IngestError {
         /// What exists.
         known: &'static str,
     },
+    /// The first bytes of a connection are those of TLS.
+    #[error(
+        "{peer} speaks TLS to this port, which takes plain HTTP: set an endpoint that begins with http:// (in a Collector, \
+         tls: {{insecure: true}}), or put a proxy in front that ends TLS"
+    )]
+    Tls {
+        /// The sender's address.
+        peer: String,
+    },
     /// The sender went away, or its connection broke, in the middle of a request.
     #[error("the request's body ended early: {reason}")]
     Aborted {
@@ -127,7 +136,9 @@ impl IngestError {
     /// Whose fault it is, and whether the sender may come again.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Protobuf(_) | Self::Json(_) | Self::Malformed { .. } | Self::Aborted { .. } => Kind::Invalid,
+            Self::Protobuf(_) | Self::Json(_) | Self::Malformed { .. } | Self::Aborted { .. } | Self::Tls { .. } => {
+                Kind::Invalid
+            }
             Self::TooLarge { .. } | Self::Journal(JournalError::TooLarge { .. }) => Kind::TooLarge,
             Self::ContentType { .. } | Self::Encoding { .. } => Kind::Unsupported,
             Self::Method { .. } => Kind::Method,
@@ -156,6 +167,7 @@ impl IngestError {
             Self::Encoding { .. } => "encoding",
             Self::Method { .. } => "method",
             Self::NotFound { .. } => "not_found",
+            Self::Tls { .. } => "tls",
             Self::Aborted { .. } => "aborted",
             Self::Slow => "slow_body",
             Self::Overloaded => "overloaded",

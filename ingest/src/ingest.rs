@@ -91,7 +91,9 @@ impl Ingest {
     /// Everything that a sender may ask for on either port: a client that is configured for the other port is served all
     /// the same, and one that asks for something else is told what there is.
     pub fn senders_router(&self) -> Router {
-        self.http_router().merge(self.grpc_router()).fallback(otlp_http::not_found)
+        let core = self.core.clone();
+        let not_found = move |request| otlp_http::not_found(core.clone(), request);
+        self.http_router().merge(self.grpc_router()).fallback(not_found)
     }
 
     /// What the pipeline page shows.

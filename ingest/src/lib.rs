@@ -40,6 +40,7 @@ mod status;
 mod syslog;
 mod tag;
 mod transcode;
+mod wrong_path;
 
 pub use config::{IngestConfig, ServeConfig};
 pub use error::{IngestError, Kind};

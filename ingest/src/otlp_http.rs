@@ -25,6 +25,7 @@ use crate::ingest::Core;
 use crate::produce::{Delivery, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 use crate::transcode::transcode;
+use crate::wrong_path;
 
 /// A key that a client chose to mark repetitions of a request with.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -42,13 +43,15 @@ pub(crate) fn router(core: &Arc<Core>) -> Router {
         .route("/v1/traces", route(Signal::Traces))
 }
 
-/// The answer for a path that does not exist on the senders' ports.
-pub(crate) async fn not_found(request: Request) -> Response {
-    let path = shortened(request.uri().path());
-    let error = IngestError::NotFound {
-        path,
-        known: "POST to /v1/logs, /v1/metrics, /v1/traces, /v1/lines or /v1/events, or use OTLP over gRPC",
-    };
+/// The answer for a path that does not exist on the senders' ports. Counted and shown like every refusal: a sender with a
+/// wrong endpoint sees its own errors, but the person who set it up looks here.
+pub(crate) async fn not_found(core: Arc<Core>, request: Request) -> Response {
+    let path = request.uri().path();
+    let error = IngestError::NotFound { path: shortened(path), known: wrong_path::advice(path) };
+    // Nobody sends telemetry with another method: that is a person with a browser, or somebody's probe.
+    if request.method() == Method::POST {
+        core.note_refused(None, &error);
+    }
     if crate::otlp_grpc::is_grpc(request.headers()) {
         return crate::otlp_grpc::refusal(&error);
     }

@@ -30,7 +30,7 @@ use tracing::{debug, warn};
 use crate::config::ServeConfig;
 use crate::connection::{InProgress, Timed};
 use crate::error::IngestError;
-use crate::ingest::Warnings;
+use crate::ingest::{Core, Warnings};
 
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -58,19 +58,18 @@ pub async fn serve(
     config: ServeConfig,
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
-    serve_counted(listener, router, config, shutdown, Gauge::default()).await
+    serve_counted(listener, router, config, shutdown, None).await
 }
 
 impl crate::Ingest {
-    /// Serves everything that senders may ask for on `listener`, and counts the connections.
+    /// Serves everything that senders may ask for on `listener`, counts the connections, and notes those that try TLS.
     pub async fn serve(
         &self,
         listener: TcpListener,
         config: ServeConfig,
         shutdown: CancellationToken,
     ) -> Result<(), IngestError> {
-        let gauge = self.core().metrics.connections().clone();
-        serve_counted(listener, self.senders_router(), config, shutdown, gauge).await
+        serve_counted(listener, self.senders_router(), config, shutdown, Some(self.core().clone())).await
     }
 }
 
@@ -79,8 +78,9 @@ async fn serve_counted(
     router: Router,
     config: ServeConfig,
     shutdown: CancellationToken,
-    gauge: Gauge,
+    senders: Option<Arc<Core>>,
 ) -> Result<(), IngestError> {
+    let gauge = senders.as_ref().map(|core| core.metrics.connections().clone()).unwrap_or_default();
     let server = Server {
         builder: builder(&config),
         router,
@@ -88,6 +88,7 @@ async fn serve_counted(
         graceful: GracefulShutdown::new(),
         tasks: TaskTracker::new(),
         cut: CancellationToken::new(),
+        senders,
         config,
     };
     server.accept_until(&listener, &shutdown).await?;
@@ -104,6 +105,8 @@ struct Server {
     tasks: TaskTracker,
     /// Ends connections that did not finish within the grace period.
     cut: CancellationToken,
+    /// Hears of connections that could not become a request.
+    senders: Option<Arc<Core>>,
     config: ServeConfig,
 }
 
@@ -146,10 +149,10 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let in_progress = InProgress::default();
         let timed = Timed::new(stream, in_progress.clone(), self.config.head_time_max, self.config.idle_time_max);
-        let router = self.router.clone();
+        let (router, requests, senders) = (self.router.clone(), in_progress.clone(), self.senders.clone());
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            answer(router.clone(), request, in_progress.clone())
+            answer(router.clone(), request, requests.clone())
         });
         let connection = self.builder.serve_connection_with_upgrades(TokioIo::new(timed), service).into_owned();
         let connection = self.graceful.watch(connection);
@@ -163,6 +166,9 @@ impl Server {
                     }
                 }
                 () = cut.cancelled() => {}
+            }
+            if let Some(core) = senders.filter(|_| in_progress.tls()) {
+                core.note_refused(None, &IngestError::Tls { peer: peer.ip().to_canonical().to_string() });
             }
         });
     }

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-const BINARY = resolve(process.env['SHIPWAKE_BIN'] ?? join(import.meta.dirname, '../../../target/release/shipwake'));
+export const BINARY = resolve(process.env['SHIPWAKE_BIN'] ?? join(import.meta.dirname, '../../../target/release/shipwake'));
 const START_MS = 20_000;
 const STOP_MS = 15_000;
 
@@ -43,9 +43,9 @@ export class Shipwake {
   }
 
   /** An empty server. */
-  static async serve(): Promise<Shipwake> {
+  static async serve(...options: string[]): Promise<Shipwake> {
     const shipwake = new Shipwake(await freePorts());
-    await shipwake.start(['serve']);
+    await shipwake.start(['serve', ...options]);
     return shipwake;
   }
 
@@ -108,7 +108,7 @@ export async function until(condition: () => Promise<boolean> | boolean, limitMs
   }
 }
 
-async function freePorts(): Promise<Ports> {
+export async function freePorts(): Promise<Ports> {
   const servers = await Promise.all([listen(), listen(), listen()]);
   const [grpc, http, ui] = servers.map(({ port }) => port) as [number, number, number];
   await Promise.all(servers.map(({ close }) => close()));

@@ -1,5 +1,6 @@
 // A stranger's first minutes: an empty server, snippets that are executed exactly as they are shown.
 import { execFileSync } from 'node:child_process';
+import { connect } from 'node:tls';
 import type { Page } from '@playwright/test';
 import { expect, live, test } from './fixtures.ts';
 import { Shipwake } from './shipwake.ts';
@@ -80,6 +81,24 @@ test('a refused payload is listed with its reason', async ({ page }) => {
   });
   expect(answer.status).toBe(400);
   await expect(page.getByTestId('rejected')).toBeVisible(ARRIVES);
+});
+
+test('a wrong path, and TLS on the plain port, are told with what to change', async ({ page }) => {
+  await page.goto(`${shipwake.url}/start`);
+  const answer = await fetch(`${shipwake.http}/v1/traces/v1/traces`, { method: 'POST', body: 'x' });
+  expect(answer.status).toBe(404);
+  await expect(page.getByTestId('rejected')).toContainText('OTEL_EXPORTER_OTLP_ENDPOINT to the address alone', ARRIVES);
+  const failed = await new Promise<Error>((done) => connect(Number(new URL(shipwake.http).port), '127.0.0.1').on('error', done));
+  expect(failed.message).toBeTruthy();
+  await expect(page.getByTestId('rejected')).toContainText('set an endpoint that begins with http://', ARRIVES);
+});
+
+test('another version than the one of the snippets is said, and the right one ticks the step', async ({ page }) => {
+  await page.goto(`${shipwake.url}/start?lang=lines&name=hello-lines&version=2.0.0`);
+  await expect(step(page, 'wanted')).toHaveAttribute('data-state', 'problem', ARRIVES);
+  await expect(step(page, 'wanted')).toContainText('1.0.1');
+  run(await shown(page));
+  await expect(step(page, 'wanted')).toHaveAttribute('data-state', 'done', ARRIVES);
 });
 
 test('a service without a version is named, with the way to mend it', async ({ page }) => {

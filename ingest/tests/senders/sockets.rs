@@ -100,3 +100,33 @@ async fn connections_that_do_not_finish_are_cut_after_the_grace_period() {
     journal.let_through(1);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_sender_that_speaks_tls_to_the_plain_port_is_told_on_the_page() {
+    let server = server(ServeConfig::default()).await;
+    let mut stream = server.connect().await;
+    // The start of a ClientHello: a handshake record of TLS 1.0, as all versions begin.
+    stream.write_all(&[0x16, 0x03, 0x01, 0x00, 0xc8, 0x01, 0x00, 0x00, 0xc4, 0x03, 0x03]).await.expect("open");
+    stream.shutdown().await.expect("open");
+    let noted = || server.ingest.status().rejections.into_iter().find(|each| each.reason == "tls");
+    until("it is noted", || noted().is_some()).await;
+    let noted = noted().expect("waited for");
+    assert_eq!((noted.count, noted.signal), (1, None));
+    assert!(noted.detail.contains("127.0.0.1") && noted.detail.contains("http://"), "{}", noted.detail);
+    assert_eq!(server.export("/v1/logs", b"").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_path_that_does_not_exist_is_told_to_the_sender_and_on_the_page() {
+    let server = server(ServeConfig::default()).await;
+    let answer = server.export("/v1/traces/v1/traces", b"").await;
+    assert_eq!(answer.status, 404);
+    let (_, message) = answer.rpc_status();
+    assert!(message.contains("OTEL_EXPORTER_OTLP_ENDPOINT to the address alone"), "{message}");
+    let probe = server.exchange(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(probe.status, 404);
+    let rejections = server.ingest.status().rejections;
+    let noted = rejections.iter().find(|each| each.reason == "not_found").expect("noted");
+    assert_eq!(noted.detail, message);
+    assert_eq!(server.metric("shipwake_ingest_refused_requests_total{reason=\"not_found\"}"), 1);
+}

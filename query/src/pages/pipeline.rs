@@ -15,6 +15,8 @@ use crate::time::MINUTE_MS;
 const RUNNING_MS: i64 = 5 * MINUTE_MS;
 /// Names that are listed; a count says how many there are.
 const NAMES_MAX: usize = 50;
+/// Releases that are listed, the newest first: whoever sets up a sender looks for one of these.
+const RELEASES_MAX: usize = 100;
 /// Reasons that are listed, newest first.
 const REJECTED_MAX: usize = 50;
 
@@ -101,6 +103,7 @@ pub(crate) fn answer(
         services: services.len(),
         services_without_version: without_version(&services),
         services_with_two_versions: services.values().filter(|versions| versions.len() > 1).count(),
+        releases: newest(releases),
         endpoints: wire::EndpointNames {
             otlp_grpc: ingest.endpoints.otlp_grpc,
             otlp_http: ingest.endpoints.otlp_http,
@@ -127,6 +130,26 @@ fn services(releases: &[ReleaseRow], now_ms: i64) -> RunningVersions {
         }
     }
     services
+}
+
+/// Releases by when they were first seen. A shard has a row of its own for each.
+fn newest(releases: &[ReleaseRow]) -> Vec<wire::SeenRelease> {
+    let mut first_seen: BTreeMap<(&str, &str, &str), i64> = BTreeMap::new();
+    for row in releases {
+        let key = (&*row.release.service, &*row.release.environment, &*row.release.version);
+        let seen = first_seen.entry(key).or_insert(row.first_seen_ns);
+        *seen = row.first_seen_ns.min(*seen);
+    }
+    let mut newest: Vec<_> = first_seen.into_iter().collect();
+    newest.sort_by_key(|(_, first_seen)| std::cmp::Reverse(*first_seen));
+    let listed = newest.into_iter().take(RELEASES_MAX);
+    listed
+        .map(|((service, env, version), _)| wire::SeenRelease {
+            service: service.to_owned(),
+            env: env.to_owned(),
+            version: version.to_owned(),
+        })
+        .collect()
 }
 
 fn without_version(services: &RunningVersions) -> Vec<String> {

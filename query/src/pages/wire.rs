@@ -353,11 +353,20 @@ pub(crate) struct Pipeline {
     pub services: usize,
     pub services_without_version: Vec<String>,
     pub services_with_two_versions: usize,
+    pub releases: Vec<SeenRelease>,
     pub endpoints: EndpointNames,
     pub memory_bytes: u64,
     pub instances_guessed: bool,
     /// What keeps data from being taken or kept at the moment, in words.
     pub problems: Vec<String>,
+}
+
+/// A release that has sent anything at all.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct SeenRelease {
+    pub service: String,
+    pub env: String,
+    pub version: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -243,6 +243,12 @@ export interface Rejected {
   detail?: string | null;
 }
 
+export interface SeenRelease {
+  service: string;
+  env: string;
+  version: string;
+}
+
 export interface Pipeline {
   meta?: Meta;
   received?: { logs?: number; metrics?: number; spans?: number };
@@ -252,6 +258,8 @@ export interface Pipeline {
   services?: number;
   services_without_version?: string[];
   services_with_two_versions?: number;
+  /** Whatever has sent anything, the newest first; the last hundred. */
+  releases?: SeenRelease[];
   endpoints?: { otlp_grpc?: string; otlp_http?: string; ui?: string };
   memory_bytes?: number;
   instances_guessed?: boolean;

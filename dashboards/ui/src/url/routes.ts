@@ -25,7 +25,11 @@ export const serviceParams = {
   step: stepParam(),
 };
 
-export const SNIPPET_KEYS = ['env', 'lines', 'otlp', 'python', 'node', 'java', 'go', 'collector'] as const;
+export const SNIPPET_KEYS = [
+  'env', 'python', 'node', 'java', 'go', 'rust',
+  'lines', 'pipe', 'nginx', 'httpd', 'haproxy', 'varnish', 'rsyslog',
+  'collector', 'prometheus', 'otlp',
+] as const;
 
 /** The last three fill the snippets. */
 export const startParams = {

@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { SNIPPET_KEYS } from '../url/routes.ts';
-import { reachable, resourceAttributes, shellWord, snippets, type SnippetInput } from './snippets.ts';
+import { resourceAttributes, shellWord, type SnippetInput } from './snippet.ts';
+import { reachable, snippets } from './snippets.ts';
 
 const input: SnippetInput = {
   grpc: 'http://127.0.0.1:4317',
@@ -28,6 +29,21 @@ describe('snippets', () => {
     const script = snippets(input)[0]?.steps[0]?.text ?? '';
     expect(sh(`${script}\nprintf %s "$OTEL_SERVICE_NAME"`)).toBe(input.service);
     expect(sh(`${script}\nprintf %s "$OTEL_RESOURCE_ATTRIBUTES"`)).toBe(resourceAttributes(input));
+  });
+
+  it('are scripts that a shell can read, whatever the names', () => {
+    for (const snippet of snippets(input)) {
+      for (const step of snippet.steps.filter((each) => !each.file)) {
+        expect(() => execFileSync('bash', ['-n', '-c', step.text], { stdio: 'pipe' }), `${snippet.key}: ${step.title}`).not.toThrow();
+      }
+    }
+  });
+
+  it('give shipwake pipe exactly the names that were entered', () => {
+    const script = snippets(input).find((each) => each.key === 'pipe')?.steps[0]?.text ?? '';
+    const heard = sh(`tail() { :; }; shipwake() { printf '<%s>' "$@"; }; ${script}`);
+    const names = `<--service><${input.service}><--version><${input.version}><--environment><${input.environment}>`;
+    expect(heard).toBe(`<pipe>${names}<--endpoint><${input.http}>`);
   });
 
   it('keep a comma inside a resource attribute', () => {
