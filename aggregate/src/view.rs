@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use shipwake_journal::Journal;
 use shipwake_model::Resolution;
 use shipwake_store::{
-    HealthQuery, HealthSeries, HotShard, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow, SegmentFile,
-    ShardSnapshot, ShardStatus, Table, ToggleRow, UsageOfDay,
+    HealthQuery, HealthSeries, HotShard, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow,
+    SegmentFile, ShardSnapshot, ShardStatus, Table, ToggleRow, UsageOfDay,
 };
 
 use crate::clock::Clock;

@@ -8,6 +8,8 @@
 //! - [`window`]: resolutions and window arithmetic.
 //! - [`sketch`]: mergeable histograms and distinct counts, and their binary form.
 
+pub mod kpi;
+pub mod pattern;
 pub mod release;
 pub mod signal;
 pub mod sketch;
