@@ -24,8 +24,8 @@ pub struct IngestConfig {
     pub hold_max: Duration,
     /// How long a body may make no progress. Default 10 s, what clients allow for a whole export.
     pub body_stall_max: Duration,
-    /// How long a body may make hardly any progress while other requests wait for the memory that it holds. Default 0.5 s: a
-    /// quarter of the time that the others are held.
+    /// How long a body may make hardly any progress while other requests wait for the memory that it holds. Default 0.25 s: the
+    /// others are held for eight times as long, and stalled senders that were let in after each other are found out in turn.
     pub body_patience: Duration,
     /// How long a body may take as a whole. Default 30 s.
     pub body_time_max: Duration,
@@ -50,7 +50,7 @@ impl Default for IngestConfig {
             waiting_max: 4096,
             hold_max: Duration::from_secs(2),
             body_stall_max: Duration::from_secs(10),
-            body_patience: Duration::from_millis(500),
+            body_patience: Duration::from_millis(250),
             body_time_max: Duration::from_secs(30),
             append_time_max: Duration::from_secs(8),
             backlog_time_max: Duration::from_secs(30),

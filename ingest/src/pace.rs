@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Less than this within the patience is no progress: a sender that dribbles is no better than one that has stalled.
-const PROGRESS_BYTES_MIN: usize = 8 << 10;
+const PROGRESS_BYTES_MIN: usize = 4 << 10;
 
 /// How a body has been coming lately.
 #[derive(Debug)]
