@@ -4,7 +4,7 @@
 //! `[host[:port]] client ident user [time] "request" status bytes ["referer" "agent"] …`, behind a syslog header or not.
 
 use super::header::Header;
-use super::scan::{Fault, Scan, whole};
+use super::scan::{Fault, Scan, has_escapes, whole};
 use super::tail::read_tail;
 use super::{Access, RequestLine, Server};
 use crate::lines::rules::Rules;
@@ -15,7 +15,7 @@ const BRACKETS_MAX: usize = 4;
 
 pub(super) fn read<'a>(line: &'a [u8], server: Server, rules: &Rules) -> Result<Access<'a>, Fault> {
     let header = Header::of(line);
-    let mut access = Access { log_host: header.host, ..Access::default() };
+    let mut access = Access { log_host: header.host, has_escapes: has_escapes(line), ..Access::default() };
     let (open, mut scan) = find_time(line, header.bytes, rules, &mut access)?;
     read_client(&line[header.bytes..open], &mut access);
 

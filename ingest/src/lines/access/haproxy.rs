@@ -8,7 +8,7 @@
 use memchr::memchr;
 
 use super::header::Header;
-use super::scan::{Fault, Scan, host_and_port, whole};
+use super::scan::{Fault, Scan, has_escapes, host_and_port, whole};
 use super::{Access, RequestLine};
 use crate::lines::rules::Rules;
 use crate::lines::time;
@@ -17,7 +17,7 @@ use crate::lines::time;
 pub(super) fn read<'a>(line: &'a [u8], rules: &Rules, received_ns: u64) -> Result<Access<'a>, Fault> {
     let header = Header::of(line);
     let mut scan = Scan::new(line, header.bytes);
-    let mut access = Access { log_host: header.host, ..Access::default() };
+    let mut access = Access { log_host: header.host, has_escapes: has_escapes(line), ..Access::default() };
     if scan.rest().starts_with(b"Connect from ") {
         read_default(scan, &mut access)?;
         access.time_ns = header.time_ns(rules.zone(), received_ns);

@@ -36,6 +36,8 @@ pub(super) enum Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Access<'a> {
     pub(super) time_ns: Option<u64>,
+    /// Whether the line has escapes at all: most have none, and their texts are copied as they are.
+    pub(super) has_escapes: bool,
     pub(super) client: &'a [u8],
     pub(super) client_port: Option<u64>,
     pub(super) user: &'a [u8],
@@ -119,6 +121,7 @@ impl Access<'_> {
 
     /// The attributes.
     pub(super) fn write(&self, out: &mut RecordWriter<'_>) {
+        let put = |out: &mut RecordWriter<'_>, name, text| put(out, name, text, self.has_escapes);
         if self.is_request() {
             out.boolean("shipwake.access_log", true);
         }
@@ -142,12 +145,13 @@ impl Access<'_> {
         }
         put(out, "user.name", self.user);
         put(out, "host.name", self.log_host);
-        self.upstream.write(out);
+        self.upstream.write(out, self.has_escapes);
         put(out, "proxy.termination_state", self.termination);
     }
 
     fn write_request(&self, out: &mut RecordWriter<'_>) {
         let request = &self.request;
+        let put = |out: &mut RecordWriter<'_>, name, text| put(out, name, text, self.has_escapes);
         if self.has_request {
             out.text("http.request.method", request.known_method());
             if !request.method.is_empty() && !request::is_known_method(request.method) {
@@ -170,7 +174,8 @@ impl Access<'_> {
 }
 
 impl Upstream<'_> {
-    fn write(&self, out: &mut RecordWriter<'_>) {
+    fn write(&self, out: &mut RecordWriter<'_>, has_escapes: bool) {
+        let put = |out: &mut RecordWriter<'_>, name, text| put(out, name, text, has_escapes);
         put(out, "proxy.frontend", self.frontend);
         put(out, "proxy.backend", self.backend);
         put(out, "proxy.server", self.server);
@@ -185,9 +190,14 @@ impl Upstream<'_> {
 }
 
 #[inline]
-fn put(out: &mut RecordWriter<'_>, name: &str, text: &[u8]) {
-    if !text.is_empty() && text != b"-" {
+fn put(out: &mut RecordWriter<'_>, name: &str, text: &[u8], has_escapes: bool) {
+    if text.is_empty() || text == b"-" {
+        return;
+    }
+    if has_escapes {
         out.text(name, &unescaped(text));
+    } else {
+        out.text(name, text);
     }
 }
 

@@ -153,6 +153,11 @@ pub(crate) fn host_and_port(text: &[u8]) -> Option<(&[u8], u64)> {
     (!host.is_empty()).then_some((host, port))
 }
 
+/// Whether a line has anything that [`unescaped`] changes.
+pub(super) fn has_escapes(line: &[u8]) -> bool {
+    memchr(b'\\', line).is_some()
+}
+
 /// What escapes stand for: `\x22` as nginx, httpd and varnishncsa write it, and the letters of C.
 pub(super) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr(b'\\', text) else { return Cow::Borrowed(text) };
