@@ -270,6 +270,8 @@ fn mark_of(point: &Point<'_>, total: &Total) -> Option<NonZeroU64> {
         Total::Sketch(Sketch::Explicit(explicit)) => (explicit.count, explicit.sum.unwrap_or(0.0)),
         Total::Sketch(Sketch::Exponential(buckets)) => (buckets.count, buckets.sum.unwrap_or(0.0)),
         Total::Sketch(Sketch::Hdr(cells)) => (cells.count(), cells.sum() as f64),
+        // No point is one.
+        Total::Sketch(Sketch::Distinct(_)) => return None,
     };
     let mut hasher = Xxh3::new();
     for part in [start, end, count, sum.to_bits()] {

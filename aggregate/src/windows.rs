@@ -139,11 +139,6 @@ impl MetricWindows {
         self.cell(series, time_ns).add_sketch(sketch);
     }
 
-    /// All cells: window start, series, content.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, u32, &MetricCell)> + '_ {
-        self.windows.iter().flat_map(|(start_ns, cells)| cells.iter().map(|(series, cell)| (*start_ns, series, cell)))
-    }
-
     /// The cells added up over windows of `resolution`: window start, series, content.
     pub fn rolled_up(&self, resolution: Resolution) -> BTreeMap<i64, HashMap<u32, MetricCell, ahash::RandomState>> {
         let mut out: BTreeMap<i64, HashMap<u32, MetricCell, ahash::RandomState>> = BTreeMap::new();

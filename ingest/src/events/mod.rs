@@ -25,13 +25,14 @@ use shipwake_journal::Journal;
 use shipwake_model::Signal;
 
 use crate::admission::Grant;
+use crate::answer::respond;
 use crate::body::{Collector, Deadlines, read_body};
 use crate::decode::Rejected;
 use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::lines::problem;
-use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of, respond};
+use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
 use crate::produce::{Delivery, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 
@@ -103,7 +104,7 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
     let journal = core.journal.wait(deadlines.hold).await?;
     let (limit, declared) = (core.config.message_bytes_max / WEIGHT, declared_length(&parts.headers));
-    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, deadlines.hold).await?;
+    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, &deadlines).await?;
     let (text, mut grant) = read_body(body, collector, &deadlines).await?;
 
     let overhead = text.iter().filter(|byte| **byte == b'{').count() * OBJECT_OVERHEAD_BYTES;
