@@ -20,7 +20,7 @@ fn resource(service: &str) -> Value {
 }
 
 /// A request with one metric.
-fn metric(service: &str, name: &str, data: &str, content: Value) -> Value {
+fn metric(service: &str, name: &str, data: &str, content: &Value) -> Value {
     let metric = json!({"name": name, "unit": "s", data: content});
     json!({"resourceMetrics": [{"resource": resource(service), "scopeMetrics": [{"metrics": [metric]}]}]})
 }
@@ -65,10 +65,10 @@ fn every_kind(now: u64) -> Vec<Value> {
     let sum = |name: &str, temporality: u64, is_monotonic: bool, values: &[(f64, u64)]| {
         let points = sum_points(now, values);
         let content = json!({"aggregationTemporality": temporality, "isMonotonic": is_monotonic, "dataPoints": points});
-        metric("kinds", name, "sum", content)
+        metric("kinds", name, "sum", &content)
     };
     let histogram = |name: &str, form: &str, temporality: u64, points: [Value; 2]| {
-        metric("kinds", name, form, json!({"aggregationTemporality": temporality, "dataPoints": points}))
+        metric("kinds", name, form, &json!({"aggregationTemporality": temporality, "dataPoints": points}))
     };
     let [first, more, total] = [[1, 2, 0], [0, 1, 1], [1, 3, 1]];
     let quantiles = json!([{"quantile": 0.5, "value": 0.2}, {"quantile": 0.99, "value": 1.5}]);
@@ -77,7 +77,7 @@ fn every_kind(now: u64) -> Vec<Value> {
     let explicit = |first, second| [explicit(now, first, 20), explicit(now, second, 10)];
     let exponential = |first, second| [exponential(now, first, 20), exponential(now, second, 10)];
     vec![
-        metric("kinds", "m.gauge", "gauge", gauge),
+        metric("kinds", "m.gauge", "gauge", &gauge),
         sum("m.delta", 1, true, &[(3.0, 20), (5.0, 10)]),
         sum("m.total", 2, true, &[(5.0, 40), (8.0, 30), (2.0, 20), (3.0, 10), (8.0, 30)]),
         sum("m.level", 2, false, &[(3.0, 20), (1.0, 10)]),
@@ -85,7 +85,7 @@ fn every_kind(now: u64) -> Vec<Value> {
         histogram("m.hist.total", "histogram", 2, explicit(first, total)),
         histogram("m.exp.delta", "exponentialHistogram", 1, exponential([3, 1], [2, 2])),
         histogram("m.exp.total", "exponentialHistogram", 2, exponential([3, 1], [4, 4])),
-        metric("kinds", "m.summary", "summary", json!({"dataPoints": [summary]})),
+        metric("kinds", "m.summary", "summary", &json!({"dataPoints": [summary]})),
     ]
 }
 
@@ -160,7 +160,7 @@ async fn old_and_new_names_of_durations_give_the_same_requests() {
             })
             .collect();
         let mut request =
-            metric(service, name, "histogram", json!({"aggregationTemporality": 1, "dataPoints": points}));
+            metric(service, name, "histogram", &json!({"aggregationTemporality": 1, "dataPoints": points}));
         request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["unit"] = json!(unit);
         assert_eq!(post_json(&shipwake, "metrics", &request.to_string()).await.0, 200);
         let requests =
