@@ -75,7 +75,7 @@ struct Pipe {
     give_up: Option<Instant>,
     /// When reading ends after a signal.
     last_reads: Option<Instant>,
-    post: Option<Post>,
+    post: Option<Box<Post>>,
     flight: Option<Flight>,
     name: u128,
     batches: u64,
@@ -83,13 +83,13 @@ struct Pipe {
 
 struct Flight {
     lines: u64,
-    task: JoinHandle<(Post, Delivered)>,
+    task: JoinHandle<(Box<Post>, Delivered)>,
 }
 
 /// What happens next.
 enum Event {
     Read(Option<Vec<u8>>),
-    Landed(Post, Delivered),
+    Landed(Box<Post>, Delivered),
     /// A signal.
     Asked,
     /// It is time for something.
@@ -112,7 +112,7 @@ impl Pipe {
             ended: false,
             give_up: None,
             last_reads: None,
-            post: Some(post),
+            post: Some(Box::new(post)),
             flight: None,
             name: rand::random(),
             batches: 0,
@@ -233,7 +233,7 @@ impl Pipe {
     /// Says what is not delivered.
     fn finish(&self) -> ExitCode {
         let undelivered = self.flight.as_ref().map_or(0, |flight| flight.lines) + cut::lines(&self.held);
-        let sums = self.post.as_ref().map(Post::sums).unwrap_or_default();
+        let sums = self.post.as_ref().map(|post| post.sums()).unwrap_or_default();
         if undelivered > 0 {
             say(&format!("{undelivered} lines are not delivered"));
         }

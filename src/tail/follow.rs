@@ -193,9 +193,12 @@ impl Tail {
 
     /// A file was truncated. Gives the copy that has what was not read yet.
     fn begin_again(&mut self, at: usize) -> Option<Followed> {
-        let taken: BTreeSet<FileId> = self.ids();
         let entry = self.followed[at].entry.clone();
-        let copy = copy_of(&entry, &taken);
+        let copy = copy_of(&entry, |path, id| {
+            // The inode of a file that is over may be another's by now; that of an open file may not.
+            let is_over = |known: &Entry| matches!(Followed::resume(path, known), Ok(Some(_)));
+            self.followed.iter().any(|file| file.entry.id == id) || self.over.get(&id).is_some_and(is_over)
+        });
         let unread = entry.size.max(entry.pending.unwrap_or(0)) - entry.position;
         let path = entry.path.display();
         match &copy {
@@ -234,16 +237,17 @@ impl Tail {
                 self.complain(&path, "too many files at once; it waits until others are over");
                 continue;
             }
-            if let Some(entry) = self.over.get_mut(&id) {
-                entry.seen_ms = now_ms;
+            // Over, but perhaps written to again; or its inode is another's by now.
+            if let Some(mut entry) = self.over.remove(&id)
+                && let Ok(Some(file)) = Followed::resume(&path, &entry)
+            {
                 if entry.position == metadata.len() {
-                    continue;
-                }
-                let entry = self.over.remove(&id).expect("it was found");
-                if let Ok(Some(file)) = Followed::resume(&path, &entry) {
+                    entry.seen_ms = now_ms;
+                    self.over.insert(id, entry);
+                } else {
                     self.followed.push(file);
-                    continue;
                 }
+                continue;
             }
             if self.is_copy(&path, metadata.len()) {
                 continue;
@@ -272,10 +276,6 @@ impl Tail {
             };
             head.bytes > 0 && is_generation(&file.entry.named, path) && (size < head.bytes || begins_the_same())
         })
-    }
-
-    fn ids(&self) -> BTreeSet<FileId> {
-        self.followed.iter().map(|file| file.entry.id).chain(self.over.keys().copied()).collect()
     }
 
     fn save(&mut self) -> anyhow::Result<()> {

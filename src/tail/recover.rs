@@ -11,15 +11,23 @@ use super::mark::FileId;
 use super::state::Entry;
 use crate::send::words::say;
 
+/// Clocks of file systems are behind by a tick.
+const CLOCK_TICK_MS: u64 = 20;
+
 /// The files of `entries`, wherever they are now, and files that came and went under the same name since then.
 pub fn find_again(entries: &[Entry], now_ms: u64) -> Vec<Followed> {
+    // First those that are certain. An inode alone says nothing: that of a file that was removed is soon another's.
+    let mut certain: Vec<Option<Followed>> =
+        entries.iter().map(|entry| where_it_was(entry).or_else(|| elsewhere(entry))).collect();
+    let mut taken: BTreeSet<FileId> = certain.iter().flatten().map(|file| file.entry.id).collect();
     let mut found: Vec<Followed> = Vec::new();
-    let mut taken: BTreeSet<FileId> = entries.iter().map(|entry| entry.id).collect();
-    for entry in entries {
-        let again = where_it_was(entry).or_else(|| elsewhere(entry)).or_else(|| copy_of(entry, &taken));
+    for (entry, certain) in entries.iter().zip(&mut certain) {
+        let again = certain.take().or_else(|| copy_of(entry, |_, id| taken.contains(&id)));
         let moved = again.as_ref().is_none_or(|file| file.entry.path != entry.named);
-        let seen = UNIX_EPOCH + Duration::from_millis(entry.seen_ms);
-        let since = again.as_ref().and_then(|file| modified(&file.entry.path)).unwrap_or(seen);
+        // Of a file that was still empty nothing is known: it may have been filled, copied and truncated since.
+        let unsure = moved || entry.head.bytes == 0;
+        let seen = UNIX_EPOCH + Duration::from_millis(entry.seen_ms.saturating_sub(CLOCK_TICK_MS));
+        let since = again.as_ref().filter(|_| moved).and_then(|file| modified(&file.entry.path)).unwrap_or(seen);
         match again {
             Some(mut file) => {
                 file.entry.rotated |= moved;
@@ -34,7 +42,7 @@ pub fn find_again(entries: &[Entry], now_ms: u64) -> Vec<Followed> {
             None => {}
         }
         // What was there in between was never seen. Of a file that was rotated before, the successor is remembered too.
-        if moved && !entry.rotated {
+        if unsure && !entry.rotated {
             let unseen = generations_since(&entry.named, since, &taken);
             for mut file in unseen.iter().filter_map(|path| Followed::open(path, &entry.named, now_ms).ok()) {
                 file.entry.rotated = true;
@@ -46,13 +54,14 @@ pub fn find_again(entries: &[Entry], now_ms: u64) -> Vec<Followed> {
     found
 }
 
-/// The copy that `copytruncate` made of the file of `entry`, if it still has what is not delivered.
-pub fn copy_of(entry: &Entry, taken: &BTreeSet<FileId>) -> Option<Followed> {
+/// The copy that `copytruncate` made of the file of `entry`, if it still has what is not delivered. `taken` says which files
+/// are known as something else.
+pub fn copy_of(entry: &Entry, taken: impl Fn(&Path, FileId) -> bool) -> Option<Followed> {
     let mut candidates: Vec<PathBuf> =
         siblings(&entry.named).into_iter().filter(|path| is_generation(&entry.named, path)).collect();
     candidates.sort_by_key(|path| std::cmp::Reverse(modified(path)));
     let mut copies = candidates.iter().filter_map(|path| Followed::resume_copy(path, entry).ok().flatten());
-    let mut copy = copies.find(|copy| !taken.contains(&copy.entry.id))?;
+    let mut copy = copies.find(|copy| !taken(&copy.entry.path, copy.entry.id))?;
     copy.entry.rotated = true;
     Some(copy)
 }
@@ -161,6 +170,31 @@ mod tests {
         case.write("a.log.1", "one\ntwo\nthree\nfour\n", 10);
         case.write("a.log", "new\n", 0);
         assert_eq!(case.found(&entry), [("a.log.1".to_owned(), 8)]);
+    }
+
+    /// The oldest generation is removed by the rotation, and the copy gets its inode: what a file system likes to do.
+    #[test]
+    fn copied_into_the_inode_of_a_file_that_was_known() {
+        let (case, entry) = case();
+        let oldest = case.write("a.log.9", "very old\n", 500);
+        let mut old = Followed::open(&oldest, &entry.named, 0).expect("opened").entry;
+        (old.position, old.rotated) = (old.size, true);
+        // Overwritten in place, which keeps the inode for certain.
+        std::fs::write(&oldest, "one\ntwo\nthree\nfour\n").expect("written");
+        case.rename("a.log.9", "a.log.1");
+        case.write("a.log", "new\n", 0);
+        let found = find_again(&[old, entry], 0);
+        let found: Vec<_> = found.iter().map(|file| (file.entry.path.clone(), file.entry.position)).collect();
+        assert_eq!(found, [(case.folder.path().join("a.log.1"), 8)]);
+    }
+
+    #[test]
+    fn filled_copied_and_truncated_when_it_was_still_empty() {
+        let (case, mut entry) = case();
+        std::fs::write(&entry.path, "").expect("truncated");
+        entry = Followed::open(&entry.path, &entry.named, 0).expect("opened").entry;
+        case.write("a.log.1", "all of it\n", 0);
+        assert_eq!(case.found(&entry), [("a.log".to_owned(), 0), ("a.log.1".to_owned(), 0)]);
     }
 
     #[test]
