@@ -72,15 +72,22 @@ export class Desk {
   /** Waits for a line that begins so, and gives the rest of it. */
   async says(beginning: string): Promise<string> {
     const found = () => this.#output.split('\n').find((line) => line.startsWith(beginning));
-    await until(() => found() !== undefined, START_MS, () => `it has not said ${beginning}:\n${this.#output}`);
-    return found()?.slice(beginning.length).trim() ?? '';
+    await until(() => found() !== undefined || this.#died(), START_MS, () => `it has not said ${beginning}:\n${this.#output}`);
+    const line = found();
+    if (line === undefined) throw new Error(`it ended without ${beginning}:\n${this.#output}`);
+    return line.slice(beginning.length).trim();
   }
 
   /** Waits until a web app answers, and asks it a few times. */
   async visit(url: string): Promise<void> {
     const ask = () => fetch(url).catch(() => null);
-    await until(async () => (await ask()) !== null, START_MS, () => `${url} does not answer:\n${this.#output}`);
+    await until(async () => (await ask()) !== null || this.#died(), START_MS, () => `${url} does not answer:\n${this.#output}`);
+    if (this.#died()) throw new Error(`it has ended:\n${this.#output}`);
     for (let i = 0; i < 4; i += 1) await ask();
+  }
+
+  #died(): boolean {
+    return this.#started.some((child) => child.exitCode !== null);
   }
 
   /** Ends what was started here, with its children, and takes the folder away. */

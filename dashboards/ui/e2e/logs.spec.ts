@@ -124,7 +124,7 @@ test('Varnish', async ({ page }) => {
   const folder = `${desk.folder}/varnish`;
   mkdirSync(folder);
   desk.write('default.vcl', 'vcl 4.1; backend default none; sub vcl_recv { return (synth(200)); }');
-  desk.start(`exec varnishd -F -n ${folder} -a 127.0.0.1:${port} -f ${desk.folder}/default.vcl`);
+  desk.start(`exec varnishd -F -j none -n ${folder} -a 127.0.0.1:${port} -f ${desk.folder}/default.vcl`);
   await desk.visit(`http://127.0.0.1:${port}/`);
   desk.start((step?.text ?? '').replace('varnishncsa', `varnishncsa -n ${folder}`));
   await expect(async () => {
