@@ -20,11 +20,13 @@ struct Collector {
 /// Takes OTLP over gRPC and passes it on by `exporter` to `endpoint`.
 async fn start(folder: &Path, exporter: &str, endpoint: &str) -> Collector {
     let [port, ..] = free_ports();
+    // One consumer: several send the batches that they hold in any order, and a running total that comes before an older one
+    // is one increase where two were expected. Sums would be right all the same.
     let config = format!(
         "receivers:
   otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{port}'}}}}}}
 exporters:
-  {exporter}: {{endpoint: '{endpoint}', tls: {{insecure: true}}}}
+  {exporter}: {{endpoint: '{endpoint}', tls: {{insecure: true}}, sending_queue: {{num_consumers: 1}}}}
 service:
   telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}
   pipelines:
