@@ -3,23 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use shipwake_model::release::{
-    DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_VERSION,
-};
 use shipwake_otlp::write::{self, LogLine, put_log_record, put_resource_logs};
+
+use crate::lines::{Identity, Value};
 
 /// The scope of records that came as events.
 const SCOPE: &str = "shipwake.events";
-
-/// What is said about where an event comes from. What is not said is left to the tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Identity {
-    pub(super) service: Option<String>,
-    pub(super) namespace: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) environment: Option<String>,
-    pub(super) instance: Option<String>,
-}
 
 /// An event as it was sent. Empty texts were not sent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,15 +22,6 @@ pub(super) struct Event {
     /// Nanoseconds since the epoch.
     pub(super) time_ns: Option<u64>,
     pub(super) attributes: Vec<(String, Value)>,
-}
-
-/// The value of an attribute.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    Text(String),
-    Int(i64),
-    Double(f64),
-    Bool(bool),
 }
 
 /// The events of a request.
@@ -105,41 +85,5 @@ impl<'a> Batch<'a> {
             put_resource_logs(&mut request, &resource, SCOPE, |out| out.extend_from_slice(&records));
         }
         request
-    }
-}
-
-impl Identity {
-    fn or(self, default: &Identity) -> Identity {
-        Identity {
-            service: self.service.or_else(|| default.service.clone()),
-            namespace: self.namespace.or_else(|| default.namespace.clone()),
-            version: self.version.or_else(|| default.version.clone()),
-            environment: self.environment.or_else(|| default.environment.clone()),
-            instance: self.instance.or_else(|| default.instance.clone()),
-        }
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, write::Value<'_>)> {
-        [
-            (SERVICE_NAME, &self.service),
-            (SERVICE_NAMESPACE, &self.namespace),
-            (SERVICE_VERSION, &self.version),
-            (DEPLOYMENT_ENVIRONMENT, &self.environment),
-            (SERVICE_INSTANCE_ID, &self.instance),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, write::Value::String(value.as_deref()?.as_bytes()))))
-        .collect()
-    }
-}
-
-impl Value {
-    fn borrowed(&self) -> write::Value<'_> {
-        match self {
-            Value::Text(text) => write::Value::String(text.as_bytes()),
-            Value::Int(number) => write::Value::Int(*number),
-            Value::Double(number) => write::Value::Double(*number),
-            Value::Bool(value) => write::Value::Bool(*value),
-        }
     }
 }

@@ -31,12 +31,12 @@ use crate::decode::Rejected;
 use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
-use crate::lines::problem;
+use crate::lines::{Identity, problem};
 use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
 use crate::produce::{Delivery, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 
-use encode::{Batch, Identity};
+use encode::Batch;
 use split::Place;
 
 /// How many rejected events an answer names.

@@ -15,14 +15,12 @@
 use serde_json::{Map, Value as Json};
 use shipwake_model::release::IDENTITY_BYTES_MAX;
 
-use super::encode::{Event, Identity, Value};
+use super::encode::Event;
 use super::split::{DEPTH_MAX, is_too_deep};
-use crate::lines::time;
+use crate::lines::{Identity, flatten, time};
 
 /// An event with more attributes is a mistake: every one of them is stored.
 const ATTRIBUTES_MAX: usize = 128;
-/// Objects nested deeper than this stay JSON text.
-const FLATTENED_MAX: usize = 8;
 
 /// Reads an event.
 pub(super) fn parse(text: &[u8], bytes_max: usize) -> Result<Event, String> {
@@ -50,13 +48,13 @@ pub(super) fn parse(text: &[u8], bytes_max: usize) -> Result<Event, String> {
             "session" => event.session = id_of("session", &value)?,
             "time" => event.time_ns = Some(time_of(&value)?),
             "attributes" => match value {
-                Json::Object(attributes) => flatten(attributes, "", 0, &mut event.attributes),
+                Json::Object(attributes) => flatten(attributes, "", 0, ATTRIBUTES_MAX, &mut event.attributes),
                 _ => return Err("attributes is not an object".to_owned()),
             },
             "service" | "version" | "environment" | "namespace" | "instance" => {
                 put_identity(&mut event.identity, &field, id_of(&field, &value)?);
             }
-            _ => flatten(Map::from_iter([(field, value)]), "", 0, &mut event.attributes),
+            _ => flatten(Map::from_iter([(field, value)]), "", 0, ATTRIBUTES_MAX, &mut event.attributes),
         }
     }
     if event.name.is_empty() {
@@ -119,34 +117,10 @@ fn shown(value: &Json) -> String {
     crate::error::shortened(&value.to_string())
 }
 
-fn flatten(object: Map<String, Json>, prefix: &str, depth: usize, attributes: &mut Vec<(String, Value)>) {
-    for (name, value) in object {
-        // One more than may be: enough for the caller to refuse.
-        if attributes.len() > ATTRIBUTES_MAX {
-            return;
-        }
-        let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
-        let value = match value {
-            Json::Null => continue,
-            Json::Bool(value) => Value::Bool(value),
-            Json::String(text) => Value::Text(text),
-            Json::Number(number) => match number.as_i64() {
-                Some(whole) => Value::Int(whole),
-                None => number.as_f64().map_or_else(|| Value::Text(number.to_string()), Value::Double),
-            },
-            Json::Object(inner) if depth < FLATTENED_MAX && !inner.is_empty() => {
-                flatten(inner, &name, depth + 1, attributes);
-                continue;
-            }
-            list => Value::Text(list.to_string()),
-        };
-        attributes.push((name, value));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lines::Value;
 
     fn event(text: &str) -> Event {
         parse(text.as_bytes(), 10_000).expect("usable")

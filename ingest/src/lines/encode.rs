@@ -15,7 +15,7 @@ use super::upstreams::Upstreams;
 const SCOPE: &str = "shipwake.lines";
 
 /// What is said about where a line comes from. What is not said is left to the tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Identity {
     pub(crate) service: Option<String>,
     pub(crate) namespace: Option<String>,
@@ -175,7 +175,7 @@ impl Batch {
 }
 
 impl Identity {
-    fn or(self, default: &Identity) -> Identity {
+    pub(crate) fn or(self, default: &Identity) -> Identity {
         Identity {
             service: self.service.or_else(|| default.service.clone()),
             namespace: self.namespace.or_else(|| default.namespace.clone()),
@@ -185,7 +185,7 @@ impl Identity {
         }
     }
 
-    fn attributes(&self) -> Vec<(&'static str, write::Value<'_>)> {
+    pub(crate) fn attributes(&self) -> Vec<(&'static str, write::Value<'_>)> {
         [
             (SERVICE_NAME, &self.service),
             (SERVICE_NAMESPACE, &self.namespace),
@@ -200,7 +200,7 @@ impl Identity {
 }
 
 impl Value {
-    fn borrowed(&self) -> write::Value<'_> {
+    pub(crate) fn borrowed(&self) -> write::Value<'_> {
         match self {
             Value::Text(text) => write::Value::String(text.as_bytes()),
             Value::Int(number) => write::Value::Int(*number),

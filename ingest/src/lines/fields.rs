@@ -44,7 +44,7 @@ pub(super) struct Line {
 
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Int(i64),
     Double(f64),

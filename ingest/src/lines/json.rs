@@ -20,12 +20,23 @@ pub(super) fn parse(line: &[u8]) -> Result<Vec<(String, Value)>, String> {
     let object: Json = serde_json::from_str(&text).map_err(|error| format!("not valid JSON: {error}"))?;
     let Json::Object(object) = object else { return Err("not a JSON object".to_owned()) };
     let mut fields = Vec::with_capacity(object.len());
-    flatten(object, "", 0, &mut fields);
+    flatten(object, "", 0, usize::MAX, &mut fields);
     Ok(fields)
 }
 
-fn flatten(object: Map<String, Json>, prefix: &str, depth: usize, fields: &mut Vec<(String, Value)>) {
+/// Appends the members of an object under their dotted names, until there are more than `fields_max`: one too many is enough
+/// for a caller to refuse.
+pub(crate) fn flatten(
+    object: Map<String, Json>,
+    prefix: &str,
+    depth: usize,
+    fields_max: usize,
+    fields: &mut Vec<(String, Value)>,
+) {
     for (name, value) in object {
+        if fields.len() > fields_max {
+            return;
+        }
         let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         let value = match value {
             Json::Null => continue,
@@ -36,7 +47,7 @@ fn flatten(object: Map<String, Json>, prefix: &str, depth: usize, fields: &mut V
                 None => number.as_f64().map_or_else(|| Value::Text(number.to_string()), Value::Double),
             },
             Json::Object(inner) if depth < DEPTH_MAX && !inner.is_empty() => {
-                flatten(inner, &name, depth + 1, fields);
+                flatten(inner, &name, depth + 1, fields_max, fields);
                 continue;
             }
             list => Value::Text(list.to_string()),

@@ -50,6 +50,8 @@ use crate::split::{Repetition, hash_of_key};
 pub(crate) use convert::{Converted, Converter};
 pub use convert::{ConvertedLines, convert_lines};
 pub(crate) use encode::{Identity, Source};
+pub(crate) use fields::Value;
+pub(crate) use json::flatten;
 pub(crate) use pattern::Patterns;
 pub(crate) use rules::{Parameters, Rules};
 pub use upstreams::Upstream;

@@ -271,7 +271,7 @@ fn a_shard_with_hundreds_of_orphans_opens_inside_a_runtime() {
         std::fs::write(orphans.join(format!("0-{:020}-0-1.parquet", 1_000 + number)), b"x").expect("a file");
     }
     let store = open(dir.path());
-    let (opened, done) = std::sync::mpsc::channel();
+    let (opened, done) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let recovered = runtime.block_on(async { store.open_shard(0).map(|(_, recovered)| recovered.is_some()) });
