@@ -87,9 +87,9 @@ impl Language {
     fn program(self) -> Command {
         let path = install::sources().join(self.name());
         match self {
-            Language::Python => command(&install::python(), &[path.join("send.py").as_os_str()]),
+            Language::Python => command(install::python(), &[path.join("send.py").as_os_str()]),
             Language::JavaScript => command("node", &[install::javascript().as_os_str()]),
-            Language::Go => command(&install::go(), &[] as &[&str]),
+            Language::Go => command(install::go(), &[] as &[&str]),
             Language::Java => {
                 let folder = install::java();
                 let classes = format!("{0}/classes:{0}/lib/*", folder.display());
