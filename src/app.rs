@@ -144,7 +144,7 @@ impl App {
         };
         let readiness = readiness(&ingest, &store, config.partitions);
         let source = Arc::new(IngestSource::new(ingest.clone(), readiness.clone(), endpoints(&addresses)));
-        let query = Query::new(query_config(&config, &kpis), store.clone(), source, &mut registry.lock())?;
+        let query = Query::new(query_config(&config, &kpis), store, source, &mut registry.lock())?;
         ingest.journal().open(journal.clone());
         follow(&ingest, progress, &stop_servers);
 
