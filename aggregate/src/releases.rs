@@ -7,11 +7,10 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+pub use shipwake_model::release::OVERFLOW;
 use shipwake_model::window::NS_PER_S;
 use shipwake_model::{ReleaseId, Source};
 
-/// Version of the releases beyond the bound of their service, and service beyond the bound of services.
-pub const OVERFLOW: &str = "__overflow__";
 const QUIET_NS: i64 = 600 * NS_PER_S;
 const RETIRED_NS: i64 = 24 * 3600 * NS_PER_S;
 const FEW_RECORDS: u64 = 1_000;

@@ -210,7 +210,10 @@ impl Running {
         for record in records {
             let folded = self.shared.lock().state.fold(record);
             let header = &record.header;
-            self.shard.metrics.folded(&header.tenant, header.signal, folded);
+            // What an earlier process received is not counted again: received = stored + rejected + deduplicated.
+            if record.offset >= self.caught_up_at {
+                self.shard.metrics.folded(&header.tenant, header.signal, folded);
+            }
             self.shared.give_way();
         }
         let now_ns = self.shard.config.clock.now_ns();

@@ -99,7 +99,8 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
         what: "bad query",
         reason: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
     })?;
-    let key = idempotency_key(&parts.headers)?.map(|key| hash_of_key(&core.tenant, "events", key));
+    let route = format!("events?{}", parts.uri.query().unwrap_or(""));
+    let key = idempotency_key(&parts.headers)?.map(|key| hash_of_key(&core.tenant, &route, key));
     let deadlines = Deadlines::starting_now(&core.config);
     let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
     let journal = core.journal.wait(deadlines.hold).await?;

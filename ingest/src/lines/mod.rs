@@ -103,7 +103,8 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     let parameters = Parameters::of(&parts.uri)?;
     let identity = parameters.identity();
     let rules = rules_of(core, parameters).await?;
-    let key = idempotency_key(&parts.headers)?.map(|key| hash_of_key(&core.tenant, "lines", key));
+    let route = format!("lines?{}", parts.uri.query().unwrap_or(""));
+    let key = idempotency_key(&parts.headers)?.map(|key| hash_of_key(&core.tenant, &route, key));
     let deadlines = Deadlines::starting_now(&core.config);
     let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
     let journal = core.journal.wait(deadlines.hold).await?;

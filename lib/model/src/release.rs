@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// The version of a record whose resource names none. Never null, never dropped.
 pub const UNVERSIONED: &str = "unversioned";
+/// Version of the releases beyond the bound of their service, and service beyond the bound of services: many, not one.
+pub const OVERFLOW: &str = "__overflow__";
 /// The service of a resource that names none, as the OpenTelemetry SDKs spell it.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
 /// The environment of a resource that names none.

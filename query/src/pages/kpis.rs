@@ -204,11 +204,11 @@ impl<'a> Usage<'a> {
         usage
     }
 
+    /// Distinct users or sessions, each once in every window: over a range that would be once in all of it, a version that runs
+    /// for longer would have more to show for each, because they come back.
     fn count(&self, metric: &str, version: &str, windows: std::ops::Range<usize>) -> u64 {
         let Some(cells) = self.found.get(&(metric, version)) else { return 0 };
-        let mut all = Distinct::new();
-        cells[windows].iter().flatten().for_each(|distinct| all.merge(distinct));
-        all.count()
+        cells[windows].iter().flatten().map(|distinct| distinct.count()).sum()
     }
 }
 
@@ -233,10 +233,13 @@ fn value_of(
         Per::Session => usage.count("sessions", &line.version, windows) as f64,
         Per::User => usage.count("users", &line.version, windows) as f64,
         Per::None => {
-            let seconds =
-                windows.map(|window| grid.elapsed_s(grid.from_ms + window as i64 * grid.step_ms)).sum::<f64>();
-            // Before a version has anything to show, nothing happened to it either.
-            if count == 0 && line.requests() == 0 { 0.0 } else { seconds }
+            // While the version was there: neither before nor after that did nothing happen.
+            let present = match (line.first_traffic(), line.last_traffic()) {
+                (Some(first), Some(last)) => first.max(windows.start)..(last + 1).min(windows.end),
+                _ if count > 0 => windows,
+                _ => 0..0,
+            };
+            present.map(|window| grid.elapsed_s(grid.from_ms + window as i64 * grid.step_ms)).sum::<f64>()
         }
     };
     (divisor > 0.0).then(|| round(total / divisor))
@@ -309,6 +312,29 @@ mod tests {
 
     fn facts<'a>(declared: &'a [Kpi], measures: &'a [MeasureSeries]) -> Facts<'a> {
         Facts { declared, measures, service: "shop", environment: "prod" }
+    }
+
+    #[test]
+    fn a_version_that_runs_longer_has_no_more_to_show_for_each() {
+        let grid = grid(2);
+        let (first, second) = (grid.from_ms, grid.from_ms + grid.step_ms);
+        let (long, short) = (traffic("1", 0, &[100, 100]), traffic("2", 1, &[0, 100]));
+        let both = |signal, metric, sum: f64| {
+            [
+                series(signal, metric, "1", &[(first, 10, sum), (second, 10, sum)]),
+                series(signal, metric, "2", &[(second, 10, sum)]),
+            ]
+        };
+        // The same ten sessions in both windows.
+        let measures: Vec<MeasureSeries> =
+            [both("kpi", "revenue", 50.0), both("kpi", "rate", 0.0), both("usage", "sessions", 0.0)].concat();
+        let declared =
+            [kpi("revenue", "order", KpiValue::Sum, Per::Session), kpi("rate", "order", KpiValue::Count, Per::None)];
+        let shown = [(&long, Role::Baseline), (&short, Role::Candidate)];
+        let (kpis, _) = lanes(&facts(&declared, &measures), &shown, &grid);
+        for kpi in kpis {
+            assert_eq!(kpi.versions[0].value, kpi.versions[1].value, "{}", kpi.key);
+        }
     }
 
     #[test]

@@ -171,8 +171,10 @@ fn service_line(
     let (baseline, candidate) = (of(&pair.baseline), of(&pair.candidate));
     // A rollout that ended a moment ago may be what hurts.
     let compared = state == "rollout" || outcome != Outcome::Open && is_new(candidate, now_ms);
+    let is_silent = pair::silent_since(&lines, grid).is_some();
     let found = match (baseline, candidate) {
-        (Some(baseline), Some(candidate)) if compared => {
+        // Of a silent service the sentence says what was before.
+        (Some(baseline), Some(candidate)) if compared || is_silent => {
             differences::find(baseline, candidate, &lines, grid, pair.before_after)
         }
         _ => Vec::new(),
@@ -184,10 +186,7 @@ fn service_line(
     } else {
         0
     };
-    let says = state != "steady"
-        || outcome == Outcome::Withdrawn
-        || !found.is_empty()
-        || pair::silent_since(&lines, grid).is_some();
+    let says = state != "steady" || outcome == Outcome::Withdrawn || !found.is_empty() || is_silent;
     let kpi = baseline
         .zip(candidate)
         .filter(|_| compared)

@@ -133,6 +133,7 @@ fn wire_difference(difference: differences::Difference) -> wire::Difference {
         baseline: Some(round(difference.baseline)),
         candidate: Some(round(difference.candidate)),
         since: Some(difference.since_ms),
+        since_before: difference.since_before,
         text: difference.text,
     }
 }

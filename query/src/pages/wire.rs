@@ -230,6 +230,8 @@ pub(crate) struct Difference {
     pub baseline: Option<f64>,
     pub candidate: Option<f64>,
     pub since: Option<i64>,
+    /// It may have begun before `since`, with which the range begins.
+    pub since_before: bool,
     pub text: String,
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Difference {
     pub candidate: f64,
     /// Start of the first window in which it shows, ms.
     pub since_ms: i64,
+    /// It may have begun earlier: the range begins here, and the candidate was there before.
+    pub since_before: bool,
     /// Plain words.
     pub text: String,
 }
@@ -89,11 +91,22 @@ enum Direction {
     Faster,
 }
 
-/// When a window begins, and never before the version was first seen in it.
-fn dated_ms(candidate: &VersionLine, window: usize, grid: &Grid) -> i64 {
+/// When a difference began.
+#[derive(Clone, Copy)]
+struct Since {
+    ms: i64,
+    /// Or earlier.
+    before: bool,
+}
+
+/// When a window begins, and never before the version was first seen in it. What shows in the first window of the range
+/// of a version that is older may have begun before it.
+fn dated(candidate: &VersionLine, window: usize, grid: &Grid) -> Since {
     let start_ms = grid.from_ms + window as i64 * grid.step_ms;
     let seen_ms = candidate.first_seen_ms.filter(|seen_ms| *seen_ms < start_ms + grid.step_ms);
-    seen_ms.map_or(start_ms, |seen_ms| start_ms.max(seen_ms))
+    let ms = seen_ms.map_or(start_ms, |seen_ms| start_ms.max(seen_ms));
+    let is_older = candidate.first_seen_ms.is_some_and(|seen_ms| seen_ms < grid.from_ms);
+    Since { ms, before: is_older && candidate.first_traffic() == Some(window) && window == 0 }
 }
 
 /// Cases and trials of both sides.
@@ -115,11 +128,15 @@ impl Counts {
         (share(self.cases_baseline, self.trials_baseline), share(self.cases_candidate, self.trials_candidate))
     }
 
-    /// How much more likely the candidate's counts are at their own share than at the baseline's, as a logarithm.
-    fn likelihood_ratio(&self) -> f64 {
+    /// The baseline's share with half a case more on both sides: a baseline without a case does not make one impossible.
+    fn share_of_baseline(&self) -> f64 {
+        (self.cases_baseline as f64 + 0.5) / (self.trials_baseline as f64 + 1.0)
+    }
+
+    /// How much more likely the candidate's counts are at their own share than at `p1`, as a logarithm. Only ratios to one and
+    /// the same `p1` can be compared.
+    fn likelihood_ratio(&self, p1: f64) -> f64 {
         let (x, n) = (self.cases_candidate as f64, self.trials_candidate as f64);
-        // Half a case more on both sides: a baseline without a case does not make one impossible.
-        let p1 = (self.cases_baseline as f64 + 0.5) / (self.trials_baseline as f64 + 1.0);
         let p2 = x / n;
         let term = |count: f64, p: f64, q: f64| if count > 0.0 { count * (p / q).ln() } else { 0.0 };
         term(x, p2, p1) + term(n - x, 1.0 - p2, 1.0 - p1)
@@ -142,14 +159,8 @@ impl Sides<'_> {
         count: impl Fn(&Cell) -> (u64, u64),
         large_enough: impl Fn(&Counts) -> bool,
     ) -> Option<usize> {
-        let mut counts = Counts::default();
-        if self.before_after {
-            for cell in &self.baseline.cells {
-                let (cases, trials) = count(cell);
-                counts.cases_baseline += cases;
-                counts.trials_baseline += trials;
-            }
-        }
+        let mut counts = if self.before_after { self.counts_of_baseline(&count) } else { Counts::default() };
+        let p1 = self.counts_of_baseline(&count).share_of_baseline();
         let mut likeliest: Option<(f64, usize)> = None;
         for window in (0..self.end).rev() {
             let (cases, trials) = count(&self.candidate.cells[window]);
@@ -164,12 +175,24 @@ impl Sides<'_> {
             if self.candidate.cells[window].requests == 0 || !counts.enough() || !large_enough(&counts) {
                 continue;
             }
-            let ratio = counts.likelihood_ratio();
+            let ratio = counts.likelihood_ratio(p1);
             if counts.z().abs() >= Z_NOTABLE && likeliest.is_none_or(|(best, _)| ratio > best) {
                 likeliest = Some((ratio, window));
             }
         }
         likeliest.map(|(_, window)| window)
+    }
+
+    /// Cases and trials of the baseline in all windows that count.
+    fn counts_of_baseline(&self, count: impl Fn(&Cell) -> (u64, u64)) -> Counts {
+        let end = if self.before_after { self.baseline.cells.len() } else { self.end };
+        let mut counts = Counts::default();
+        for cell in &self.baseline.cells[..end] {
+            let (cases, trials) = count(cell);
+            counts.cases_baseline += cases;
+            counts.trials_baseline += trials;
+        }
+        counts
     }
 
     /// The window from which the share of durations above a level differs in one direction.
@@ -204,7 +227,7 @@ fn error_difference(sides: &Sides<'_>, grid: &Grid) -> Option<Difference> {
         "error_ratio",
         error_ratio(baseline.requests, baseline.errors)?,
         error_ratio(candidate.requests, candidate.errors)?,
-        dated_ms(sides.candidate, window, grid),
+        dated(sides.candidate, window, grid),
     ))
 }
 
@@ -225,7 +248,7 @@ fn quantile_difference(sides: &Sides<'_>, grid: &Grid, metric: &'static str, q: 
     if change < QUANTILE_MIN_S || change < QUANTILE_RELATIVE_MIN * before {
         return None;
     }
-    Some(difference(metric, before, now, dated_ms(sides.candidate, window, grid)))
+    Some(difference(metric, before, now, dated(sides.candidate, window, grid)))
 }
 
 fn throughput_difference(candidate: &VersionLine, all: &[VersionLine], grid: &Grid) -> Option<Difference> {
@@ -235,7 +258,9 @@ fn throughput_difference(candidate: &VersionLine, all: &[VersionLine], grid: &Gr
     };
     // The service may itself have begun within the range: only windows from its first request on are "before".
     let begun = all.iter().filter_map(VersionLine::first_traffic).min()?;
-    let (before_windows, since_windows) = (begun..arrival, arrival..candidate.cells.len());
+    // Nor is it a drop that the service fell silent in the end: that is said in other words.
+    let ended = all.iter().filter_map(VersionLine::last_traffic).max()? + 1;
+    let (before_windows, since_windows) = (begun..arrival, arrival..ended);
     let span_ms = |windows: &std::ops::Range<usize>| {
         let end_ms = (grid.from_ms + windows.end as i64 * grid.step_ms).min(grid.watermark_ms);
         end_ms - (grid.from_ms + windows.start as i64 * grid.step_ms)
@@ -249,17 +274,18 @@ fn throughput_difference(candidate: &VersionLine, all: &[VersionLine], grid: &Gr
     let (r1, r2) = (before_n as f64 / t1, since_n as f64 / t2);
     let z = (r2 - r1) / (r1 / t1 + r2 / t2).sqrt();
     let notable = before_n >= REQUESTS_MIN && z.abs() >= Z_NOTABLE && (r2 - r1).abs() >= THROUGHPUT_RELATIVE_MIN * r1;
-    notable.then(|| difference("throughput", r1, r2, dated_ms(candidate, arrival, grid)))
+    notable.then(|| difference("throughput", r1, r2, dated(candidate, arrival, grid)))
 }
 
-fn difference(metric: &'static str, baseline: f64, candidate: f64, since_ms: i64) -> Difference {
+fn difference(metric: &'static str, baseline: f64, candidate: f64, since: Since) -> Difference {
     let (name, write): (&str, fn(f64) -> String) = match metric {
         "error_ratio" => ("error ratio", percent_text),
         "throughput" => ("throughput of the service", rate_text),
         quantile => (quantile, seconds_text),
     };
-    let text = format!("{name} {} → {} since {}", write(baseline), write(candidate), clock_text(since_ms));
-    Difference { metric, baseline, candidate, since_ms, text }
+    let word = if since.before { "since before" } else { "since" };
+    let text = format!("{name} {} → {} {word} {}", write(baseline), write(candidate), clock_text(since.ms));
+    Difference { metric, baseline, candidate, since_ms: since.ms, since_before: since.before, text }
 }
 
 /// `0.4 %`, `30.1 %`, `0.03 %`, `100 %`; almost everything is not written as everything.

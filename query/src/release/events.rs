@@ -163,6 +163,8 @@ fn likeliest_step(parts: &[Part], began: usize, end: usize, look_back: usize) ->
             && first.all > 0
             && evidence >= EVIDENCE_MIN
             && now.is_apart(before)
+            // A version takes more from a window on in which it has a request: a long tail of nothing hides the moment.
+            && (now.share() <= before.share() || parts[window].own > 0)
             && (in_between || first.evidence_against(tail) < EVIDENCE_BETWEEN)
             && recent.is_apart(before)
             && (recent.share() > before.share()) == (now.share() > before.share());

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use shipwake_model::UNVERSIONED;
+use shipwake_model::release::OVERFLOW;
 
 use crate::release::timeline::{Grid, VersionLine, arrival_ms};
 use crate::time::MINUTE_MS;
@@ -87,7 +88,7 @@ fn newest_with_traffic<'a>(
         return None;
     }
     with_traffic()
-        .filter(|line| &*line.version != UNVERSIONED)
+        .filter(|line| &*line.version != UNVERSIONED && &*line.version != OVERFLOW)
         .filter(|line| baseline.is_none_or(|baseline| baseline.version != line.version))
         // Of two that were first seen together, as after a start of Shipwake itself, the smaller one is on trial.
         .max_by_key(|line| (arrival_ms(line, grid), u64::MAX - line.requests()))
@@ -97,7 +98,8 @@ fn newest_with_traffic<'a>(
 fn most_traffic_beside<'a>(lines: &'a [VersionLine], candidate: &VersionLine) -> Option<&'a VersionLine> {
     let until = candidate.last_traffic().map_or(usize::MAX, |window| window + 1);
     let requests_until = |line: &VersionLine| line.cells.iter().take(until).map(|cell| cell.requests).sum::<u64>();
-    let others = || lines.iter().filter(|line| line.version != candidate.version && line.requests() > 0);
+    let is_other = |line: &&VersionLine| line.version != candidate.version && &*line.version != OVERFLOW;
+    let others = || lines.iter().filter(is_other).filter(|line| line.requests() > 0);
     others()
         .filter(|line| requests_until(line) > 0)
         .max_by_key(|line| requests_until(line))
@@ -256,6 +258,7 @@ mod tests {
     #[test]
     fn records_without_a_version_are_never_the_candidate() {
         check(&[traffic("1", -9, &[90]), traffic(UNVERSIONED, 0, &[10])], "1/unversioned");
+        check(&[traffic("1", -9, &[50]), traffic("2", 0, &[10]), traffic(OVERFLOW, 0, &[90])], "2/1");
         check(&[traffic(UNVERSIONED, -9, &[90])], "-/unversioned");
     }
 

@@ -163,6 +163,8 @@ export interface Difference {
   baseline?: Num;
   candidate?: Num;
   since?: Num;
+  /** It may have begun before `since`, with which the range begins. */
+  since_before?: boolean;
   text?: string;
 }
 

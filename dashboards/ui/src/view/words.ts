@@ -41,7 +41,12 @@ export function differenceText(difference: Difference, zone: Zone): string {
   const { metric, baseline, candidate, since } = difference;
   const words = METRIC_WORDS[metric] ?? metric;
   const text = `${words} ${metricValue(metric, baseline)} → ${metricValue(metric, candidate)}`;
-  return since == null ? text : `${text} since ${clockTime(since, zone)}`;
+  return since == null ? text : `${text} ${sinceWord(difference)} ${clockTime(since, zone)}`;
+}
+
+/** What the range cuts off may have begun before it. */
+export function sinceWord(difference: Difference): string {
+  return difference.since_before ? 'since before' : 'since';
 }
 
 export interface SourceWords {

@@ -33,7 +33,11 @@ pub(super) fn read_tail<'a>(scan: &mut Scan<'a>, server: Server, rules: &Rules, 
             },
             Some(b'[') if !matches!(server, Server::Haproxy) => {
                 if read_ingress(scan, access).is_none() {
-                    scan.word();
+                    let word = scan.list();
+                    // An address of IPv6, or a mapped name that looks like one.
+                    if tail.is_mapped(word) || is_upstream_address(word) {
+                        tail.word(word, scan, access);
+                    }
                 }
             }
             Some(_) => {

@@ -24,9 +24,23 @@ const NAMES: [&[u8]; 34] = [
     b"int32", b"int64", b"ipv4", b"ipv6", b"k8s", b"log4j", b"md5", b"oauth2", b"p50", b"p90", b"p95", b"p99", b"s3",
     b"sha1", b"sha256", b"sha512", b"uint32", b"uint64", b"utf-8", b"utf8", b"x509", b"x64", b"x86",
 ];
-const MONTHS: [&[u8]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+const MONTHS: [&[u8]; 12] = [
+    b"January",
+    b"February",
+    b"March",
+    b"April",
+    b"May",
+    b"June",
+    b"July",
+    b"August",
+    b"September",
+    b"October",
+    b"November",
+    b"December",
+];
+const DAYS: [&[u8]; 7] = [b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday", b"Sunday"];
+/// The longest name of a month or a day.
+const DATE_BYTES_MAX: usize = 9;
 
 /// What a byte is to the scanner.
 const WORD: u8 = 1;
@@ -152,7 +166,7 @@ impl<'l> Scan<'l, '_> {
             self.parameter(length);
         } else if length > WORD_BYTES_MAX
             || classes & DIGIT != 0 && !is_name(word, next)
-            || length == 3 && is_date(word, &rest[length..])
+            || (3..=DATE_BYTES_MAX).contains(&length) && is_date(word, &rest[length..])
         {
             self.parameter(length);
         } else {
@@ -255,12 +269,30 @@ fn is_name(word: &[u8], next: u8) -> bool {
     word.len() <= 7 && NAMES.iter().any(|name| name.eq_ignore_ascii_case(word))
 }
 
-/// Whether three letters are the month or the day of a date.
+/// Whether a word is the month or the day of a date: `Nov 26`, `26/Nov/2026`, `Thu Nov 26`, `Thu, 26 Nov`, `Thursday, November 26`.
 fn is_date(word: &[u8], rest: &[u8]) -> bool {
-    let spaces = rest.iter().take_while(|byte| is(**byte, SPACE)).count();
-    let next = &rest[spaces..];
-    if MONTHS.contains(&word) {
-        return spaces > 0 && next.first().is_some_and(u8::is_ascii_digit);
+    if !word[0].is_ascii_uppercase() {
+        return false;
     }
-    DAYS.contains(&word) && spaces > 0 && next.get(..3).is_some_and(|month| MONTHS.contains(&month))
+    if is_named(&MONTHS, word) {
+        let rest = rest.strip_prefix(b"/").or_else(|| rest.strip_prefix(b"-")).unwrap_or_else(|| after_spaces(rest));
+        return rest.first().is_some_and(u8::is_ascii_digit);
+    }
+    if !is_named(&DAYS, word) {
+        return false;
+    }
+    let next = after_spaces(rest.strip_prefix(b",").unwrap_or(rest));
+    let letters = next.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    if letters == 0 { next.first().is_some_and(u8::is_ascii_digit) } else { is_named(&MONTHS, &next[..letters]) }
+}
+
+/// Whether a word is one of the names, or its first three letters.
+fn is_named(names: &[&[u8]], word: &[u8]) -> bool {
+    names.iter().any(|name| *name == word || name[..3] == *word)
+}
+
+/// What follows one space or more; nothing where there is none.
+fn after_spaces(text: &[u8]) -> &[u8] {
+    let spaces = text.iter().take_while(|byte| is(**byte, SPACE)).count();
+    if spaces > 0 { &text[spaces..] } else { b"" }
 }

@@ -138,3 +138,29 @@ fn numbers_are_written_for_people() {
     ];
     assert_eq!(all, ["0 %", "0.03 %", "30.1 %", "100 %", "99.9 %", "0.8 ms", "41 ms", "1.24 s", "0.4/s", "120/s"]);
 }
+
+#[test]
+fn good_minutes_are_not_blamed_when_the_baselines_own_ratio_moves() {
+    let baseline = line("1", -9, then(repeat(cell(2_000, 0, 100_000), 2), cell(500, 3, 100_000), 4));
+    let candidate = line("2", 0, then(repeat(cell(25, 0, 100_000), 2), cell(100, 30, 100_000), 4));
+    assert_eq!(found(baseline, candidate, false), [("error_ratio".to_owned(), 2)]);
+}
+
+#[test]
+fn what_the_range_cuts_off_began_before_it() {
+    let baseline = line("1", -9, repeat(cell(900, 4, 100_000), 12));
+    let candidate = line("2", -3, repeat(cell(100, 30, 100_000), 12));
+    let said = find(&baseline, &candidate, &[], &grid(12), false);
+    assert!(said[0].since_before && said[0].text.contains("since before"), "{said:?}");
+}
+
+#[test]
+fn a_service_that_falls_silent_has_not_lost_throughput() {
+    let mut cells = repeat(cell(400, 0, 100_000), 12);
+    let mut gone = cells.clone();
+    cells.extend(repeat(Cell::default(), 24));
+    cells[..12].fill(Cell::default());
+    cells[12..24].fill(cell(400, 0, 100_000));
+    gone.extend(repeat(Cell::default(), 24));
+    assert_eq!(found(line("1", -9, gone), line("2", 12, cells), true), []);
+}
