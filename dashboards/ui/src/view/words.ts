@@ -80,6 +80,10 @@ export function sourceWords(source: string | null | undefined): SourceWords | nu
   return source ? (SOURCES[source] ?? { name: source, meaning: '', more: '' }) : null;
 }
 
+/** Why a duration has a ≈ in front. */
+export const APPROXIMATE =
+  'estimated within a bucket of the histogram that the app sends: as fine as its buckets. hdr_quantile_bounds in SQL says between which bounds';
+
 /** The names of the numbers: with plain logs, records stand in for requests. */
 export function laneNames(source: string | null | undefined): { rate: string; errors: string; unit: string } {
   return source === 'logs'
