@@ -29,6 +29,7 @@ mod metrics;
 mod otlp_grpc;
 mod otlp_http;
 mod pace;
+mod posted;
 #[doc(hidden)]
 pub mod probe;
 mod produce;

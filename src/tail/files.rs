@@ -13,8 +13,11 @@ pub struct Named {
 
 impl Named {
     /// # Errors
-    /// When it is a pattern that cannot be read.
+    /// When it is a pattern that cannot be read, or a folder, of which nobody knows which files are meant.
     pub fn new(text: &str) -> anyhow::Result<Self> {
+        if Path::new(text).is_dir() {
+            anyhow::bail!("{text} is a folder: name the files in it, as in '{}/*.log'", text.trim_end_matches('/'));
+        }
         glob::Pattern::new(text).map_err(|error| anyhow::anyhow!("the pattern {text:?} cannot be read: {error}"))?;
         Ok(Named { text: text.to_owned() })
     }
@@ -65,6 +68,19 @@ fn is_mark(mark: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_no_file_to_wait_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = folder.path().display().to_string();
+        for named in [name.clone(), format!("{name}/")] {
+            let error = Named::new(&named).expect_err("a folder").to_string();
+            assert!(error.contains("is a folder") && error.ends_with(&format!("'{name}/*.log'")), "{error}");
+        }
+        for named in [format!("{name}/*.log"), format!("{name}/app.log")] {
+            assert!(Named::new(&named).expect("files").expand().is_empty());
+        }
+    }
 
     #[test]
     fn generations_of_a_file_are_known_by_their_names() {

@@ -6,6 +6,7 @@ use shipwake_model::Source;
 use shipwake_model::pattern::{Level, OTHER_ID, id_text};
 use shipwake_otlp::LogRecord;
 
+use super::text::is_access_log;
 use super::{LEVEL, SeriesKey, TEMPLATE, example, seconds};
 use crate::health::RequestParts;
 use crate::resources::KnownResource;
@@ -13,7 +14,7 @@ use crate::series::{Measure, MetricForm, MetricMeta};
 use crate::state::State;
 
 impl State {
-    /// The pattern of a log record; `None` for access logs, which are requests, and for records without a message. The
+    /// The pattern of a log record; `None` for access logs, which tell of requests, and for records without a message. The
     /// record is counted at `counted_ns`, unless windows do not take it.
     #[inline]
     pub(crate) fn pattern(
@@ -24,10 +25,14 @@ impl State {
         parts: &RequestParts<'_>,
         counted_ns: Option<i64>,
     ) -> Option<u64> {
-        if parts.access_log || !self.patterns.text.read(record, parts) {
+        let level = Level::of(record.severity_number, record.severity_text);
+        // Whoever says that a line is trouble has looked at it.
+        if parts.access_log || level < Level::Warn && is_access_log(record, parts) {
             return None;
         }
-        let level = Level::of(record.severity_number, record.severity_text);
+        if !self.patterns.text.read(record, parts) {
+            return None;
+        }
         let mut key = SeriesKey { id: self.patterns.text.id(), release: known.release, slot: known.slot, level };
         let series = match self.patterns.known_series(&key, self.series.generation()) {
             Some(series) => series,

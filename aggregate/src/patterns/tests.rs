@@ -139,9 +139,15 @@ fn access_logs_and_records_without_a_message_have_no_pattern() {
         ..log(NOW as u64, 9, "GET /pay 200")
     };
     let event = LogRecord { event_name: "order_placed".to_owned(), body: None, ..log(NOW as u64, 9, "") };
-    fold(&mut state, NOW, "1", vec![access, LogRecord { body: None, ..log(NOW as u64, 9, "") }, event]);
-    assert_eq!(rows(&mut state)["GET /pay 200"], None);
+    let line = r#"10.1.2.3 - - [23/Nov/2026:10:00:00 +0000] "GET /pay HTTP/1.1" 200 5"#;
+    let of_a_collector = [log(NOW as u64, 0, line), log(NOW as u64, 9, line)];
+    let records = [access, LogRecord { body: None, ..log(NOW as u64, 9, "") }, event].into_iter().chain(of_a_collector);
+    fold(&mut state, NOW, "1", records.collect());
+    let rows = rows(&mut state);
+    assert_eq!((&rows["GET /pay 200"], &rows[line]), (&None, &None));
     assert_eq!(counts(&state), [("order_placed".to_owned(), 1)].into());
+    fold(&mut state, NOW, "1", vec![log(NOW as u64, 17, line)]);
+    assert_eq!(counts(&state).len(), 2, "somebody says that it is trouble");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! An exception is what happened, whatever the line around it says: Flask's loggers, for one, put nothing else into the body
 //! than the route, and the message into `exception.message` only.
 
-use shipwake_model::pattern::{mask, message, shape_id};
+use shipwake_model::pattern::{is_access_line, mask, message, shape_id};
 use shipwake_otlp::{AnyValue, LogRecord};
 
 use crate::health::RequestParts;
@@ -88,6 +88,13 @@ impl Text {
             mask(message.frame, &mut self.shape);
         }
     }
+}
+
+/// Whether a record is nothing but a line of an access log, which nobody has read.
+#[inline]
+pub(crate) fn is_access_log(record: &LogRecord<'_>, parts: &RequestParts<'_>) -> bool {
+    let is_exception = !parts.exception_type.is_empty() || !parts.exception_message.is_empty();
+    !is_exception && matches!(record.body, AnyValue::String(text) if is_access_line(text))
 }
 
 /// The record in words, as an example of its pattern.

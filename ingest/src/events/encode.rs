@@ -21,7 +21,7 @@ pub(super) struct Event {
     pub(super) session: String,
     /// Nanoseconds since the epoch.
     pub(super) time_ns: Option<u64>,
-    pub(super) attributes: Vec<(String, Value)>,
+    pub(super) attributes: Vec<(String, Value<'static>)>,
 }
 
 /// The events of a request.

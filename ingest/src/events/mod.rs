@@ -16,35 +16,19 @@ use axum::body::Body;
 use axum::extract::{Query, Request};
 use axum::response::Response;
 use axum::routing::any;
-use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
-use http::{HeaderValue, Method, StatusCode};
+use http::request::Parts;
 use serde::Deserialize;
-use serde_json::json;
-use shipwake_journal::Journal;
-use shipwake_model::Signal;
 
-use crate::admission::Grant;
-use crate::answer::respond;
-use crate::body::{Collector, Deadlines, read_body};
 use crate::decode::Rejected;
-use crate::error::{IngestError, shortened};
-use crate::inflate::Encoding;
+use crate::error::IngestError;
 use crate::ingest::Core;
-use crate::lines::{Identity, problem};
-use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
-use crate::produce::{Delivery, Outcome, deliver};
-use crate::split::{Repetition, hash_of_key};
+use crate::lines::Identity;
+use crate::posted::{self, Answer, BYTE_ORDER_MARK, Converted, FAULTS_MAX, Fault, Kind, Overhead};
 
 use encode::Batch;
 use split::Place;
 
-/// How many rejected events an answer names.
-const ERRORS_MAX: usize = 20;
-/// Bodies above this are parsed on a blocking thread: about half a millisecond of work.
-const INLINE_BYTES_MAX: usize = 32 << 10;
-/// Memory for each byte of a body: the text, the records made of it, and the request around them.
-const WEIGHT: usize = 4;
+const KIND: Kind = Kind { name: "events", inline_bytes_max: 32 << 10 };
 /// Memory for each object of a body besides its bytes: times, lengths, and the resource of an event that has its own.
 const OBJECT_OVERHEAD_BYTES: usize = 512;
 
@@ -62,130 +46,51 @@ struct Parameters {
     instance: Option<String>,
 }
 
-/// What became of the events.
-#[derive(Debug, Default)]
-struct Answer {
-    accepted: u64,
-    rejected: u64,
-    /// Place and reason of the first rejected events.
-    errors: Vec<(Place, String)>,
-}
-
 async fn post(core: Arc<Core>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
-    match receive(&core, &parts, &mut body).await {
-        Ok(answer) => {
-            let error = |(place, reason): &(Place, String)| match place {
-                Place::Index(index) => json!({ "index": index, "reason": reason }),
-                Place::Line(line) => json!({ "line": line, "reason": reason }),
-            };
-            let errors: Vec<_> = answer.errors.iter().map(error).collect();
-            let text = json!({ "accepted": answer.accepted, "rejected": answer.rejected, "errors": errors });
-            respond(StatusCode::OK, "application/json", text.to_string().into_bytes())
-        }
-        Err(error) => {
-            core.note_refused(Some(Signal::Logs), &error);
-            leave(&parts, &mut body).await;
-            problem(&error)
-        }
-    }
+    let outcome = receive(&core, &parts, &mut body).await;
+    posted::answer(&core, &parts, &mut body, outcome).await
 }
 
-async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body) -> Result<Answer, IngestError> {
-    if parts.method != Method::POST {
-        return Err(IngestError::Method { found: shortened(parts.method.as_str()) });
-    }
+async fn receive(core: &Arc<Core>, parts: &Parts, body: &mut Body) -> Result<Answer, IngestError> {
+    posted::check_method(parts)?;
     let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri).map_err(|error| IngestError::Malformed {
         what: "bad query",
         reason: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
     })?;
-    let route = format!("events?{}", parts.uri.query().unwrap_or(""));
-    let key = idempotency_key(&parts.headers)?.map(|key| hash_of_key(&core.tenant, &route, key));
-    let deadlines = Deadlines::starting_now(&core.config);
-    let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
-    let journal = core.journal.wait(deadlines.hold).await?;
-    let (limit, declared) = (core.config.message_bytes_max / WEIGHT, declared_length(&parts.headers));
-    let collector = Collector::new(&core.budget, encoding, declared, limit, WEIGHT, &deadlines).await?;
-    let (text, mut grant) = read_body(body, collector, &deadlines).await?;
-
-    let overhead = text.iter().filter(|byte| **byte == b'{').count() * OBJECT_OVERHEAD_BYTES;
-    if text.len() + overhead > core.config.message_bytes_max {
-        return Err(IngestError::TooLarge { limit: core.config.message_bytes_max, when: "as log records" });
-    }
-    let room = (text.len() * (WEIGHT - 1) + overhead).min(core.config.in_flight_bytes_max);
-    grant.grow(room, true, deadlines.hold).await?;
-    let query = parts.uri.query().unwrap_or("").to_owned();
-    let job = Job { text, query, identity: identity_of(parameters), key };
-    convert_and_deliver(core, journal, job, grant, peer_of(parts)).await
-}
-
-/// What is to be done with the events of a request.
-struct Job {
-    text: Bytes,
-    query: String,
-    identity: Identity,
-    key: Option<u128>,
-}
-
-async fn convert_and_deliver(
-    core: &Arc<Core>,
-    journal: Arc<dyn Journal>,
-    job: Job,
-    mut grant: Grant,
-    peer: Option<Arc<str>>,
-) -> Result<Answer, IngestError> {
-    let client_bytes = job.text.len() as u64;
-    let converted = if job.text.len() > INLINE_BYTES_MAX {
-        let core = core.clone();
-        let work = tokio::task::spawn_blocking(move || convert(&core, &job));
-        work.await.expect("parsing does not panic, and blocking work is not aborted")
-    } else {
-        convert(core, &job)
+    let identity = identity_of(parameters);
+    let overhead = |text: &[u8]| {
+        let bytes = memchr::memchr_iter(b'{', text).count() * OBJECT_OVERHEAD_BYTES;
+        Overhead { least: bytes, expected: bytes }
     };
-    let Converted { request, repetition, rejected, errors } = converted?;
-    grant.settle(request.len());
-    let delivery = Delivery {
-        signal: Signal::Logs,
-        request: Bytes::from(request),
-        client_bytes,
-        grant,
-        peer,
-        repetition,
-        rejected_before: rejected,
-    };
-    let Outcome { accepted, rejected } = deliver(core, journal, delivery).await?;
-    Ok(Answer { accepted, rejected: rejected.total(), errors })
+    let convert = move |core: &Core, text: &[u8]| convert(core, text, &identity);
+    posted::receive(core, parts, body, KIND, overhead, convert).await
 }
 
-struct Converted {
-    request: Vec<u8>,
-    repetition: Repetition,
-    rejected: Rejected,
-    errors: Vec<(Place, String)>,
-}
-
-fn convert(core: &Core, job: &Job) -> Result<Converted, IngestError> {
-    let (mut rejected, mut errors) = (Rejected::default(), Vec::new());
-    let mut batch = Batch::new(&job.identity, core.now_ns());
-    let events = split::split(&job.text).map_err(|reason| IngestError::Malformed { what: "bad events", reason })?;
+fn convert(core: &Core, text: &[u8], identity: &Identity) -> Result<Converted, IngestError> {
+    let (mut rejected, mut faults) = (Rejected::default(), Vec::new());
+    let mut batch = Batch::new(identity, core.now_ns());
+    let text = text.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(text);
+    let events = split::split(text).map_err(|reason| IngestError::Malformed { what: "bad events", reason })?;
     for (place, text) in events {
         let parsed = parse::parse(text, core.config.line_bytes_max).and_then(|event| batch.push(event));
         if let Err(reason) = parsed {
             rejected.add("bad_event", 1, || format!("{place}: {reason}"));
-            if errors.len() < ERRORS_MAX {
-                errors.push((place, reason));
+            if faults.len() < FAULTS_MAX {
+                faults.push(fault(place, reason));
             }
         }
     }
-    let repetition = match job.key {
-        Some(key) => Repetition::ByKey(key),
-        None if batch.all_timed() => {
-            let bytes = [job.query.as_bytes(), b"\n", &job.text].concat();
-            Repetition::ByKey(hash_of_key(&core.tenant, "events by content", &bytes))
-        }
-        None => Repetition::Never,
+    let all_timed = batch.all_timed();
+    Ok(Converted { request: batch.finish(), rejected, faults, all_timed })
+}
+
+fn fault(place: Place, reason: String) -> Fault {
+    let (place, number) = match place {
+        Place::Index(index) => ("index", index),
+        Place::Line(line) => ("line", line),
     };
-    Ok(Converted { request: batch.finish(), repetition, rejected, errors })
+    Fault { place, number, reason }
 }
 
 fn identity_of(parameters: Parameters) -> Identity {

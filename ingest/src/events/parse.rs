@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(found.identity.version.as_deref(), Some("1.42.0"));
         let mut attributes = found.attributes;
         attributes.sort_by(|a, b| a.0.cmp(&b.0));
-        let text = |text: &str| Value::Text(text.to_owned());
+        let text = |text: &str| Value::Text(text.to_owned().into());
         assert_eq!(
             attributes,
             [

@@ -4,247 +4,248 @@
 //! A line is one only when it has a method, a path, a status, and who asked: the address of a client or its user agent. A
 //! program that logs the calls that it makes itself has no client, and its calls are not its requests.
 
+use std::borrow::Cow;
+
 use super::access::Upstream;
 use super::access::request::{RequestLine, is_known_method, whole_version};
-use super::fields::{Line, Value};
+use super::fields::{Field, Line, Value};
+use super::names::{CADDYS_URI, DURATION_UNITS, Known, Role, name};
 use super::rules::{Rules, Unit};
 
-const STATUS: &[&str] = &[
-    "http.response.status_code",
-    "http.status_code",
-    "status",
-    "status_code",
-    "statuscode",
-    "response_code",
-    "downstreamstatus",
-    "response.status",
-    "res.statuscode",
-    "http_status",
-];
-const REQUEST_LINE: &[&str] = &["request", "request_line"];
-const METHOD: &[&str] = &[
-    "http.request.method",
-    "http.method",
-    "method",
-    "request_method",
-    "requestmethod",
-    "request.method",
-    "req.method",
-];
-const PATH: &[&str] = &[
-    "url.path",
-    "http.target",
-    "uri",
-    "request_uri",
-    "path",
-    "requestpath",
-    "request.uri",
-    "request.path",
-    "request.url",
-    "req.url",
-    "url",
-];
-const CLIENT: &[&str] = &[
-    "client.address",
-    "remote_addr",
-    "client_ip",
-    "remote_ip",
-    "request.client_ip",
-    "request.remote_ip",
-    "clienthost",
-    "client_addr",
-    "clientip",
-    "remote_host",
-    "req.remoteaddress",
-    "downstream_remote_address",
-    "ip",
-];
-const AGENT: &[&str] = &[
-    "user_agent.original",
-    "http_user_agent",
-    "user_agent",
-    "useragent",
-    "agent",
-    "request.headers.user-agent",
-    "req.headers.user-agent",
-    "request_user-agent",
-];
-const REFERER: &[&str] = &["http_referer", "http_referrer", "referer", "referrer", "request.headers.referer"];
-const PROTOCOL: &[&str] = &["server_protocol", "protocol", "proto", "request.proto", "requestprotocol"];
-const HOST: &[&str] =
-    &["server.address", "http_host", "host", "server_name", "request.host", "requesthost", "authority"];
-const BYTES: &[&str] =
-    &["body_bytes_sent", "bytes_sent", "size", "bytes_out", "downstreamcontentsize", "response_size"];
-const TIME: &[&str] = &["time_iso8601", "time_local", "msec", "start_time", "startutc", "startlocal"];
-const ADDRESS: &[&str] =
-    &["upstream_addr", "upstream_address", "upstream_host", "serviceaddr", "serviceurl", "upstream"];
-/// A canary of ingress-nginx answers under the name of the alternative, if there is one.
-const BACKEND: &[&str] = &[
-    "proxy_alternative_upstream_name",
-    "backend",
-    "backend_name",
-    "proxy_upstream_name",
-    "upstream_name",
-    "upstream_cluster",
-    "servicename",
-];
-const SERVER: &[&str] = &["backend_server", "upstream_server"];
-/// Durations whose unit is in their name or beyond doubt.
-const DURATIONS: &[(&str, f64)] = &[
-    ("http.server.request.duration", 1.0),
-    ("request_time", 1.0),
-    ("duration_s", 1.0),
-    ("duration_seconds", 1.0),
-    ("duration_ms", 1e3),
-    ("elapsed_ms", 1e3),
-    ("latency_ms", 1e3),
-    ("response_time_ms", 1e3),
-    ("request_time_ms", 1e3),
-    ("responsetime", 1e3),
-    ("duration_us", 1e6),
-    ("latency_human", 1.0),
-];
-/// Durations whose unit depends on who writes them, or is in their text.
-const DURATIONS_OF_SOMEBODY: &[&str] = &["duration", "latency", "elapsed", "response_time", "took"];
+/// Room for the attributes of a usual request.
+const ATTRIBUTES: usize = 16;
 
-/// Gives the line the attributes of a request, if it is one.
-pub(super) fn recognise(line: &mut Line, rules: &Rules) {
-    let Some((status_at, status)) = status_of(line) else { return };
-    let Some(request) = Request::of(line) else { return };
-    let agent_at = find(line, AGENT);
-    if agent_at.is_none() && find(line, CLIENT).is_none() {
-        return;
+/// The fields of a line, by what they may say.
+struct Fields<'f, 'a> {
+    all: &'f mut [Field<'a>],
+    known: &'f Known,
+    /// Those that are something else already.
+    taken: &'f mut [bool],
+}
+
+/// Gives the line the attributes of a request, if it is one: those that are given back, for the fields that are now taken.
+pub(super) fn recognise<'a>(
+    line: &mut Line<'a>,
+    fields: &mut [Field<'a>],
+    known: &Known,
+    taken: &mut [bool],
+    rules: &Rules,
+) -> Vec<Field<'a>> {
+    let mut fields = Fields { all: fields, known, taken };
+    let none = Vec::new();
+    let Some((status_at, status, status_rank)) = fields.status() else { return none };
+    let Some(request) = Request::of(&fields, line.message.is_none()) else { return none };
+    if fields.find(Role::Agent).is_none() && fields.find(Role::Client).is_none() {
+        return none;
     }
-    let duration = duration_of(line, &line.attributes[status_at].0, rules);
-    let mut taken: Vec<usize> = request.taken.iter().copied().chain([status_at]).collect();
-    taken.extend(duration.map(|(index, _)| index));
-
+    let duration = fields.duration(name(Role::Status, status_rank), rules);
+    request.taken.iter().flatten().chain([&status_at]).for_each(|index| fields.taken[*index] = true);
     let mut attributes = request.attributes;
-    attributes.push(("http.response.status_code".to_owned(), Value::Int(status)));
-    attributes.extend(duration.map(|(_, seconds)| ("http.server.request.duration".to_owned(), Value::Double(seconds))));
-    for (name, names) in [
-        ("client.address", CLIENT),
-        ("user_agent.original", AGENT),
-        ("http.request.header.referer", REFERER),
-        ("server.address", HOST),
-        ("http.response.body.size", BYTES),
+    put(&mut attributes, "http.response.status_code", Value::Int(status));
+    if let Some((index, seconds)) = duration {
+        fields.taken[index] = true;
+        put(&mut attributes, "http.server.request.duration", Value::Double(seconds));
+    }
+    for (name, role) in [
+        ("client.address", Role::Client),
+        ("user_agent.original", Role::Agent),
+        ("http.request.header.referer", Role::Referer),
+        ("server.address", Role::Host),
+        ("http.response.body.size", Role::Bytes),
     ] {
-        if let Some(index) = find(line, names) {
-            taken.push(index);
-            attributes.push((name.to_owned(), item_of_list(&line.attributes[index].1)));
+        if let Some(index) = fields.find(role) {
+            put(&mut attributes, name, item_of_list(fields.take(index)));
         }
     }
-    take_upstream(line, rules, &mut taken, &mut attributes);
+    take_upstream(line, &mut fields, rules, &mut attributes);
     if line.time_ns.is_none()
-        && let Some(index) = find(line, TIME)
+        && let Some(index) = fields.find(Role::TimeOfRequest)
     {
-        line.time_ns = line.attributes[index].1.to_time(rules);
-        taken.extend(line.time_ns.map(|_| index));
+        line.time_ns = fields.all[index].1.to_time(rules);
+        fields.taken[index] = line.time_ns.is_some();
     }
-
-    let mut index = 0;
-    line.attributes.retain(|_| {
-        index += 1;
-        !taken.contains(&(index - 1))
-    });
-    attributes.retain(|(_, value)| !matches!(value, Value::Text(text) if text.is_empty() || text == "-"));
-    line.attributes.append(&mut attributes);
     line.is_request = true;
     if line.severity == 0 {
         line.severity = if status >= 500 { 17 } else { 9 };
     }
-    line.message = line.message.take().or(Some(format!("{} {status}", request.text)));
+    if let Some(text) = request.text {
+        line.message = Some(Cow::Owned(text + " " + &status.to_string()));
+    }
+    attributes
+}
+
+/// Appends an attribute that says something.
+fn put<'a>(attributes: &mut Vec<Field<'a>>, name: &'static str, value: Value<'a>) {
+    if says_something(&value) {
+        attributes.push((Cow::Borrowed(name), value));
+    }
+}
+
+fn says_something(value: &Value<'_>) -> bool {
+    !matches!(value, Value::Text(text) if text.is_empty() || text == "-")
+}
+
+impl<'a> Fields<'_, 'a> {
+    /// The field with the first of the role's names that is there and says something.
+    fn find(&self, role: Role) -> Option<usize> {
+        self.ranked(role).map(|(_, index)| index)
+    }
+
+    /// The same, and which of the names it has.
+    fn ranked(&self, role: Role) -> Option<(usize, usize)> {
+        self.known.any(role, |index| !self.taken[index] && says_something(&self.all[index].1))
+    }
+
+    fn text(&self, index: usize) -> Option<&Cow<'a, str>> {
+        match &self.all[index].1 {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of a field that is nothing else from now on.
+    fn take(&mut self, index: usize) -> Value<'a> {
+        self.taken[index] = true;
+        std::mem::take(&mut self.all[index].1)
+    }
+
+    /// Where the status is, what it is, and under which name.
+    fn status(&self) -> Option<(usize, i64, usize)> {
+        let (rank, index) = self.ranked(Role::Status)?;
+        let status = match &self.all[index].1 {
+            Value::Int(status) => *status,
+            Value::Text(text) => text.trim().parse().ok()?,
+            _ => return None,
+        };
+        (100..=999).contains(&status).then_some((index, status, rank))
+    }
+
+    /// Where the duration is, and what it is in seconds. `status_name` tells whose line this is where the unit depends on it.
+    fn duration(&self, status_name: &str, rules: &Rules) -> Option<(usize, f64)> {
+        if let Some((rank, index)) = self.ranked(Role::Duration) {
+            return seconds(&self.all[index].1, Some(DURATION_UNITS[rank])).map(|seconds| (index, seconds));
+        }
+        let index = self.find(Role::DurationOfSomebody)?;
+        let in_second = if let Some(unit) = rules.duration_unit {
+            Some(unit.in_second())
+        } else {
+            // Traefik counts nanoseconds, Envoy milliseconds, Caddy seconds.
+            match status_name {
+                "downstreamstatus" => Some(1e9),
+                "response_code" => Some(Unit::Milliseconds.in_second()),
+                _ => self.has(CADDYS_URI).then_some(1.0),
+            }
+        };
+        seconds(&self.all[index].1, in_second).map(|seconds| (index, seconds))
+    }
+
+    /// Whether there is a field with this name that says something.
+    fn has(&self, name: &str) -> bool {
+        let mut fields = self.all.iter().zip(&*self.taken);
+        fields.any(|((field, value), taken)| !taken && field.eq_ignore_ascii_case(name) && says_something(value))
+    }
 }
 
 /// Method and path, and what else belongs to the request.
-struct Request {
-    /// Method and path, for people.
-    text: String,
-    attributes: Vec<(String, Value)>,
-    taken: Vec<usize>,
+struct Request<'a> {
+    /// Method and path, for people, if they are wanted.
+    text: Option<String>,
+    attributes: Vec<Field<'a>>,
+    taken: [Option<usize>; 4],
 }
 
-impl Request {
-    fn of(line: &Line) -> Option<Request> {
-        let given = |index: usize| match &line.attributes[index].1 {
-            Value::Text(text) => Some(text.as_str()),
-            _ => None,
+impl<'a> Request<'a> {
+    fn of(fields: &Fields<'_, 'a>, with_text: bool) -> Option<Request<'a>> {
+        let said = fields.find(Role::RequestLine);
+        let (Some(method_at), Some(path_at)) = (fields.find(Role::Method), fields.find(Role::Path)) else {
+            let parts = Parts::of(fields.text(said?)?, |text| RequestLine::parse(text));
+            return (!parts.method.is_empty()).then(|| Request::made_of(parts, [said, None, None, None], with_text));
         };
-        if let (Some(method_at), Some(path_at)) = (find(line, METHOD), find(line, PATH)) {
-            let (method, target) = (given(method_at)?, given(path_at)?);
-            let mut taken = vec![method_at, path_at];
-            let protocol = find(line, PROTOCOL).and_then(|index| Some((index, given(index)?.strip_prefix("HTTP/")?)));
-            taken.extend(protocol.map(|(index, _)| index));
-            // The line says the same again.
-            taken.extend(find(line, REQUEST_LINE));
-            let version = protocol.map_or(&b""[..], |(_, version)| whole_version(version.as_bytes()));
-            let request = RequestLine { version, ..RequestLine::of_target(target.as_bytes()) };
-            let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
-            let is_path = target.starts_with('/') || target == "*" || !request.host.is_empty();
-            return (is_method && is_path).then(|| Request::made_of(&method.to_ascii_uppercase(), &request, taken));
+        let (method, target) = (fields.text(method_at)?, fields.text(path_at)?);
+        let mut parts = Parts::of(target, |text| RequestLine::of_target(text));
+        let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
+        let is_path = target.starts_with('/') || &**target == "*" || parts.has_host;
+        if !is_method || !is_path {
+            return None;
         }
-        let index = find(line, REQUEST_LINE)?;
-        let request = RequestLine::parse(given(index)?.as_bytes());
-        let method = std::str::from_utf8(request.method).ok().filter(|method| !method.is_empty())?;
-        Some(Request::made_of(method, &request, vec![index]))
+        let is_lower = method.bytes().any(|byte| byte.is_ascii_lowercase());
+        parts.method = if is_lower { Cow::Owned(method.to_ascii_uppercase()) } else { method.clone() };
+        let protocol_at = fields.find(Role::Protocol).filter(|index| {
+            let version = fields.text(*index).and_then(|protocol| rest_of(protocol, "HTTP/"));
+            version.map(|version| parts.version = version).is_some()
+        });
+        // The request line says the same again.
+        Some(Request::made_of(parts, [Some(method_at), Some(path_at), protocol_at, said], with_text))
     }
 
-    fn made_of(method: &str, request: &RequestLine<'_>, taken: Vec<usize>) -> Request {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let known = is_known_method(method.as_bytes());
-        let mut attributes = vec![
-            ("shipwake.access_log".to_owned(), Value::Bool(true)),
-            ("http.request.method".to_owned(), Value::Text(if known { method } else { "_OTHER" }.to_owned())),
-        ];
-        if !known {
-            attributes.push(("http.request.method_original".to_owned(), Value::Text(method.to_owned())));
+    fn made_of(parts: Parts<'a>, taken: [Option<usize>; 4], with_text: bool) -> Request<'a> {
+        let text = with_text.then(|| [&*parts.method, " ", &parts.path].concat());
+        let mut attributes = Vec::with_capacity(ATTRIBUTES);
+        put(&mut attributes, "shipwake.access_log", Value::Bool(true));
+        if is_known_method(parts.method.as_bytes()) {
+            put(&mut attributes, "http.request.method", Value::Text(parts.method));
+        } else {
+            put(&mut attributes, "http.request.method", Value::Text("_OTHER".into()));
+            put(&mut attributes, "http.request.method_original", Value::Text(parts.method));
         }
-        for (name, part) in [
-            ("url.path", request.path),
-            ("url.query", request.query),
-            ("url.scheme", request.scheme),
-            ("network.protocol.version", request.version),
-        ] {
-            attributes.push((name.to_owned(), Value::Text(text(part))));
-        }
-        Request { text: format!("{method} {}", text(request.path)), attributes, taken }
+        put(&mut attributes, "url.path", Value::Text(parts.path));
+        put(&mut attributes, "url.query", Value::Text(parts.query));
+        put(&mut attributes, "url.scheme", Value::Text(parts.scheme));
+        put(&mut attributes, "network.protocol.version", Value::Text(parts.version));
+        Request { text, attributes, taken }
     }
 }
 
-/// Where the status is, and what it is.
-fn status_of(line: &Line) -> Option<(usize, i64)> {
-    let index = find(line, STATUS)?;
-    let status = match &line.attributes[index].1 {
-        Value::Int(status) => *status,
-        Value::Text(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    (100..=999).contains(&status).then_some((index, status))
+/// The parts of a request line: slices of the line's own text, where it was one.
+struct Parts<'a> {
+    method: Cow<'a, str>,
+    path: Cow<'a, str>,
+    query: Cow<'a, str>,
+    scheme: Cow<'a, str>,
+    version: Cow<'a, str>,
+    has_host: bool,
 }
 
-/// Where the duration is, and what it is in seconds. `status_name` tells whose line this is where the unit depends on it.
-fn duration_of(line: &Line, status_name: &str, rules: &Rules) -> Option<(usize, f64)> {
-    for (name, in_second) in DURATIONS {
-        if let Some(index) = find(line, &[name]) {
-            return seconds(&line.attributes[index].1, Some(*in_second)).map(|seconds| (index, seconds));
+impl<'a> Parts<'a> {
+    fn of(text: &Cow<'a, str>, read: impl for<'t> Fn(&'t [u8]) -> RequestLine<'t>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Parts::made_of(&read(text.as_bytes()), slice),
+            Cow::Owned(text) => {
+                Parts::made_of(&read(text.as_bytes()), |part| String::from_utf8_lossy(part).into_owned().into())
+            }
         }
     }
-    let index = find(line, DURATIONS_OF_SOMEBODY)?;
-    let in_second = if let Some(unit) = rules.duration_unit {
-        Some(unit.in_second())
-    } else if status_name.eq_ignore_ascii_case("downstreamstatus") {
-        // Traefik counts nanoseconds, Envoy milliseconds, Caddy seconds.
-        Some(1e9)
-    } else if status_name.eq_ignore_ascii_case("response_code") {
-        Some(Unit::Milliseconds.in_second())
-    } else {
-        find(line, &["request.uri"]).map(|_| 1.0)
-    };
-    seconds(&line.attributes[index].1, in_second).map(|seconds| (index, seconds))
+
+    fn made_of<'t>(line: &RequestLine<'t>, text: impl Fn(&'t [u8]) -> Cow<'a, str>) -> Self {
+        Parts {
+            method: text(line.method),
+            path: text(line.path),
+            query: text(line.query),
+            scheme: text(line.scheme),
+            version: text(line.version),
+            has_host: !line.host.is_empty(),
+        }
+    }
+}
+
+/// A part of a text, cut at bytes that are characters.
+fn slice(part: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(part).map_or_else(|_| String::from_utf8_lossy(part), Cow::Borrowed)
+}
+
+/// The version behind the name of a protocol.
+fn rest_of<'a>(protocol: &Cow<'a, str>, name: &str) -> Option<Cow<'a, str>> {
+    let version = |text: &str| text.strip_prefix(name).map(|version| whole_version(version.as_bytes()).len());
+    // What is left of a version is its beginning.
+    let (start, len) = (name.len(), version(protocol)?);
+    Some(match protocol {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[start..start + len]),
+        Cow::Owned(text) => Cow::Owned(text[start..start + len].to_owned()),
+    })
 }
 
 /// The seconds of a number, or of a text that has a unit: `12ms`, `5.8µs`.
-fn seconds(value: &Value, in_second: Option<f64>) -> Option<f64> {
+fn seconds(value: &Value<'_>, in_second: Option<f64>) -> Option<f64> {
     let seconds = match value {
         Value::Int(number) => *number as f64 / in_second?,
         Value::Double(number) => number / in_second?,
@@ -267,17 +268,16 @@ fn seconds(value: &Value, in_second: Option<f64>) -> Option<f64> {
 }
 
 /// Names the upstream, and gives the line the version that is mapped to it unless it says one itself.
-fn take_upstream(line: &mut Line, rules: &Rules, taken: &mut Vec<usize>, attributes: &mut Vec<(String, Value)>) {
-    let mut part = |name: &str, names: &[&str]| -> String {
-        let Some(index) = find(line, names) else { return String::new() };
-        taken.push(index);
-        let text = line.attributes[index].1.to_text();
-        attributes.push((name.to_owned(), Value::Text(text.clone())));
+fn take_upstream<'a>(line: &mut Line<'a>, fields: &mut Fields<'_, 'a>, rules: &Rules, attributes: &mut Vec<Field<'a>>) {
+    let mut part = |name: &'static str, role: Role| -> Cow<'a, str> {
+        let Some(index) = fields.find(role) else { return Cow::Borrowed("") };
+        let text = fields.take(index).to_text();
+        put(attributes, name, Value::Text(text.clone()));
         text
     };
-    let backend = part("proxy.backend", BACKEND);
-    let server = part("proxy.server", SERVER);
-    let address = part("proxy.upstream.address", ADDRESS);
+    let backend = part("proxy.backend", Role::Backend);
+    let server = part("proxy.server", Role::Server);
+    let address = part("proxy.upstream.address", Role::Address);
     let logged = Upstream {
         backend: backend.as_bytes(),
         server: server.as_bytes(),
@@ -293,25 +293,14 @@ fn take_upstream(line: &mut Line, rules: &Rules, taken: &mut Vec<usize>, attribu
 }
 
 /// Caddy writes headers as lists: `["curl/8.5.0"]`, which is JSON text here.
-fn item_of_list(value: &Value) -> Value {
-    if let Value::Text(text) = value
+fn item_of_list(value: Value<'_>) -> Value<'_> {
+    if let Value::Text(text) = &value
         && text.starts_with("[\"")
-        && let Ok(items) = serde_json::from_str::<Vec<String>>(text)
-        && let [item] = items.as_slice()
+        && let Ok([item]) = serde_json::from_str::<[String; 1]>(text)
     {
-        return Value::Text(item.clone());
+        return Value::Text(item.into());
     }
-    value.clone()
-}
-
-/// The attribute with the first of the names that is there and says something.
-fn find(line: &Line, names: &[&str]) -> Option<usize> {
-    names.iter().find_map(|name| {
-        let found = |(field, value): &(String, Value)| {
-            field.eq_ignore_ascii_case(name) && !matches!(value, Value::Text(text) if text.is_empty() || text == "-")
-        };
-        line.attributes.iter().position(found)
-    })
+    value
 }
 
 #[cfg(test)]

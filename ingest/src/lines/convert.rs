@@ -14,9 +14,7 @@ use super::rules::{Parameters, Rules};
 use crate::config::IngestConfig;
 use crate::decode::Rejected;
 use crate::error::IngestError;
-
-/// How many rejected lines are named one by one.
-const ERRORS_MAX: usize = 20;
+use crate::posted::FAULTS_MAX;
 
 /// Gathers records.
 pub(crate) struct Converter<'r> {
@@ -66,6 +64,7 @@ impl<'r> Converter<'r> {
     /// # Errors
     /// When what was taken so far is larger than a request may be. The sender has to cut it; nothing of it may be used.
     pub(crate) fn text(&mut self, text: &[u8], source: &Source<'_>) -> Result<(), IngestError> {
+        self.batch.expect(text.len());
         for record in Records::new(text, self.rules, self.record_bytes_max) {
             self.record(record.text, record.line, source);
             if self.bytes() > self.request_bytes_max {
@@ -93,7 +92,7 @@ impl<'r> Converter<'r> {
                 self.accepted += 1;
             }
             Ok(Parsed::Line(line)) => {
-                self.batch.push(&line, source);
+                self.batch.push(&line, text.len(), source);
                 self.accepted += 1;
             }
             Err(reason) => self.reject(line, reason),
@@ -117,7 +116,7 @@ impl<'r> Converter<'r> {
 
     fn reject(&mut self, line: u64, reason: String) {
         self.rejected.add("bad_line", 1, || format!("line {line}: {reason}"));
-        if self.errors.len() < ERRORS_MAX {
+        if self.errors.len() < FAULTS_MAX {
             self.errors.push((line, reason));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use shipwake_model::release::{
     DEPLOYMENT_ENVIRONMENT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_VERSION, bounded,
 };
-use shipwake_otlp::write::{self, LogLine, put_log_record, put_record_in_pieces, put_resource_logs_of};
+use shipwake_otlp::write::{self, put_record, put_record_in_pieces, put_resource_logs_around, put_resource_logs_of};
 
 use super::access::Access;
 use super::fields::{Line, Value};
@@ -13,6 +13,13 @@ use super::upstreams::Upstreams;
 
 /// The scope of records that were lines.
 const SCOPE: &str = "shipwake.lines";
+
+/// What a record takes besides its texts, about: times, lengths, attributes of the source.
+const ROOM_BYTES: usize = 256;
+/// The same with the names of an access log's attributes.
+const ACCESS_ROOM_BYTES: usize = 768;
+/// Releases that lines of one source name, and that are found without a hash: blue, green, and a few more.
+const RECENT_MAX: usize = 8;
 
 /// What is said about where a line comes from. What is not said is left to the tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,11 +55,13 @@ pub(super) struct Batch {
     received_ns: u64,
     /// In the order in which they were first named.
     parts: Vec<Part>,
-    by_identity: HashMap<Identity, usize>,
-    /// Where access-log lines of one source go: without an upstream that is mapped, and with each that is.
-    routes: Option<Routes>,
+    by_identity: HashMap<Identity, usize, ahash::RandomState>,
+    /// Where lines of the source at hand go.
+    routes: Routes,
     untimed: u64,
     bytes: usize,
+    /// What the next part is made large enough for.
+    expected_bytes: usize,
 }
 
 struct Part {
@@ -60,40 +69,54 @@ struct Part {
     records: Vec<u8>,
 }
 
+/// Where lines of one source go.
+#[derive(Default)]
 struct Routes {
     source: Identity,
-    /// By the number of the upstream, counted from 1; 0 is for none.
+    /// Lines of access logs, by the number of the upstream, counted from 1; 0 is for none.
     parts: Vec<Option<usize>>,
+    /// Other lines, by what they say themselves.
+    recent: Vec<(Identity, usize)>,
 }
 
 impl Batch {
     pub(super) fn new(received_ns: u64) -> Self {
-        Batch { received_ns, parts: Vec::new(), by_identity: HashMap::new(), routes: None, untimed: 0, bytes: 0 }
+        Batch {
+            received_ns,
+            parts: Vec::new(),
+            by_identity: HashMap::default(),
+            routes: Routes::default(),
+            untimed: 0,
+            bytes: 0,
+            expected_bytes: 0,
+        }
     }
 
-    pub(super) fn push(&mut self, line: &Line, source: &Source<'_>) {
+    /// A record that was a text of so many bytes.
+    pub(super) fn push(&mut self, line: &Line<'_>, text_bytes: usize, source: &Source<'_>) {
         let time_ns = line.time_ns.or(source.time_ns);
         let coarse = line.is_request && time_ns.is_some_and(|time_ns| time_ns.is_multiple_of(1_000_000_000));
         self.untimed += u64::from(time_ns.is_none() || coarse);
-        let mut attributes: Vec<(&str, write::Value<'_>)> =
-            line.attributes.iter().map(|(name, value)| (name.as_str(), value.borrowed())).collect();
-        attributes.extend_from_slice(source.attributes);
-        let record = LogLine {
-            time_unix_nano: time_ns.unwrap_or(0),
-            observed_time_unix_nano: self.received_ns,
-            severity_number: if line.severity == 0 { source.severity } else { line.severity },
-            severity_text: line.severity_text.as_bytes(),
-            body: line.message.as_deref().map_or(write::Value::Empty, |text| write::Value::String(text.as_bytes())),
-            attributes: &attributes,
-            flags: 0,
-            trace_id: &line.trace_id,
-            span_id: &line.span_id,
-            event_name: b"",
-        };
-        let part = self.part_of(line.identity.clone().or(source.identity));
+        let part = self.part_of(&line.identity, source);
+        let received_ns = self.received_ns;
         let records = &mut self.parts[part].records;
         let before = records.len();
-        put_log_record(records, &record);
+        put_record(records, text_bytes * 2 + ROOM_BYTES, |out| {
+            out.time(time_ns.unwrap_or(0));
+            out.severity(if line.severity == 0 { source.severity } else { line.severity });
+            out.severity_text(line.severity_text.as_bytes());
+            if let Some(message) = &line.message {
+                out.body(message.as_bytes());
+            }
+            for (name, value) in &line.attributes {
+                out.attribute_value(name, value.borrowed());
+            }
+            for (name, value) in source.attributes {
+                out.attribute_value(name, *value);
+            }
+            out.ids(&line.trace_id, &line.span_id);
+            out.observed_time(received_ns);
+        });
         self.bytes += records.len() - before;
     }
 
@@ -105,7 +128,9 @@ impl Batch {
         let received_ns = self.received_ns;
         let records = &mut self.parts[part].records;
         let before = records.len();
-        put_record_in_pieces(records, time_ns.unwrap_or(0), received_ns, access.severity(), |out| {
+        // What is found in a line is written again, and once only.
+        let room = line.len() * 2 + ACCESS_ROOM_BYTES;
+        put_record_in_pieces(records, time_ns.unwrap_or(0), received_ns, access.severity(), room, |out| {
             out.body(line);
             access.write(out);
             for (name, value) in source.attributes {
@@ -125,23 +150,41 @@ impl Batch {
         self.bytes
     }
 
+    /// Makes room for the records of a text, which mostly are of one release. They are up to three times as long as it is;
+    /// memory that is not written to costs nothing.
+    pub(super) fn expect(&mut self, text_bytes: usize) {
+        self.expected_bytes = text_bytes * 3;
+    }
+
     /// The request.
     pub(super) fn finish(self) -> Vec<u8> {
-        let bytes = self.parts.iter().map(|part| part.records.len() + 2048).sum();
-        let mut request = Vec::with_capacity(bytes);
-        for part in self.parts {
+        let mut parts = self.parts.into_iter();
+        let Some(Part { identity, records: mut request }) = parts.next() else { return Vec::new() };
+        // The first part is the largest, if not the only one: it stays where it is.
+        put_resource_logs_around(&mut request, &identity.attributes(), SCOPE);
+        for part in parts {
             put_resource_logs_of(&mut request, &part.identity.attributes(), SCOPE, &part.records);
+        }
+        // A request may wait for the journal, and is charged for its bytes then.
+        if request.len() < request.capacity() / 2 {
+            request.shrink_to_fit();
         }
         request
     }
 
-    fn part_of(&mut self, identity: Identity) -> usize {
-        if let Some(part) = self.by_identity.get(&identity) {
+    /// Where a line goes that says this of itself.
+    fn part_of(&mut self, said: &Identity, source: &Source<'_>) -> usize {
+        self.turn_to(source);
+        if let Some((_, part)) = self.routes.recent.iter().find(|(recent, _)| recent == said) {
             return *part;
         }
-        self.parts.push(Part { identity: identity.clone(), records: Vec::new() });
-        self.by_identity.insert(identity, self.parts.len() - 1);
-        self.parts.len() - 1
+        let part = self.part_with(said.clone().or(source.identity));
+        let recent = &mut self.routes.recent;
+        if recent.len() == RECENT_MAX {
+            recent.remove(0);
+        }
+        recent.push((said.clone(), part));
+        part
     }
 
     fn part_of_access(&mut self, access: &Access<'_>, upstreams: &Upstreams, source: &Source<'_>) -> usize {
@@ -149,15 +192,11 @@ impl Batch {
         if !matches!(access.version, b"" | b"-") {
             let version = bounded(&String::from_utf8_lossy(access.version));
             let service = upstream.and_then(|index| upstreams.get(index).service.clone());
-            let said = Identity { version: Some(version), service, ..Identity::default() };
-            return self.part_of(said.or(source.identity));
+            return self.part_of(&Identity { version: Some(version), service, ..Identity::default() }, source);
         }
-        if self.routes.as_ref().is_none_or(|routes| routes.source != *source.identity) {
-            self.routes = Some(Routes { source: source.identity.clone(), parts: Vec::new() });
-        }
+        self.turn_to(source);
         let slot = upstream.map_or(0, |index| index + 1);
-        let known = self.routes.as_ref().and_then(|routes| routes.parts.get(slot).copied().flatten());
-        if let Some(part) = known {
+        if let Some(part) = self.routes.parts.get(slot).copied().flatten() {
             return part;
         }
         let said = upstream.map(|index| upstreams.get(index)).map_or_else(Identity::default, |upstream| Identity {
@@ -165,12 +204,29 @@ impl Batch {
             version: Some(upstream.version.clone()),
             ..Identity::default()
         });
-        let part = self.part_of(said.or(source.identity));
-        if let Some(routes) = &mut self.routes {
-            routes.parts.resize(routes.parts.len().max(slot + 1), None);
-            routes.parts[slot] = Some(part);
-        }
+        let part = self.part_with(said.or(source.identity));
+        let parts = &mut self.routes.parts;
+        parts.resize(parts.len().max(slot + 1), None);
+        parts[slot] = Some(part);
         part
+    }
+
+    /// Forgets where lines of another source went.
+    #[inline]
+    fn turn_to(&mut self, source: &Source<'_>) {
+        if self.routes.source != *source.identity {
+            self.routes = Routes { source: source.identity.clone(), ..Routes::default() };
+        }
+    }
+
+    fn part_with(&mut self, identity: Identity) -> usize {
+        if let Some(part) = self.by_identity.get(&identity) {
+            return *part;
+        }
+        let room = std::mem::take(&mut self.expected_bytes);
+        self.parts.push(Part { identity: identity.clone(), records: Vec::with_capacity(room) });
+        self.by_identity.insert(identity, self.parts.len() - 1);
+        self.parts.len() - 1
     }
 }
 
@@ -199,7 +255,8 @@ impl Identity {
     }
 }
 
-impl Value {
+impl Value<'_> {
+    #[inline]
     pub(crate) fn borrowed(&self) -> write::Value<'_> {
         match self {
             Value::Text(text) => write::Value::String(text.as_bytes()),

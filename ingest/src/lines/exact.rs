@@ -10,6 +10,9 @@ const DIGITS_FIT: usize = 18;
 /// fraction or an exponent, which are doubles. What is not JSON comes out as something that is not JSON either.
 pub(crate) fn with_wide_integers_quoted(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
+    if !has_long_run(bytes) {
+        return Cow::Borrowed(json);
+    }
     let (mut out, mut copied, mut at) = (String::new(), 0, 0);
     while at < bytes.len() {
         match bytes[at] {
@@ -33,6 +36,15 @@ pub(crate) fn with_wide_integers_quoted(json: &str) -> Cow<'_, str> {
     }
     out.push_str(&json[copied..]);
     Cow::Owned(out)
+}
+
+/// Whether as many digits stand in a row as a wide integer has. Such a row covers one of the places looked at.
+fn has_long_run(bytes: &[u8]) -> bool {
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    (DIGITS_FIT..bytes.len()).step_by(DIGITS_FIT + 1).any(|at| {
+        let before = bytes[..at].iter().rev().take_while(is_digit).count();
+        bytes[at].is_ascii_digit() && before + bytes[at..].iter().take_while(is_digit).count() > DIGITS_FIT
+    })
 }
 
 fn is_wide(number: &str) -> bool {

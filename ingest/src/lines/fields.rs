@@ -16,124 +16,118 @@
 //! Everything else, and a field whose value does not fit its meaning, is an attribute: nothing of a line is lost. Fields that
 //! are those of an access log get the names of one: `access_fields.rs`.
 
+use std::borrow::Cow;
+
 use shipwake_model::release;
 
 use super::encode::Identity;
+use super::names::{Known, Role};
 use super::rules::Rules;
 use super::{access_fields, severity, time};
 
 /// A log record made of a line.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Line {
+pub(super) struct Line<'a> {
     /// What the line itself says about where it comes from.
     pub(super) identity: Identity,
     /// Nanoseconds since the epoch.
     pub(super) time_ns: Option<u64>,
     /// OpenTelemetry's number; 0 when unknown.
     pub(super) severity: i32,
-    pub(super) severity_text: String,
-    pub(super) message: Option<String>,
+    pub(super) severity_text: Cow<'a, str>,
+    pub(super) message: Option<Cow<'a, str>>,
     /// 16 bytes, or none.
     pub(super) trace_id: Vec<u8>,
     /// 8 bytes, or none.
     pub(super) span_id: Vec<u8>,
-    pub(super) attributes: Vec<(String, Value)>,
+    pub(super) attributes: Vec<Field<'a>>,
     /// Whether it is a line of an access log, and counts as a request.
     pub(super) is_request: bool,
 }
 
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    Text(String),
+pub(crate) enum Value<'a> {
+    Text(Cow<'a, str>),
     Int(i64),
     Double(f64),
     Bool(bool),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    Service,
-    Namespace,
-    Version,
-    Environment,
-    Instance,
-    Time,
-    Level,
-    Message,
-    Trace,
-    Span,
-}
+/// A field: its name, and its value.
+pub(super) type Field<'a> = (Cow<'a, str>, Value<'a>);
 
-const MEANINGS: [(Meaning, &[&str]); 10] = [
-    (Meaning::Service, &["service.name", "service", "service_name", "app", "application"]),
-    (Meaning::Namespace, &["service.namespace", "service_namespace"]),
-    (Meaning::Version, &["service.version", "version", "service_version", "app_version", "release"]),
-    (Meaning::Environment, &["deployment.environment.name", "environment", "env", "deployment.environment"]),
-    (Meaning::Instance, &["service.instance.id", "instance", "instance_id", "pod", "hostname"]),
-    (Meaning::Time, &["time", "timestamp", "@timestamp", "ts", "datetime"]),
-    (Meaning::Level, &["level", "severity", "severity_text", "log.level", "loglevel", "lvl", "levelname"]),
-    (Meaning::Message, &["message", "msg", "body", "log", "event"]),
-    (Meaning::Trace, &["trace_id", "traceid", "trace.id"]),
-    (Meaning::Span, &["span_id", "spanid", "span.id"]),
+/// What every structured line may say. What is left is for attributes.
+const MEANINGS: [Role; 10] = [
+    Role::Service,
+    Role::Namespace,
+    Role::Version,
+    Role::Environment,
+    Role::Instance,
+    Role::Time,
+    Role::Level,
+    Role::Message,
+    Role::Trace,
+    Role::Span,
 ];
 
 /// A record of the fields of a line.
-pub(super) fn assign(mut fields: Vec<(String, Value)>, rules: &Rules) -> Line {
+pub(super) fn assign<'a>(mut fields: Vec<Field<'a>>, rules: &Rules) -> Line<'a> {
     let mut line = Line::default();
+    let known = Known::of(&fields);
     let mut taken = vec![false; fields.len()];
-    for (meaning, names) in MEANINGS {
-        let found = names.iter().find_map(|name| {
-            let index = fields.iter().position(|(field, _)| field.eq_ignore_ascii_case(name))?;
-            line.take(meaning, &fields[index].1, rules).then_some(index)
-        });
+    for meaning in MEANINGS {
+        let found = known.first(meaning, |index| line.take(meaning, &fields[index].1, rules));
         if let Some(index) = found {
             taken[index] = true;
         }
     }
+    let access = access_fields::recognise(&mut line, &mut fields, &known, &mut taken, rules);
     let mut index = 0;
     fields.retain(|_| {
         index += 1;
         !taken[index - 1]
     });
+    fields.extend(access);
     line.attributes = fields;
-    access_fields::recognise(&mut line, rules);
     line
 }
 
-impl Line {
+impl<'a> Line<'a> {
     /// Whether the value fits the meaning, and is now in its place.
-    fn take(&mut self, meaning: Meaning, value: &Value, rules: &Rules) -> bool {
+    fn take(&mut self, meaning: Role, value: &Value<'a>, rules: &Rules) -> bool {
         match meaning {
-            Meaning::Service => put(&mut self.identity.service, value),
-            Meaning::Namespace => put(&mut self.identity.namespace, value),
-            Meaning::Version => put(&mut self.identity.version, value),
-            Meaning::Environment => put(&mut self.identity.environment, value),
-            Meaning::Instance => put(&mut self.identity.instance, value),
-            Meaning::Time => {
+            Role::Service => put(&mut self.identity.service, value),
+            Role::Namespace => put(&mut self.identity.namespace, value),
+            Role::Version => put(&mut self.identity.version, value),
+            Role::Environment => put(&mut self.identity.environment, value),
+            Role::Instance => put(&mut self.identity.instance, value),
+            Role::Time => {
                 self.time_ns = value.to_time(rules);
                 self.time_ns.is_some()
             }
-            Meaning::Level => {
+            Role::Level => {
                 self.severity = match value {
                     Value::Text(text) => severity::from_text(text),
                     Value::Int(number) => severity::from_number(*number),
                     _ => 0,
                 };
-                self.severity_text = if self.severity == 0 { String::new() } else { value.to_text() };
+                self.severity_text = if self.severity == 0 { Cow::Borrowed("") } else { value.to_text() };
                 self.severity != 0
             }
-            Meaning::Message => {
+            Role::Message => {
                 self.message = Some(value.to_text());
                 true
             }
-            Meaning::Trace => put_id(&mut self.trace_id, value, 16),
-            Meaning::Span => put_id(&mut self.span_id, value, 8),
+            Role::Trace => put_id(&mut self.trace_id, value, 16),
+            Role::Span => put_id(&mut self.span_id, value, 8),
+            // Of an access log: `access_fields.rs`.
+            _ => false,
         }
     }
 }
 
-impl Value {
+impl<'a> Value<'a> {
     /// The time that it gives.
     pub(super) fn to_time(&self, rules: &Rules) -> Option<u64> {
         match self {
@@ -144,17 +138,24 @@ impl Value {
         }
     }
 
-    pub(super) fn to_text(&self) -> String {
+    /// The value as text, which is not copied when it is a slice of the line.
+    pub(super) fn to_text(&self) -> Cow<'a, str> {
         match self {
             Value::Text(text) => text.clone(),
-            Value::Int(number) => number.to_string(),
-            Value::Double(number) => number.to_string(),
-            Value::Bool(value) => value.to_string(),
+            Value::Int(number) => number.to_string().into(),
+            Value::Double(number) => number.to_string().into(),
+            Value::Bool(value) => value.to_string().into(),
         }
     }
 }
 
-fn put(place: &mut Option<String>, value: &Value) -> bool {
+impl Default for Value<'_> {
+    fn default() -> Self {
+        Value::Text(Cow::Borrowed(""))
+    }
+}
+
+fn put(place: &mut Option<String>, value: &Value<'_>) -> bool {
     let text = match value {
         Value::Bool(_) => return false,
         value => value.to_text(),
@@ -167,7 +168,7 @@ fn put(place: &mut Option<String>, value: &Value) -> bool {
 }
 
 /// An id in hexadecimal digits. All zeros means none.
-fn put_id(place: &mut Vec<u8>, value: &Value, bytes: usize) -> bool {
+fn put_id(place: &mut Vec<u8>, value: &Value<'_>, bytes: usize) -> bool {
     let Value::Text(text) = value else { return false };
     if text.len() != bytes * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return false;
@@ -185,11 +186,11 @@ fn put_id(place: &mut Vec<u8>, value: &Value, bytes: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn text(name: &str, value: &str) -> (String, Value) {
-        (name.to_owned(), Value::Text(value.to_owned()))
+    fn text(name: &'static str, value: &'static str) -> Field<'static> {
+        (name.into(), Value::Text(value.into()))
     }
 
-    fn read(fields: Vec<(String, Value)>) -> Line {
+    fn read(fields: Vec<Field<'static>>) -> Line<'static> {
         assign(fields, &Rules::default())
     }
 
@@ -198,7 +199,7 @@ mod tests {
         let line =
             read(vec![text("version", "v2"), text("service.version", "2.0"), text("Level", "INFO"), text("x", "y")]);
         assert_eq!(line.identity.version.as_deref(), Some("2.0"));
-        assert_eq!((line.severity, line.severity_text.as_str()), (9, "INFO"));
+        assert_eq!((line.severity, &*line.severity_text), (9, "INFO"));
         assert_eq!(line.attributes, [text("version", "v2"), text("x", "y")]);
     }
 

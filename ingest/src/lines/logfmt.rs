@@ -1,12 +1,14 @@
 //! A line of `name=value` pairs, values quoted with `"` when they hold blanks.
 
-use super::fields::Value;
+use std::borrow::Cow;
+
+use super::fields::{Field, Value};
 
 /// Names that make a line of pairs certain: prose with an equals sign in it has none of them.
 const TELLING: [&str; 6] = ["level", "lvl", "msg", "message", "time", "ts"];
 
 /// The pairs of a line. A word without a value is a field that is true, as logfmt has it.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, Value)>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<Field<'_>>, String> {
     let mut fields = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
@@ -16,21 +18,21 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, Value)>, String> {
             return Err(format!("not logfmt at byte {}", text.len() - rest.len()));
         }
         let Some(value) = behind.strip_prefix('=') else {
-            fields.push((name.to_owned(), Value::Bool(true)));
+            fields.push((Cow::Borrowed(name), Value::Bool(true)));
             rest = behind.trim_start();
             continue;
         };
         let (value, behind) = match value.strip_prefix('"') {
             Some(quoted) => {
                 let (text, behind) = unquote(quoted).ok_or_else(|| format!("the quote of {name} is not closed"))?;
-                (Value::Text(text), behind)
+                (Value::Text(text.into()), behind)
             }
             None => {
                 let end = value.find(char::is_whitespace).unwrap_or(value.len());
                 (plain(&value[..end]), &value[end..])
             }
         };
-        fields.push((name.to_owned(), value));
+        fields.push((Cow::Borrowed(name), value));
         rest = behind.trim_start();
     }
     if fields.iter().all(|(_, value)| matches!(value, Value::Bool(_))) {
@@ -40,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, Value)>, String> {
 }
 
 /// The pairs of a line that is logfmt beyond doubt: nothing but pairs, and one of the usual names among them.
-pub(super) fn parse_certain(text: &str) -> Option<Vec<(String, Value)>> {
+pub(super) fn parse_certain(text: &str) -> Option<Vec<Field<'_>>> {
     let first = text.trim_start().split(['=', ' ']).next()?;
     if first.is_empty() || !first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-@".contains(&byte)) {
         return None;
@@ -70,7 +72,7 @@ fn unquote(text: &str) -> Option<(String, &str)> {
     None
 }
 
-pub(super) fn plain(text: &str) -> Value {
+pub(super) fn plain(text: &str) -> Value<'_> {
     if let Ok(whole) = text.parse::<i64>()
         && whole.to_string() == text
     {
@@ -81,7 +83,7 @@ pub(super) fn plain(text: &str) -> Value {
     match text.parse::<f64>() {
         // `1.10` is a version before it is a number: only what prints the same is one.
         Ok(number) if looks_like_number && number.to_string() == text => Value::Double(number),
-        _ => Value::Text(text.to_owned()),
+        _ => Value::Text(Cow::Borrowed(text)),
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) enum Parsed<'a> {
     /// A line of an access log; the text is its body.
     Access(Access<'a>),
     /// Anything else.
-    Line(Line),
+    Line(Line<'a>),
 }
 
 /// Reads a record that is not blank. The error is for the sender.
@@ -24,7 +24,7 @@ pub(super) fn parse<'a>(text: &'a str, rules: &Rules, received_ns: u64) -> Resul
         Format::Access(server) if !json::looks_like(bytes) => {
             return access::read(bytes, server, rules, received_ns).map(Parsed::Access).map_err(reason);
         }
-        Format::Json | Format::Access(_) => assign(json::parse(bytes)?, rules),
+        Format::Json | Format::Access(_) => assign(json::parse(text)?, rules),
         Format::Logfmt => assign(logfmt::parse(text)?, rules),
         Format::Raw => raw::parse(text, rules),
         Format::Regex => match &rules.pattern {
@@ -48,7 +48,7 @@ pub(super) fn stands_alone(line: &[u8], rules: &Rules) -> bool {
 fn auto<'a>(text: &'a str, rules: &Rules, received_ns: u64) -> Result<Parsed<'a>, String> {
     let bytes = text.as_bytes();
     if json::looks_like(bytes) {
-        return match json::parse(bytes) {
+        return match json::parse(text) {
             Ok(fields) => Ok(Parsed::Line(assign(fields, rules))),
             // Lines that were joined because they looked like one text, and were none.
             Err(_) if bytes.contains(&b'\n') => Ok(Parsed::Line(raw::parse(text, rules))),
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::lines::fields::Value;
 
-    fn auto(text: &str) -> Line {
+    fn auto(text: &str) -> Line<'_> {
         match parse(text, &Rules::default(), 0).expect("readable") {
             Parsed::Line(line) => line,
             Parsed::Access(access) => panic!("{access:?}"),
@@ -93,12 +93,12 @@ mod tests {
         let line = auto(r#"{"level":"error","msg":"no stock","service":{"name":"cart","version":"1.2"},"n":3}"#);
         assert_eq!((line.severity, line.message.as_deref()), (17, Some("no stock")));
         assert_eq!((line.identity.service.as_deref(), line.identity.version.as_deref()), (Some("cart"), Some("1.2")));
-        assert_eq!(line.attributes, [("n".to_owned(), Value::Int(3))]);
+        assert_eq!(line.attributes, [("n".into(), Value::Int(3))]);
 
         let line = auto(r#"time=2026-11-23T10:00:00Z level=warn msg="slow \"query\"" took=1.5"#);
         assert_eq!((line.severity, line.message.as_deref()), (13, Some("slow \"query\"")));
         assert_eq!(line.time_ns, Some(1_795_428_000_000_000_000));
-        assert_eq!(line.attributes, [("took".to_owned(), Value::Double(1.5))]);
+        assert_eq!(line.attributes, [("took".into(), Value::Double(1.5))]);
 
         let line = auto("2026-11-23T10:00:00.5+01:00 ERROR a = b went wrong, user=5");
         assert_eq!((line.severity, line.time_ns), (17, Some(1_795_424_400_500_000_000)));

@@ -3,6 +3,7 @@
 //! A pattern is compiled once and kept while it is among the last few that were used. Its size and the memory it may take
 //! while it runs are bounded, and matching takes time in proportion to the line.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,7 +63,7 @@ impl Patterns {
 }
 
 /// Reads a record by the pattern, which is looked for in its first line. Lines that follow belong to the message.
-pub(super) fn parse(text: &str, pattern: &Regex, rules: &Rules) -> Result<Line, String> {
+pub(super) fn parse<'a>(text: &'a str, pattern: &Regex, rules: &Rules) -> Result<Line<'a>, String> {
     let (first, following) = text.split_at(text.find('\n').unwrap_or(text.len()));
     if first.len() > LINE_BYTES_MAX {
         return Err(format!("longer than {LINE_BYTES_MAX} bytes, too long for a pattern"));
@@ -70,15 +71,16 @@ pub(super) fn parse(text: &str, pattern: &Regex, rules: &Rules) -> Result<Line, 
     let Some(groups) = pattern.captures(first) else { return Err("does not match the pattern".to_owned()) };
     let fields = pattern.capture_names().flatten().filter_map(|name| {
         let value = groups.name(name)?.as_str();
-        (!value.is_empty()).then(|| (name.to_owned(), logfmt::plain(value)))
+        (!value.is_empty()).then(|| (Cow::Owned(name.to_owned()), logfmt::plain(value)))
     });
     let mut line = assign(fields.collect(), rules);
     match &mut line.message {
-        Some(message) => message.push_str(following),
-        None => line.message = Some(text.to_owned()),
+        Some(message) if !following.is_empty() => message.to_mut().push_str(following),
+        Some(_) => {}
+        None => line.message = Some(Cow::Borrowed(text)),
     }
     if line.message.as_deref() == Some("") {
-        line.message = Some(text.to_owned());
+        line.message = Some(Cow::Borrowed(text));
     }
     Ok(line)
 }
@@ -91,9 +93,9 @@ fn last_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::fields::Value;
+    use crate::lines::fields::Field;
 
-    fn shown(fields: &[(String, Value)]) -> Vec<String> {
+    fn shown(fields: &[Field<'_>]) -> Vec<String> {
         fields.iter().map(|(name, value)| format!("{name}={}", value.to_text())).collect()
     }
 

@@ -1,6 +1,8 @@
 //! A text without a known structure: the text is the message. Its level and time are taken from it when they are beyond
 //! doubt, because a service that logs plain text should have an error rate too.
 
+use std::borrow::Cow;
+
 use super::fields::Line;
 use super::rules::Rules;
 use super::{severity, time, trace};
@@ -8,7 +10,7 @@ use super::{severity, time, trace};
 /// How far into a line a level is looked for: behind a time, a thread and a logger's name, not in the message.
 const LEVEL_WITHIN_BYTES: usize = 120;
 
-pub(super) fn parse(text: &str, rules: &Rules) -> Line {
+pub(super) fn parse<'a>(text: &'a str, rules: &Rules) -> Line<'a> {
     let first_line = text.lines().next().unwrap_or("");
     let found = level(first_line.as_bytes());
     // A trace is trouble even if no logger says so.
@@ -16,8 +18,8 @@ pub(super) fn parse(text: &str, rules: &Rules) -> Line {
     Line {
         time_ns: time_of(first_line, rules.zone_s),
         severity,
-        severity_text: found.map(|(_, word)| String::from_utf8_lossy(word).into_owned()).unwrap_or_default(),
-        message: Some(text.to_owned()),
+        severity_text: found.map(|(_, word)| String::from_utf8_lossy(word)).unwrap_or_default(),
+        message: Some(Cow::Borrowed(text)),
         ..Line::default()
     }
 }

@@ -8,6 +8,7 @@ use memchr::memchr;
 use super::parse::stands_alone;
 use super::rules::Rules;
 use super::trace::Trace;
+use crate::posted::BYTE_ORDER_MARK;
 
 /// Lines that one record may have: a deep trace has some hundred, and a runaway sender must not make one record of all.
 pub(super) const LINES_MAX: usize = 512;
@@ -21,7 +22,7 @@ pub(super) struct Record<'a> {
     pub(super) text: &'a [u8],
 }
 
-/// The records of a text, in order. Blank lines are none.
+/// The records of a text, in order. Blank lines are none, and a byte order mark in front of a record is none of its bytes.
 pub(super) struct Records<'a, 'r> {
     text: &'a [u8],
     rules: &'r Rules,
@@ -97,8 +98,12 @@ impl<'a> Iterator for Records<'a, '_> {
             if self.at >= self.text.len() {
                 return None;
             }
-            let start = self.at;
+            let mut start = self.at;
             let (end, next) = self.line_end(start);
+            if self.text[start..end].starts_with(&BYTE_ORDER_MARK) {
+                // Where files were put together it stands in front of any line.
+                start += BYTE_ORDER_MARK.len();
+            }
             self.at = next;
             self.lines += 1;
             let line = self.lines;

@@ -4,8 +4,6 @@
 
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_S: i64 = 86_400;
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// The zone that somebody names: `Z`, `UTC`, `+02:00`, `-0500`. A blank in front is the plus of a query that was not escaped.
 pub(crate) fn zone_from_text(text: &str) -> Option<i64> {
@@ -24,34 +22,30 @@ pub(crate) fn from_text(text: &str, zone: Option<i64>) -> Option<u64> {
     if bytes.get(2) == Some(&b'/') {
         return from_clf(bytes, zone);
     }
-    let number = |range: std::ops::Range<usize>| -> Option<i64> {
-        let digits = text.get(range)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-    };
-    let separators = [(4, b"-"), (7, b"-"), (13, b":"), (16, b":")];
-    if bytes.len() < 19 || separators.iter().any(|(at, byte)| bytes[*at] != byte[0]) || !b"Tt ".contains(&bytes[10]) {
+    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    if bytes.len() < 19
+        || separators.iter().any(|(at, byte)| bytes[*at] != *byte)
+        || !matches!(bytes[10], b'T' | b't' | b' ')
+    {
         return None;
     }
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let year = two_digits(bytes, 0)? * 100 + two_digits(bytes, 2)?;
+    let (month, day, day_s) = (two_digits(bytes, 5)?, two_digits(bytes, 8)?, day_seconds(bytes, 11)?);
     if !(1970..=2261).contains(&year) || !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
-        return None;
-    }
-    // A leap second, 60, counts as the second after it.
-    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let (fraction_ns, rest) = fraction(&text[19..])?;
     let rest = rest.trim_start();
     let offset_s = if rest.is_empty() { zone? } else { offset(rest)? };
-    let seconds = days_from_epoch(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second - offset_s;
+    let seconds = days_from_epoch(year, month, day) * DAY_S + day_s - offset_s;
     u64::try_from(seconds * SECOND_NS + fraction_ns).ok()
 }
 
 /// The time of the common log format, `10/Oct/2026:13:55:36 +0000`, and HAProxy's, `06/Feb/2026:12:14:14.655`, which has no
 /// offset and is read in `zone`.
+#[inline]
 pub(super) fn from_clf(text: &[u8], zone: Option<i64>) -> Option<u64> {
-    let (date, rest) = text.split_at_checked(20)?;
+    let (date, rest) = text.split_first_chunk::<20>()?;
     let separators = [(2, b'/'), (6, b'/'), (14, b':'), (17, b':')];
     // Python's own servers put a blank between date and time.
     if separators.iter().any(|(at, byte)| date[*at] != *byte) || !matches!(date[11], b':' | b' ') {
@@ -103,20 +97,38 @@ pub(super) fn from_syslog(text: &[u8], zone: i64, received_ns: u64) -> Option<u6
     u64::try_from(nearest * SECOND_NS).ok()
 }
 
+#[inline]
 fn month(name: &[u8]) -> Option<i64> {
-    MONTHS.iter().position(|month| month.as_slice() == name).map(|index| index as i64 + 1)
+    Some(match name {
+        b"Jan" => 1,
+        b"Feb" => 2,
+        b"Mar" => 3,
+        b"Apr" => 4,
+        b"May" => 5,
+        b"Jun" => 6,
+        b"Jul" => 7,
+        b"Aug" => 8,
+        b"Sep" => 9,
+        b"Oct" => 10,
+        b"Nov" => 11,
+        b"Dec" => 12,
+        _ => return None,
+    })
 }
 
 /// Seconds since midnight of `13:55:36`. A leap second, 60, counts as the second after it.
+#[inline(always)]
 fn day_seconds(text: &[u8], at: usize) -> Option<i64> {
     let (hour, minute, second) = (two_digits(text, at)?, two_digits(text, at + 3)?, two_digits(text, at + 6)?);
     (hour <= 23 && minute <= 59 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
 }
 
+#[inline(always)]
 fn two_digits(text: &[u8], at: usize) -> Option<i64> {
     Some(digit(*text.get(at)?)? * 10 + digit(*text.get(at + 1)?)?)
 }
 
+#[inline]
 fn digit(byte: u8) -> Option<i64> {
     byte.is_ascii_digit().then(|| i64::from(byte - b'0'))
 }
@@ -146,6 +158,7 @@ pub(crate) fn from_epoch(number: f64, whole: Option<i64>) -> Option<u64> {
 }
 
 /// Nanoseconds of a fraction, if there is one, and what is behind it.
+#[inline]
 fn fraction(text: &str) -> Option<(i64, &str)> {
     let Some(digits) = text.strip_prefix(['.', ',']) else { return Some((0, text)) };
     let len = digits.bytes().take_while(u8::is_ascii_digit).count();
@@ -161,6 +174,7 @@ fn fraction(text: &str) -> Option<(i64, &str)> {
 }
 
 /// Seconds east of UTC.
+#[inline]
 fn offset(text: &str) -> Option<i64> {
     if text.eq_ignore_ascii_case("z") || text.eq_ignore_ascii_case("utc") {
         return Some(0);
@@ -170,15 +184,19 @@ fn offset(text: &str) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
-    let digits: String = text[1..].chars().filter(|c| *c != ':').collect();
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) || !matches!(digits.len(), 2 | 4) {
+    let (mut digits, mut count) = ([0; 4], 0);
+    for byte in text.bytes().skip(1).filter(|byte| *byte != b':') {
+        *digits.get_mut(count)? = digit(byte)?;
+        count += 1;
+    }
+    let [hours, minutes] = [digits[0] * 10 + digits[1], digits[2] * 10 + digits[3]];
+    if !matches!(count, 2 | 4) {
         return None;
     }
-    let hours: i64 = digits[..2].parse().ok()?;
-    let minutes: i64 = if digits.len() == 4 { digits[2..].parse().ok()? } else { 0 };
     (hours <= 18 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
+#[inline]
 fn days_in(year: i64, month: i64) -> i64 {
     match month {
         4 | 6 | 9 | 11 => 30,
@@ -189,6 +207,7 @@ fn days_in(year: i64, month: i64) -> i64 {
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar. Years are counted from March, so that the leap day is last.
+#[inline]
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year_from_march = if month <= 2 { year - 1 } else { year };
     let months_from_march = (month + 9) % 12;

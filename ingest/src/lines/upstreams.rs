@@ -100,9 +100,15 @@ impl Upstreams {
         let backend = logged.backend;
         // Traefik names the provider too, `blue@docker`.
         let plain = &backend[..memchr::memchr(b'@', backend).unwrap_or(backend.len())];
-        let address = plain_address(last_of_list(logged.address));
+        let by_name = [logged.server, backend, plain, logged.address].into_iter().find_map(find);
+        if by_name.is_some() || logged.address.is_empty() {
+            return by_name;
+        }
+        // Not as it is logged: then the one that answered, and what of it names a machine.
+        let last = last_of_list(logged.address);
+        let address = plain_address(last);
         let host = host_and_port(address).map_or(&b""[..], |(host, _)| host);
-        [logged.server, backend, plain, address, host].into_iter().find_map(find)
+        [last, address, host].into_iter().find_map(find)
     }
 }
 
@@ -136,7 +142,7 @@ mod tests {
     #[test]
     fn the_most_precise_name_wins_and_the_query_goes_before_the_file() {
         let file = [Upstream { name: "green".into(), service: None, version: "file".into() }];
-        let query = "blue=1.41.0, blue/s2=1.42.0,10.0.0.5:8080=1.43.0,10.0.0.6=1.44.0,10.0.0.7:80=pay@2";
+        let query = "blue=1.41.0, blue/s2=1.42.0,10.0.0.5:8080=1.43.0,10.0.0.6=1.44.0,http://10.0.0.8/x=1.45.0,10.0.0.7:80=pay@2";
         let mapping = Upstreams::new(query, &file).expect("valid");
         let backend = |backend: &'static str, server: &'static str| Logged {
             backend: backend.as_bytes(),
@@ -156,6 +162,8 @@ mod tests {
             (address("10.0.0.6:1, 10.0.0.5:8080"), Some("1.43.0")),
             (address("10.0.0.6:9999"), Some("1.44.0")),
             (address("http://10.0.0.5:8080/x"), Some("1.43.0")),
+            (address("http://10.0.0.8/x"), Some("1.45.0")),
+            (address("10.0.0.1:1, http://10.0.0.8/x"), Some("1.45.0")),
             (address("-"), None),
             (address(""), None),
         ] {

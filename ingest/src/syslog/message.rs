@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use super::{rfc3164, rfc5424};
+use crate::posted::BYTE_ORDER_MARK;
 
 /// A message, its parts still where they came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,11 +52,17 @@ pub(super) struct Clock {
 
 /// Takes a message apart.
 pub(super) fn read<'a>(message: &'a [u8], clock: Clock) -> Message<'a> {
+    let message = without_mark(message);
     let Some((priority, rest)) = priority(message) else {
         return Message { body: message, ..Message::default() };
     };
     let read = rfc5424::read(rest).unwrap_or_else(|| rfc3164::read(rest, clock));
-    Message { priority: Some(priority), ..read }
+    Message { priority: Some(priority), body: without_mark(read.body), ..read }
+}
+
+/// A text without the byte order mark that RFC 5424 puts in front of one, and other senders do too.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// `<34>` and what is behind it.

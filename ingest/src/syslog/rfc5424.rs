@@ -5,10 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::message::{Message, Parameter};
+use super::message::{Message, Parameter, without_mark};
 use crate::lines::time;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What is behind the priority; `None` when it is not of this standard.
 pub(super) fn read(rest: &[u8]) -> Option<Message<'_>> {
@@ -25,7 +23,7 @@ pub(super) fn read(rest: &[u8]) -> Option<Message<'_>> {
     let (data, rest) = structured_data(rest)?;
     let body = match rest {
         [] => rest,
-        [b' ', body @ ..] => body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body),
+        [b' ', body @ ..] => without_mark(body),
         _ => return None,
     };
     let [host, app, process, kind] = [host, app, process, kind].map(stated);

@@ -17,10 +17,9 @@ pub(super) fn read<'a>(line: &'a [u8], server: Server, rules: &Rules) -> Result<
     let header = Header::of(line);
     let mut access = Access { log_host: header.host, has_escapes: has_escapes(line), ..Access::default() };
     let (open, mut scan) = find_time(line, header.bytes, rules, &mut access)?;
-    read_client(&line[header.bytes..open], &mut access);
-
     scan.skip_blanks();
     let Some(request) = scan.quoted() else { return Err(scan.fault("a request in quotes")) };
+    read_client(&line[header.bytes..open], &mut access);
     // A connection that ended before it asked for anything is logged with `-`, or with nothing.
     access.has_request = !matches!(request, b"" | b"-");
     access.request = RequestLine::parse(request);

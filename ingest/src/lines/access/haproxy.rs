@@ -56,15 +56,16 @@ pub(super) fn read<'a>(line: &'a [u8], rules: &Rules, received_ns: u64) -> Resul
 fn read_rest<'a>(mut scan: Scan<'a>, access: &mut Access<'a>) -> Result<(), Fault> {
     let at_timers = scan;
     let timers = scan.word();
-    let is_number = |part: &[u8]| part == b"-1" || whole(part.strip_prefix(b"+").unwrap_or(part)).is_some();
-    let count = timers.split(|byte| *byte == b'/').filter(|part| is_number(part)).count();
+    let (mut count, mut total_ms) = (0, None);
+    for part in timers.split(|byte| *byte == b'/') {
+        total_ms = whole(part.strip_prefix(b"+").unwrap_or(part));
+        count += usize::from(total_ms.is_some() || part == b"-1");
+    }
     let is_http = count == 5;
     if !is_http && count != 3 {
         return Err(at_timers.fault("three or five timers"));
     }
-    let total = timers.rsplit(|byte| *byte == b'/').next().unwrap_or(b"");
     if is_http {
-        let total_ms = whole(total.strip_prefix(b"+").unwrap_or(total));
         access.duration_s = total_ms.map(|ms| ms as f64 / 1e3);
         let at_status = scan;
         access.status = match scan.word() {

@@ -120,85 +120,98 @@ impl Access<'_> {
     }
 
     /// The attributes.
+    #[inline]
     pub(super) fn write(&self, out: &mut RecordWriter<'_>) {
-        let put = |out: &mut RecordWriter<'_>, name, text| put(out, name, text, self.has_escapes);
+        let escaped = self.has_escapes;
         if self.is_request() {
-            out.boolean("shipwake.access_log", true);
+            out.boolean(b"shipwake.access_log", true);
         }
         self.write_request(out);
         if self.status != 0 {
-            out.int("http.response.status_code", i64::from(self.status));
+            out.int(b"http.response.status_code", i64::from(self.status));
         }
         if let Some(bytes) = self.bytes {
-            let name = if self.bytes_with_header { "http.response.size" } else { "http.response.body.size" };
-            out.int(name, bytes.cast_signed());
+            if self.bytes_with_header {
+                out.int(b"http.response.size", bytes.cast_signed());
+            } else {
+                out.int(b"http.response.body.size", bytes.cast_signed());
+            }
         }
         if let Some(seconds) = self.duration_s {
-            out.double("http.server.request.duration", seconds);
+            out.double(b"http.server.request.duration", seconds);
         }
-        put(out, "user_agent.original", self.agent);
-        put(out, "http.request.header.referer", self.referer);
-        put(out, "http.request.header.x-forwarded-for", self.forwarded_for);
-        put(out, "client.address", self.client);
+        put(out, b"user_agent.original", self.agent, escaped);
+        put(out, b"http.request.header.referer", self.referer, escaped);
+        put(out, b"http.request.header.x-forwarded-for", self.forwarded_for, escaped);
+        put(out, b"client.address", self.client, escaped);
         if let Some(port) = self.client_port {
-            out.int("client.port", port.cast_signed());
+            out.int(b"client.port", port.cast_signed());
         }
-        put(out, "user.name", self.user);
-        put(out, "host.name", self.log_host);
-        self.upstream.write(out, self.has_escapes);
-        put(out, "proxy.termination_state", self.termination);
+        put(out, b"user.name", self.user, escaped);
+        put(out, b"host.name", self.log_host, escaped);
+        self.upstream.write(out, escaped);
+        put(out, b"proxy.termination_state", self.termination, escaped);
     }
 
+    #[inline]
     fn write_request(&self, out: &mut RecordWriter<'_>) {
-        let request = &self.request;
-        let put = |out: &mut RecordWriter<'_>, name, text| put(out, name, text, self.has_escapes);
+        let (request, escaped) = (&self.request, self.has_escapes);
         if self.has_request {
-            out.text("http.request.method", request.known_method());
-            if !request.method.is_empty() && !request::is_known_method(request.method) {
-                out.text("http.request.method_original", request.method);
+            if request::is_known_method(request.method) {
+                out.text(b"http.request.method", request.method);
+            } else {
+                out.text(b"http.request.method", b"_OTHER");
+                if !request.method.is_empty() {
+                    out.text(b"http.request.method_original", request.method);
+                }
             }
         }
-        put(out, "url.path", request.path);
-        put(out, "url.query", request.query);
-        put(out, "url.scheme", request.scheme);
-        put(out, "network.protocol.version", request.version);
+        put(out, b"url.path", request.path, escaped);
+        put(out, b"url.query", request.query, escaped);
+        put(out, b"url.scheme", request.scheme, escaped);
+        put(out, b"network.protocol.version", request.version, escaped);
         let host = if request.host.is_empty() { self.host } else { request.host };
+        if host.is_empty() {
+            return;
+        }
         match host_and_port(host) {
             Some((host, port)) => {
-                put(out, "server.address", host);
-                out.int("server.port", port.cast_signed());
+                put(out, b"server.address", host, escaped);
+                out.int(b"server.port", port.cast_signed());
             }
-            None => put(out, "server.address", host),
+            None => put(out, b"server.address", host, escaped),
         }
     }
 }
 
 impl Upstream<'_> {
-    fn write(&self, out: &mut RecordWriter<'_>, has_escapes: bool) {
-        let put = |out: &mut RecordWriter<'_>, name, text| put(out, name, text, has_escapes);
-        put(out, "proxy.frontend", self.frontend);
-        put(out, "proxy.backend", self.backend);
-        put(out, "proxy.server", self.server);
-        put(out, "proxy.upstream.address", last_of_list(self.address));
+    #[inline]
+    fn write(&self, out: &mut RecordWriter<'_>, escaped: bool) {
+        put(out, b"proxy.frontend", self.frontend, escaped);
+        put(out, b"proxy.backend", self.backend, escaped);
+        put(out, b"proxy.server", self.server, escaped);
+        put(out, b"proxy.upstream.address", last_of_list(self.address), escaped);
         if let Some(status) = self.status {
-            out.int("proxy.upstream.status_code", status.cast_signed());
+            out.int(b"proxy.upstream.status_code", status.cast_signed());
         }
         if let Some(seconds) = self.duration_s {
-            out.double("proxy.upstream.duration", seconds);
+            out.double(b"proxy.upstream.duration", seconds);
         }
     }
 }
 
-#[inline]
-fn put(out: &mut RecordWriter<'_>, name: &str, text: &[u8], has_escapes: bool) {
+/// Inlined, so that names are constants where they are written.
+#[inline(always)]
+fn put<const N: usize>(out: &mut RecordWriter<'_>, name: &[u8; N], text: &[u8], escaped: bool) {
     if text.is_empty() || text == b"-" {
         return;
     }
-    if has_escapes {
-        out.text(name, &unescaped(text));
-    } else {
-        out.text(name, text);
-    }
+    if escaped { put_unescaped(out, name, text) } else { out.text(name, text) }
+}
+
+#[inline(never)]
+fn put_unescaped<const N: usize>(out: &mut RecordWriter<'_>, name: &[u8; N], text: &[u8]) {
+    out.text(name, &unescaped(text));
 }
 
 #[cfg(test)]

@@ -3,9 +3,6 @@
 
 use memchr::{memchr, memrchr};
 
-/// Methods that OpenTelemetry's conventions name; all others are `_OTHER` there.
-const METHODS: [&[u8]; 10] =
-    [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"QUERY"];
 const METHOD_BYTES_MAX: usize = 24;
 
 /// What a request line says; parts that it does not have are empty.
@@ -26,7 +23,7 @@ impl<'a> RequestLine<'a> {
     /// Reads the text between the quotes, escapes and all.
     #[inline]
     pub(crate) fn parse(text: &'a [u8]) -> Self {
-        let Some(space) = memchr(b' ', text) else { return RequestLine::default() };
+        let Some(space) = text.iter().position(|byte| *byte == b' ') else { return RequestLine::default() };
         let (method, rest) = (&text[..space], text[space + 1..].trim_ascii());
         let is_method = !method.is_empty()
             && method.len() <= METHOD_BYTES_MAX
@@ -35,7 +32,12 @@ impl<'a> RequestLine<'a> {
             return RequestLine::default();
         }
         // HTTP/0.9 has no protocol, and a target may have blanks in it that should have been escaped.
-        let (target, version) = match memrchr(b' ', rest) {
+        let last_blank = match rest {
+            // As nearly all end: ` HTTP/1.1`.
+            [.., b' ', b'H', b'T', b'T', b'P', b'/', _, b'.', _] => Some(rest.len() - " HTTP/1.1".len()),
+            _ => memrchr(b' ', rest),
+        };
+        let (target, version) = match last_blank {
             Some(last) if rest[last + 1..].starts_with(b"HTTP/") => (rest[..last].trim_ascii(), &rest[last + 6..]),
             _ => (rest, &b""[..]),
         };
@@ -43,11 +45,14 @@ impl<'a> RequestLine<'a> {
     }
 
     /// Path and query of a target, and the host of an absolute one.
+    #[inline]
     pub(crate) fn of_target(target: &'a [u8]) -> Self {
         let mut line = RequestLine::default();
         let mut rest = target;
         let absolute = |target: &[u8]| target.windows(3).take(9).position(|three| three == b"://");
-        if let Some(at) = absolute(target).filter(|at| target[..*at].iter().all(u8::is_ascii_alphabetic)) {
+        // Most begin with a slash, and are not absolute.
+        let scheme = if target.first() == Some(&b'/') { None } else { absolute(target) };
+        if let Some(at) = scheme.filter(|at| target[..*at].iter().all(u8::is_ascii_alphabetic)) {
             line.scheme = &target[..at];
             let behind = &target[at + 3..];
             let len = behind.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(behind.len());
@@ -62,19 +67,19 @@ impl<'a> RequestLine<'a> {
         }
         line
     }
-
-    /// The method as conventions want it: a known one, else `_OTHER`.
-    pub(crate) fn known_method(&self) -> &'a [u8] {
-        if is_known_method(self.method) { self.method } else { b"_OTHER" }
-    }
 }
 
-/// Whether conventions name this method.
+/// Whether OpenTelemetry's conventions name this method; all others are `_OTHER` there.
+#[inline]
 pub(crate) fn is_known_method(method: &[u8]) -> bool {
-    METHODS.contains(&method)
+    matches!(
+        method,
+        b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE" | b"QUERY"
+    )
 }
 
 /// `2.0` and `3.0` are written as `2` and `3`.
+#[inline]
 pub(crate) fn whole_version(version: &[u8]) -> &[u8] {
     match version {
         b"2.0" => b"2",
@@ -106,6 +111,6 @@ mod tests {
         for none in [r"\x16\x03\x01 \x02", "", "-", "<BADREQ>", "get / HTTP/1.1", "GET", "GET ", " / HTTP/1.1"] {
             check(none, [""; 6]);
         }
-        assert_eq!(RequestLine::parse(b"PROPFIND /x HTTP/1.1").known_method(), b"_OTHER");
+        assert!(is_known_method(b"GET") && !is_known_method(b"PROPFIND"));
     }
 }

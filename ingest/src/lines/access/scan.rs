@@ -20,18 +20,22 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    #[inline]
     pub(super) fn new(line: &'a [u8], at: usize) -> Self {
         Scan { line, at }
     }
 
+    #[inline]
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
+    #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.line[self.at..]
     }
 
+    #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.line.get(self.at).copied()
     }
@@ -40,6 +44,7 @@ impl<'a> Scan<'a> {
         Fault { expected, at: self.at }
     }
 
+    #[inline]
     pub(super) fn skip_blanks(&mut self) {
         while self.peek().is_some_and(is_blank) {
             self.at += 1;
@@ -47,6 +52,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Goes so many bytes on, and never beyond the end.
+    #[inline]
     pub(super) fn pass(&mut self, bytes: usize) {
         self.at = (self.at + bytes).min(self.line.len());
     }
@@ -56,7 +62,7 @@ impl<'a> Scan<'a> {
     pub(super) fn word(&mut self) -> &'a [u8] {
         self.skip_blanks();
         let rest = self.rest();
-        let len = rest.iter().position(|byte| is_blank(*byte)).unwrap_or(rest.len());
+        let len = len_to_blank(rest);
         self.at += len;
         &rest[..len]
     }
@@ -90,6 +96,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The text between brackets, `[` and `]`.
+    #[inline]
     pub(super) fn bracketed(&mut self) -> Option<&'a [u8]> {
         self.skip_blanks();
         let inner = self.rest().strip_prefix(b"[")?;
@@ -99,6 +106,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A word, or several that a comma or a lone colon joins: nginx's lists of upstreams, `10.0.0.1:80, 10.0.0.2:80`.
+    #[inline]
     pub(super) fn list(&mut self) -> &'a [u8] {
         self.skip_blanks();
         let start = self.at;
@@ -114,8 +122,30 @@ impl<'a> Scan<'a> {
     }
 }
 
+#[inline]
 pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
+}
+
+/// How many bytes come before the first blank. Words are short: eight bytes at once, in a register, is what pays.
+#[inline]
+fn len_to_blank(text: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    const TABS: u64 = u64::from_le_bytes([b'\t'; 8]);
+    // The high bit of each byte that is zero, and perhaps of some behind the first that is.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let mut at = 0;
+    while let Some(eight) = text[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*eight);
+        let found = zeros(word ^ SPACES) | zeros(word ^ TABS);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + text[at..].iter().position(|byte| is_blank(*byte)).unwrap_or(text.len() - at)
 }
 
 /// A whole number of at most 18 digits.
@@ -124,10 +154,22 @@ pub(super) fn whole(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 18 {
         return None;
     }
-    text.iter().try_fold(0, |sum: u64, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
+    let mut sum = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum * 10 + u64::from(digit);
+    }
+    Some(sum)
 }
 
+/// The powers of ten that a fraction may count in. Each is exact.
+const TENS: [f64; 13] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12];
+
 /// Digits with a point in them, such as `0.005`.
+#[inline]
 pub(super) fn decimal(text: &[u8]) -> Option<f64> {
     let point = memchr(b'.', text)?;
     let (whole_part, fraction) = (&text[..point], &text[point + 1..]);
@@ -135,18 +177,21 @@ pub(super) fn decimal(text: &[u8]) -> Option<f64> {
     if digits == 0 || digits > 12 {
         return None;
     }
-    Some(whole(whole_part)? as f64 + whole(fraction)? as f64 / 10f64.powi(digits as i32))
+    Some(whole(whole_part)? as f64 + whole(fraction)? as f64 / TENS[digits])
 }
 
 /// The last of a list of upstreams: the one that answered.
+#[inline]
 pub(crate) fn last_of_list(text: &[u8]) -> &[u8] {
     let start = text.iter().rposition(|byte| *byte == b',' || is_blank(*byte)).map_or(0, |at| at + 1);
     &text[start..]
 }
 
 /// Host and port of `host:port`, `[::1]:80` or `::1:80`. `None` when there is no port.
+#[inline]
 pub(crate) fn host_and_port(text: &[u8]) -> Option<(&[u8], u64)> {
-    let colon = memchr::memrchr(b':', text)?;
+    // From behind: a port has five digits at most.
+    let colon = text.iter().rposition(|byte| *byte == b':')?;
     let port = whole(&text[colon + 1..]).filter(|port| *port <= 65_535)?;
     let host = &text[..colon];
     let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
@@ -154,12 +199,13 @@ pub(crate) fn host_and_port(text: &[u8]) -> Option<(&[u8], u64)> {
 }
 
 /// Whether a line has anything that [`unescaped`] changes.
+#[inline]
 pub(super) fn has_escapes(line: &[u8]) -> bool {
     memchr(b'\\', line).is_some()
 }
 
 /// What escapes stand for: `\x22` as nginx, httpd and varnishncsa write it, and the letters of C.
-pub(super) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr(b'\\', text) else { return Cow::Borrowed(text) };
     let mut out = Vec::with_capacity(text.len());
     out.extend_from_slice(&text[..first]);
@@ -218,6 +264,22 @@ mod tests {
         check(r#""open\"#, None, r#""open\"#);
         check("none", None, "none");
         check("", None, "");
+    }
+
+    #[test]
+    fn a_word_ends_at_the_first_blank_wherever_it_is() {
+        for len in 0..40 {
+            for blank in [b' ', b'\t'] {
+                // Bytes around the blanks, and what comes behind the first one.
+                for fill in [0x00, 0x08, 0x0a, 0x1f, 0x21, 0x7f, 0x80, 0xa0, 0xff] {
+                    let mut text = vec![fill; len];
+                    assert_eq!(len_to_blank(&text), len);
+                    text.push(blank);
+                    text.extend([blank, fill, b' ', b'\t', fill, fill, fill, fill, fill]);
+                    assert_eq!(len_to_blank(&text), len, "{len} of {fill}");
+                }
+            }
+        }
     }
 
     #[test]

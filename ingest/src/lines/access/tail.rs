@@ -4,6 +4,8 @@
 //! HAProxy's `httplog clf`, then the shape of a value: `host:port` is an upstream, a decimal is seconds. A lone whole number
 //! is microseconds with httpd and Varnish (`%D`) and says nothing otherwise, unless `duration_unit` tells its unit.
 
+use std::net::IpAddr;
+
 use super::scan::{Scan, decimal, host_and_port, last_of_list, whole};
 use super::{Access, Server};
 use crate::lines::rules::Rules;
@@ -52,7 +54,7 @@ impl Tail<'_> {
     fn quoted<'a>(&mut self, text: &'a [u8], access: &mut Access<'a>) {
         self.quoted += 1;
         if self.is_mapped(text) {
-            access.upstream.backend = text;
+            mapped(text, access);
         } else if is_upstream_address(text) {
             access.upstream.address = text;
         } else if self.quoted == 1 && looks_forwarded(text) {
@@ -64,10 +66,8 @@ impl Tail<'_> {
 
     fn word<'a>(&mut self, word: &'a [u8], scan: &mut Scan<'a>, access: &mut Access<'a>) {
         if self.is_mapped(word) {
-            access.upstream.backend = word;
-            return;
-        }
-        if let Some(equals) = memchr::memchr(b'=', word).filter(|at| is_name(&word[..*at])) {
+            mapped(word, access);
+        } else if let Some(equals) = memchr::memchr(b'=', word).filter(|at| is_name(&word[..*at])) {
             let name = &word[..equals];
             // The value's quotes may hold blanks: read it again from its first byte.
             let value = match word.get(equals + 1) {
@@ -99,7 +99,7 @@ impl Tail<'_> {
         } else if is(&["xff", "x_forwarded_for", "http_x_forwarded_for"]) {
             access.forwarded_for = value;
         } else if self.is_mapped(value) {
-            access.upstream.backend = value;
+            mapped(value, access);
         } else if is_upstream_address(value) {
             access.upstream.address = value;
         }
@@ -143,6 +143,17 @@ impl Tail<'_> {
 
     fn is_mapped(&self, text: &[u8]) -> bool {
         self.rules.upstreams.knows(text)
+    }
+}
+
+/// A text that stands for a version: an address is one whether it is mapped or not, everything else is the name of a backend.
+fn mapped<'a>(text: &'a [u8], access: &mut Access<'a>) {
+    let is_address = |text: &[u8]| std::str::from_utf8(text).is_ok_and(|text| text.parse::<IpAddr>().is_ok());
+    let upstream = &mut access.upstream;
+    if is_upstream_address(text) || is_address(text) {
+        upstream.address = text;
+    } else {
+        upstream.backend = text;
     }
 }
 

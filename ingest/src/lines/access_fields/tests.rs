@@ -5,16 +5,16 @@ use crate::lines::fields::assign;
 use crate::lines::json;
 use crate::lines::upstreams::Upstreams;
 
-fn read(text: &str) -> Line {
+fn read(text: &str) -> Line<'_> {
     let upstreams = Upstreams::new("10.0.0.5:8080=1.41.0,green=1.42.0", &[]).expect("valid");
-    assign(json::parse(text.as_bytes()).expect("JSON"), &Rules { upstreams, ..Rules::default() })
+    assign(json::parse(text).expect("JSON"), &Rules { upstreams, ..Rules::default() })
 }
 
 /// Method, path, status, duration and version.
-fn shown(line: &Line) -> String {
+fn shown(line: &Line<'_>) -> String {
     let text = |name: &str| {
         let found = line.attributes.iter().find(|(field, _)| field == name);
-        found.map_or_else(|| "none".to_owned(), |(_, value)| value.to_text())
+        found.map_or_else(|| "none".to_owned(), |(_, value)| value.to_text().into_owned())
     };
     assert_eq!(line.is_request, text("shipwake.access_log") == "true");
     let names = ["http.request.method", "url.path", "http.response.status_code", "http.server.request.duration"];

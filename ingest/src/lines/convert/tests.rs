@@ -1,13 +1,19 @@
 //! Every line is in the request or rejected, and what is in the request is what the lines say: the request is read back by
 //! prost.
 
+use std::fs;
+use std::path::Path;
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::lines::access::Access;
+use crate::lines::access::scan::{host_and_port, last_of_list, unescaped};
+use crate::lines::fields::Value;
 
 const RECEIVED_NS: i64 = 1_795_428_100_000_000_000;
 
@@ -155,8 +161,194 @@ fn word() -> impl Strategy<Value = String> {
     ]
 }
 
+/// What a line becomes, the plain way: a list of attributes, and prost.
+fn plainly(parsed: &Parsed<'_>, text: &str) -> LogRecord {
+    let (time_ns, number, body, attributes) = match parsed {
+        Parsed::Access(access) => (access.time_ns, access.severity(), Some(text), attributes_of(access)),
+        Parsed::Line(line) => {
+            let attributes = line.attributes.iter().map(|(name, value)| {
+                let value = match value {
+                    Value::Text(text) => any_value::Value::StringValue(text.to_string()),
+                    Value::Int(number) => any_value::Value::IntValue(*number),
+                    Value::Double(number) => any_value::Value::DoubleValue(*number),
+                    Value::Bool(value) => any_value::Value::BoolValue(*value),
+                };
+                pair(name, value)
+            });
+            (line.time_ns, line.severity, line.message.as_deref(), attributes.collect())
+        }
+    };
+    let mut record = LogRecord {
+        time_unix_nano: time_ns.unwrap_or(0),
+        observed_time_unix_nano: RECEIVED_NS as u64,
+        severity_number: number,
+        body: body.map(|text| AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) }),
+        attributes,
+        ..LogRecord::default()
+    };
+    if let Parsed::Line(line) = parsed {
+        record.severity_text = line.severity_text.to_string();
+        record.trace_id.clone_from(&line.trace_id);
+        record.span_id.clone_from(&line.span_id);
+    }
+    record
+}
+
+fn pair(name: &str, value: any_value::Value) -> KeyValue {
+    KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+/// The attributes of an access log's line, in the order of `docs/lines.md`'s table: those that say something.
+fn attributes_of(access: &Access<'_>) -> Vec<KeyValue> {
+    let text = |name: &str, text: &[u8]| {
+        let text = if access.has_escapes { unescaped(text).into_owned() } else { text.to_vec() };
+        let says_something = !text.is_empty() && text != b"-";
+        let value = || any_value::Value::StringValue(String::from_utf8(text).expect("text"));
+        says_something.then(|| pair(name, value()))
+    };
+    let int = |name: &str, number: Option<u64>| Some(pair(name, any_value::Value::IntValue(number? as i64)));
+    let double = |name: &str, number: Option<f64>| Some(pair(name, any_value::Value::DoubleValue(number?)));
+    let (request, upstream) = (&access.request, &access.upstream);
+    let known = ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
+    let is_known = known.iter().any(|method| method.as_bytes() == request.method);
+    let method = if is_known { request.method } else { b"_OTHER" };
+    let host = if request.host.is_empty() { access.host } else { request.host };
+    let (host, port) = host_and_port(host).map_or((host, None), |(host, port)| (host, Some(port)));
+    let size = if access.bytes_with_header { "http.response.size" } else { "http.response.body.size" };
+    let status = u64::from(access.status);
+    [
+        access.is_request().then(|| pair("shipwake.access_log", any_value::Value::BoolValue(true))),
+        access.has_request.then(|| text("http.request.method", method)).flatten(),
+        (access.has_request && !is_known).then(|| text("http.request.method_original", request.method)).flatten(),
+        text("url.path", request.path),
+        text("url.query", request.query),
+        text("url.scheme", request.scheme),
+        text("network.protocol.version", request.version),
+        text("server.address", host),
+        int("server.port", port),
+        int("http.response.status_code", (status != 0).then_some(status)),
+        int(size, access.bytes),
+        double("http.server.request.duration", access.duration_s),
+        text("user_agent.original", access.agent),
+        text("http.request.header.referer", access.referer),
+        text("http.request.header.x-forwarded-for", access.forwarded_for),
+        text("client.address", access.client),
+        int("client.port", access.client_port),
+        text("user.name", access.user),
+        text("host.name", access.log_host),
+        text("proxy.frontend", upstream.frontend),
+        text("proxy.backend", upstream.backend),
+        text("proxy.server", upstream.server),
+        text("proxy.upstream.address", last_of_list(upstream.address)),
+        int("proxy.upstream.status_code", upstream.status),
+        double("proxy.upstream.duration", upstream.duration_s),
+        text("proxy.termination_state", access.termination),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Checks that a line becomes what it becomes the plain way.
+fn check_plainly(query: &str, line: &str) {
+    let uri = format!("/v1/lines?multiline=off&service=web&{query}").parse().expect("a path");
+    let rules = Parameters::of(&uri).and_then(|of| Rules::new(&of, &[], &Patterns::default())).expect("valid");
+    let (converted, request) = convert(&format!("multiline=off&service=web&{query}"), line);
+    // A line of the text: without a mark in front and a return behind.
+    let line = line.strip_prefix('\u{feff}').unwrap_or(line);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match parse(line, &rules, RECEIVED_NS as u64) {
+        Ok(parsed) if converted.accepted == 1 => assert_eq!(records(&request), [&plainly(&parsed, line)], "{line}"),
+        _ => assert_eq!(converted.accepted, 0, "{line}"),
+    }
+}
+
+#[test]
+fn lines_of_all_kinds_become_what_they_become_the_plain_way() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/lines");
+    let mut checked = 0;
+    for entry in fs::read_dir(corpus).expect("the corpus is in the repository") {
+        let text = fs::read(entry.expect("readable").path()).expect("readable");
+        for line in String::from_utf8_lossy(&text).lines() {
+            for format in ["auto", "json", "logfmt", "nginx", "httpd", "haproxy", "varnish", "raw"] {
+                check_plainly(&format!("format={format}&upstream=blue=1,10.0.0.5:8080=shop@2"), line);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 500, "{checked}");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_line() {
+    let texts =
+        ["\u{feff}{\"level\":\"error\",\"msg\":\"a\"}\n\u{feff}{\"msg\":\"b\"}", "\u{feff}a\n  b\n\u{feff}\n\u{feff}c"];
+    let bodies = |text: &str| -> Vec<String> {
+        let (_, request) = convert("service=web", text);
+        records(&request).iter().map(|record| format!("{:?}", record.body)).collect()
+    };
+    let plain = |texts: &[&str]| bodies(&texts.join("\n\n"));
+    assert_eq!(bodies(texts[0]), plain(&["{\"msg\":\"a\"}", "{\"msg\":\"b\"}"]));
+    assert_eq!(bodies(texts[1]), plain(&["a\n  b", "c"]));
+    let (_, request) = convert("service=web", texts[0]);
+    assert_eq!(records(&request)[0].severity_number, 17);
+}
+
+#[test]
+fn an_address_that_is_mapped_is_still_an_address() {
+    let query = "format=nginx&upstream=10.0.0.5:8080=1,10.0.0.6=2,green=3,http://10.0.0.7/x=4,[::1]:80=5";
+    for (upstream, name, expected, version) in [
+        ("10.0.0.5:8080", "proxy.upstream.address", "10.0.0.5:8080", "1"),
+        ("\"10.0.0.5:8080\"", "proxy.upstream.address", "10.0.0.5:8080", "1"),
+        ("up=10.0.0.5:8080", "proxy.upstream.address", "10.0.0.5:8080", "1"),
+        ("10.0.0.6", "proxy.upstream.address", "10.0.0.6", "2"),
+        ("10.0.0.6:9", "proxy.upstream.address", "10.0.0.6:9", "2"),
+        ("http://10.0.0.7/x", "proxy.upstream.address", "http://10.0.0.7/x", "4"),
+        ("[::1]:80", "proxy.upstream.address", "[::1]:80", "5"),
+        ("green", "proxy.backend", "green", "3"),
+        ("10.0.0.9:80", "proxy.upstream.address", "10.0.0.9:80", ""),
+    ] {
+        let line = format!("10.1.2.3 - - [23/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"x\" {upstream}");
+        let (_, request) = convert(query, &line);
+        let attributes = &records(&request)[0].attributes;
+        let other = if name == "proxy.backend" { "proxy.upstream.address" } else { "proxy.backend" };
+        assert_eq!((attribute(attributes, name), attribute(attributes, other)), (expected.to_owned(), String::new()));
+        let resource = request.resource_logs[0].resource.as_ref().expect("given");
+        assert_eq!(attribute(&resource.attributes, "service.version"), version, "{upstream}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_line_becomes_what_it_becomes_the_plain_way(
+        words in prop::collection::vec(word(), 0..20),
+        format in prop::sample::select(vec!["auto", "json", "logfmt", "nginx", "httpd", "haproxy", "varnish", "raw"]),
+        options in prop::sample::select(vec!["", "&tz=+02:00&duration_unit=ms", "&upstream=back=1,10.0.0.1:80=2,up=s@3"]),
+    ) {
+        let line = words.join(" ").replace('\n', " ");
+        if !line.trim_start_matches('\u{feff}').as_bytes().trim_ascii().is_empty() {
+            check_plainly(&format!("format={format}{options}"), &line);
+        }
+    }
+
+    #[test]
+    fn a_line_of_an_access_log_becomes_what_it_becomes_the_plain_way(
+        client in "[a-f0-9.:]{1,12}",
+        method in prop::sample::select(vec!["GET", "POST", "PROPFIND", "get", ""]),
+        path in "(/|http://[a-z.]{1,9}(:80)?/)[ -!#-\\[\\]-~é]{0,200}",
+        status in 0u32..700,
+        agent in "[ -!#-~é]{0,300}",
+        tail in prop::collection::vec(word(), 0..8),
+        query in prop::sample::select(vec!["format=auto", "format=nginx&upstream=back=1", "format=httpd", "format=varnish"]),
+    ) {
+        let line = format!(
+            "{client} - ada [23/Nov/2026:10:00:00 +0000] \"{method} {path} HTTP/1.1\" {status:03} 12 \"-\" \"{agent}\" {}",
+            tail.join(" ")
+        );
+        check_plainly(query, &line.replace(['\n', '\r'], " "));
+    }
 
     #[test]
     fn nothing_panics_and_every_line_is_accepted_or_rejected(
@@ -167,7 +359,8 @@ proptest! {
     ) {
         let lines: Vec<String> = lines.iter().map(|words| words.join(glue).replace('\n', " ")).collect();
         let text = lines.join("\n");
-        let not_blank = lines.iter().filter(|line| !line.as_bytes().trim_ascii().is_empty()).count() as u64;
+        let text_of = |line: &str| line.strip_prefix('\u{feff}').unwrap_or(line).as_bytes().trim_ascii().len();
+        let not_blank = lines.iter().filter(|line| text_of(line) > 0).count() as u64;
         let (converted, request) = convert(&format!("multiline=off&format={format}{options}"), &text);
         prop_assert_eq!(converted.accepted + converted.rejected, not_blank);
         prop_assert_eq!(records(&request).len() as u64, converted.accepted);

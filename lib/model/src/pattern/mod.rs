@@ -5,6 +5,7 @@
 //! any order of arrival agree on it: counts are kept under it. [`Drain`] sees which shapes are one pattern with a word as
 //! its parameter; who shows patterns groups shapes with it ([`group`]). Why it is so: `docs/decisions/0005`.
 
+mod access;
 mod drain;
 mod level;
 mod mask;
@@ -13,6 +14,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
+pub use access::is_access_line;
 pub use drain::{Drain, Grouped, Place, group};
 pub use level::Level;
 pub use mask::{SHAPE_BYTES_MAX, mask};

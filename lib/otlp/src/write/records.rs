@@ -1,19 +1,26 @@
 //! OTLP messages for what did not arrive as OTLP: attributes, log records, and the frame around them.
 
 use super::{
-    len_field_size, put_double_field, put_fixed32_field, put_fixed64_field, put_len_field, put_len_header, put_message,
-    put_varint, put_varint_field, varint_len,
+    len_field_size, put_behind_length, put_double_field, put_fixed32_field, put_fixed64_field, put_len_field,
+    put_len_header, put_length, put_message, put_varint_field, varint_at, varint_len,
 };
 use crate::wire::{FIXED64, LEN, VARINT, key};
 
 /// Fields of a `LogRecord` and of a `KeyValue`.
 const RECORD_ATTRIBUTES: u32 = 6;
 const VALUE_OF_ATTRIBUTE: u32 = 2;
+/// The key of a record in its `ScopeLogs`, and how many bytes the length behind it takes: two for 128 to 16 383, which is
+/// what nearly every record has.
+const RECORD_KEY: u8 = key(2, LEN) as u8;
+const RECORD_LENGTH_BYTES: usize = 2;
 /// The keys of the same as bytes, and of an `AnyValue` that is text.
 const ATTRIBUTE_KEY: u8 = key(RECORD_ATTRIBUTES as u64, LEN) as u8;
 const NAME_KEY: u8 = key(1, LEN) as u8;
 const VALUE_KEY: u8 = key(VALUE_OF_ATTRIBUTE as u64, LEN) as u8;
 const TEXT_KEY: u8 = key(1, LEN) as u8;
+
+/// Room that a record gets which is longer than was thought.
+const MORE_BYTES: usize = 1024;
 
 /// A value to write. Text is bytes: a line that is not UTF-8 is kept as it came.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +76,7 @@ pub struct LogLine<'a> {
 }
 
 /// Appends one `KeyValue` field.
+#[inline]
 pub fn put_attribute(out: &mut Vec<u8>, field: u32, name: &str, value: Value<'_>) {
     put_message(out, field, |out| {
         put_len_field(out, 1, name.as_bytes());
@@ -85,7 +93,8 @@ pub fn put_attributes(out: &mut Vec<u8>, field: u32, attributes: &[(&str, Value<
 
 /// Appends a log record as a field of its `ScopeLogs`.
 pub fn put_log_record(out: &mut Vec<u8>, line: &LogLine<'_>) {
-    put_message(out, 2, |out| {
+    out.push(RECORD_KEY);
+    put_behind_length::<RECORD_LENGTH_BYTES>(out, |out| {
         if line.time_unix_nano != 0 {
             put_fixed64_field(out, 1, line.time_unix_nano);
         }
@@ -110,130 +119,268 @@ pub fn put_log_record(out: &mut Vec<u8>, line: &LogLine<'_>) {
 }
 
 /// A log record that is written piece by piece, straight from slices, for formats that are read about as fast as memory:
-/// no list of attributes is made first, and no byte is moved afterwards. Given by [`put_record_in_pieces`].
+/// no list of attributes is made first, and no byte is moved afterwards. Given by [`put_record`] and [`put_record_in_pieces`].
+///
+/// What it writes goes into room that was made before, so that each piece is one check and a few moves: growing the vector
+/// piece by piece cost more than reading the line.
 #[derive(Debug)]
 pub struct RecordWriter<'o> {
+    /// Zeros from `at` on.
     out: &'o mut Vec<u8>,
+    at: usize,
 }
 
-/// Appends a log record as a field of its `ScopeLogs`; `write` appends what it holds. Zero times and severities are left out.
+/// Appends a log record as a field of its `ScopeLogs`; `write` appends what it holds. `bytes` is how long it will be, about:
+/// a record that becomes longer takes longer.
+#[inline]
+pub fn put_record(out: &mut Vec<u8>, bytes: usize, write: impl FnOnce(&mut RecordWriter<'_>)) {
+    let start = out.len();
+    out.resize(start + 1 + RECORD_LENGTH_BYTES + bytes, 0);
+    out[start] = RECORD_KEY;
+    let mut writer = RecordWriter { at: start + 1 + RECORD_LENGTH_BYTES, out };
+    write(&mut writer);
+    let end = writer.at;
+    out.truncate(end);
+    put_length::<RECORD_LENGTH_BYTES>(out, start + 1);
+}
+
+/// The same, with the times and the severity that most records have. Zero times and severities are left out.
+#[inline]
 pub fn put_record_in_pieces(
     out: &mut Vec<u8>,
     time_unix_nano: u64,
     observed_time_unix_nano: u64,
     severity_number: i32,
+    bytes: usize,
     write: impl FnOnce(&mut RecordWriter<'_>),
 ) {
-    let start = out.len();
-    // The key, and room for a length of two bytes: 128 to 16 383 is what nearly every record has.
-    out.extend_from_slice(&[key(2, LEN) as u8, 0, 0]);
-    if time_unix_nano != 0 {
-        put_fixed64_field(out, 1, time_unix_nano);
-    }
-    if severity_number != 0 {
-        put_varint_field(out, 2, i64::from(severity_number).cast_unsigned());
-    }
-    if observed_time_unix_nano != 0 {
-        put_fixed64_field(out, 11, observed_time_unix_nano);
-    }
-    write(&mut RecordWriter { out });
-    let len = out.len() - start - 3;
-    if varint_len(len as u64) == 2 {
-        out[start + 1] = len as u8 | 0x80;
-        out[start + 2] = (len >> 7) as u8;
-    } else {
-        let mut header = Vec::with_capacity(12);
-        put_len_header(&mut header, 2, len);
-        out.splice(start..start + 3, header);
-    }
+    put_record(out, bytes, |out| {
+        out.time(time_unix_nano);
+        out.severity(severity_number);
+        out.observed_time(observed_time_unix_nano);
+        write(out);
+    });
 }
 
 impl RecordWriter<'_> {
-    /// The message. Once at the most.
-    pub fn body(&mut self, text: &[u8]) {
-        put_len_header(self.out, 5, len_field_size(1, text.len()));
-        put_len_field(self.out, 1, text);
+    /// When it happened, in nanoseconds since the epoch; 0 is left out.
+    #[inline]
+    pub fn time(&mut self, unix_nano: u64) {
+        self.fixed64(key(1, FIXED64) as u8, unix_nano);
     }
 
-    /// An attribute that is text.
+    /// When it was received, in nanoseconds since the epoch; 0 is left out.
     #[inline]
-    pub fn text(&mut self, name: &str, text: &[u8]) {
-        // Names of fields and lengths in front of them, where every length is one byte, which is nearly always.
-        let bytes = name.len() + text.len() + 6;
-        if bytes < 0x80 {
-            self.out.reserve(bytes + 2);
-            self.out.extend_from_slice(&[ATTRIBUTE_KEY, bytes as u8, NAME_KEY, name.len() as u8]);
-            self.out.extend_from_slice(name.as_bytes());
-            self.out.extend_from_slice(&[VALUE_KEY, text.len() as u8 + 2, TEXT_KEY, text.len() as u8]);
-            self.out.extend_from_slice(text);
-        } else {
-            self.attribute(name, len_field_size(1, text.len()));
-            put_len_field(self.out, 1, text);
+    pub fn observed_time(&mut self, unix_nano: u64) {
+        self.fixed64(key(11, FIXED64) as u8, unix_nano);
+    }
+
+    /// OpenTelemetry's severity (1..=24); 0 is left out.
+    #[inline]
+    pub fn severity(&mut self, number: i32) {
+        if number != 0 {
+            let number = i64::from(number).cast_unsigned();
+            let place = put(self.place(1 + varint_len(number)), [key(2, VARINT) as u8]);
+            varint_at(place, 0, number);
         }
+    }
+
+    /// The severity as the line spells it, if it does.
+    #[inline]
+    pub fn severity_text(&mut self, text: &[u8]) {
+        self.bytes(key(3, LEN) as u8, text);
+    }
+
+    /// The message. Once at the most.
+    #[inline]
+    pub fn body(&mut self, text: &[u8]) {
+        let value_bytes = len_field_size(1, text.len());
+        let place = self.place(1 + varint_len(value_bytes as u64) + value_bytes);
+        let at = header_at(place, 0, key(5, LEN) as u8, value_bytes);
+        let at = header_at(place, at, TEXT_KEY, text.len());
+        place[at..].copy_from_slice(text);
+    }
+
+    /// The ids of the trace and the span that it belongs to: 16 and 8 bytes, or none.
+    #[inline]
+    pub fn ids(&mut self, trace_id: &[u8], span_id: &[u8]) {
+        self.bytes(key(9, LEN) as u8, trace_id);
+        self.bytes(key(10, LEN) as u8, span_id);
+    }
+
+    /// An attribute that is text. Inlined whole, as the following are: the name is a constant, and its copy a move or two.
+    #[inline(always)]
+    pub fn text<const N: usize>(&mut self, name: &[u8; N], text: &[u8]) {
+        // Names of fields and lengths in front of them, where every length is one byte, which is nearly always.
+        let bytes = N + text.len() + 6;
+        if bytes >= 0x80 {
+            return self.long_text(name, text);
+        }
+        let place = put(self.place(bytes + 2), [ATTRIBUTE_KEY, bytes as u8, NAME_KEY, N as u8]);
+        let place = put(place, *name);
+        put(place, [VALUE_KEY, text.len() as u8 + 2, TEXT_KEY, text.len() as u8]).copy_from_slice(text);
     }
 
     /// An attribute that is a whole number.
-    #[inline]
-    pub fn int(&mut self, name: &str, value: i64) {
+    #[inline(always)]
+    pub fn int<const N: usize>(&mut self, name: &[u8; N], value: i64) {
         let value = value.cast_unsigned();
-        self.attribute(name, 1 + varint_len(value));
-        self.out.push(key(3, VARINT) as u8);
-        put_varint(self.out, value);
+        let place = put(self.attribute(name, 1 + varint_len(value)), [key(3, VARINT) as u8]);
+        varint_at(place, 0, value);
     }
 
     /// An attribute that is a number.
-    #[inline]
-    pub fn double(&mut self, name: &str, value: f64) {
-        self.attribute(name, 9);
-        self.out.push(key(4, FIXED64) as u8);
-        self.out.extend_from_slice(&value.to_le_bytes());
+    #[inline(always)]
+    pub fn double<const N: usize>(&mut self, name: &[u8; N], value: f64) {
+        let place = put(self.attribute(name, 9), [key(4, FIXED64) as u8]);
+        put(place, value.to_le_bytes());
     }
 
     /// An attribute that is true or false.
-    #[inline]
-    pub fn boolean(&mut self, name: &str, value: bool) {
-        self.attribute(name, 2);
-        self.out.extend_from_slice(&[key(2, VARINT) as u8, u8::from(value)]);
+    #[inline(always)]
+    pub fn boolean<const N: usize>(&mut self, name: &[u8; N], value: bool) {
+        put(self.attribute(name, 2), [key(2, VARINT) as u8, u8::from(value)]);
     }
 
-    /// Any attribute.
+    /// Any attribute, whose name need not be a constant.
+    #[inline]
     pub fn attribute_value(&mut self, name: &str, value: Value<'_>) {
-        put_attribute(self.out, RECORD_ATTRIBUTES, name, value);
+        let name = name.as_bytes();
+        match value {
+            Value::String(text) => self.any_text(name, text),
+            Value::Int(number) => {
+                let number = number.cast_unsigned();
+                let place = put(self.any_attribute(name, 1 + varint_len(number)), [key(3, VARINT) as u8]);
+                varint_at(place, 0, number);
+            }
+            Value::Double(number) => {
+                let place = put(self.any_attribute(name, 9), [key(4, FIXED64) as u8]);
+                put(place, number.to_le_bytes());
+            }
+            Value::Bool(value) => {
+                put(self.any_attribute(name, 2), [key(2, VARINT) as u8, u8::from(value)]);
+            }
+            Value::Empty | Value::Array(_) | Value::Map(_) | Value::Bytes(_) => {
+                // What is rare goes the usual way.
+                self.out.truncate(self.at);
+                put_message(self.out, RECORD_ATTRIBUTES, |out| {
+                    put_len_field(out, 1, name);
+                    put_message(out, VALUE_OF_ATTRIBUTE, |out| put_any_value(out, value));
+                });
+                self.at = self.out.len();
+            }
+        }
     }
 
-    /// Everything of an attribute but the content of its value.
-    #[inline]
-    fn attribute(&mut self, name: &str, value_bytes: usize) {
-        let bytes = name.len() + value_bytes + 4;
-        if bytes < 0x80 {
-            self.out.reserve(bytes + 2);
-            self.out.extend_from_slice(&[ATTRIBUTE_KEY, bytes as u8, NAME_KEY, name.len() as u8]);
-            self.out.extend_from_slice(name.as_bytes());
-            self.out.extend_from_slice(&[VALUE_KEY, value_bytes as u8]);
-            return;
+    /// Everything of an attribute but the content of its value, whose place is given back.
+    #[inline(always)]
+    fn attribute<const N: usize>(&mut self, name: &[u8; N], value_bytes: usize) -> &mut [u8] {
+        let bytes = N + value_bytes + 4;
+        if bytes >= 0x80 {
+            return self.any_attribute(name, value_bytes);
         }
-        let bytes = len_field_size(1, name.len()) + len_field_size(VALUE_OF_ATTRIBUTE, value_bytes);
-        self.out.reserve(bytes + 12);
-        put_len_header(self.out, RECORD_ATTRIBUTES, bytes);
-        put_len_field(self.out, 1, name.as_bytes());
-        put_len_header(self.out, VALUE_OF_ATTRIBUTE, value_bytes);
+        let place = put(self.place(bytes + 2), [ATTRIBUTE_KEY, bytes as u8, NAME_KEY, N as u8]);
+        put(put(place, *name), [VALUE_KEY, value_bytes as u8])
     }
+
+    #[inline(never)]
+    fn any_attribute(&mut self, name: &[u8], value_bytes: usize) -> &mut [u8] {
+        let bytes = len_field_size(1, name.len()) + len_field_size(VALUE_OF_ATTRIBUTE, value_bytes);
+        let place = self.place(len_field_size(RECORD_ATTRIBUTES, bytes));
+        let at = header_at(place, 0, ATTRIBUTE_KEY, bytes);
+        let at = header_at(place, at, NAME_KEY, name.len());
+        place[at..at + name.len()].copy_from_slice(name);
+        let at = header_at(place, at + name.len(), VALUE_KEY, value_bytes);
+        &mut place[at..]
+    }
+
+    #[inline]
+    fn any_text(&mut self, name: &[u8], text: &[u8]) {
+        let place = self.any_attribute(name, len_field_size(1, text.len()));
+        let at = header_at(place, 0, TEXT_KEY, text.len());
+        place[at..].copy_from_slice(text);
+    }
+
+    #[inline(never)]
+    fn long_text(&mut self, name: &[u8], text: &[u8]) {
+        self.any_text(name, text);
+    }
+
+    #[inline]
+    fn fixed64(&mut self, key: u8, value: u64) {
+        if value != 0 {
+            put(put(self.place(9), [key]), value.to_le_bytes());
+        }
+    }
+
+    #[inline]
+    fn bytes(&mut self, key: u8, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let place = self.place(1 + varint_len(bytes.len() as u64) + bytes.len());
+            let at = header_at(place, 0, key, bytes.len());
+            place[at..].copy_from_slice(bytes);
+        }
+    }
+
+    /// The place of the next bytes.
+    #[inline(always)]
+    fn place(&mut self, bytes: usize) -> &mut [u8] {
+        let start = self.at;
+        if self.out.len() - start < bytes {
+            self.make_room(bytes);
+        }
+        self.at = start + bytes;
+        &mut self.out[start..start + bytes]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, bytes: usize) {
+        self.out.resize(self.at + bytes + MORE_BYTES, 0);
+    }
+}
+
+/// Writes bytes whose number is a constant, which takes a move or two. Gives the place behind them.
+#[inline(always)]
+fn put<const N: usize>(place: &mut [u8], bytes: [u8; N]) -> &mut [u8] {
+    let (front, behind) = place.split_first_chunk_mut::<N>().expect("the place is as large as what is written");
+    *front = bytes;
+    behind
+}
+
+/// Writes a key and a length. Gives where the content begins.
+#[inline(always)]
+fn header_at(place: &mut [u8], at: usize, key: u8, len: usize) -> usize {
+    place[at] = key;
+    varint_at(place, at + 1, len as u64)
 }
 
 /// Appends a `ResourceLogs` of one scope whose records are written already, in one copy: no byte is moved to make room for
 /// a length. What [`put_resource_logs`] writes, for large requests.
 pub fn put_resource_logs_of(out: &mut Vec<u8>, resource: &[(&str, Value<'_>)], scope_name: &str, records: &[u8]) {
+    put_front(out, resource, scope_name, records.len());
+    out.extend_from_slice(records);
+}
+
+/// Makes a request of one `ResourceLogs` of its records, without a second place for them.
+pub fn put_resource_logs_around(records: &mut Vec<u8>, resource: &[(&str, Value<'_>)], scope_name: &str) {
+    let mut front = Vec::new();
+    put_front(&mut front, resource, scope_name, records.len());
+    records.splice(0..0, front);
+}
+
+/// Everything of a `ResourceLogs` that stands before its records.
+fn put_front(out: &mut Vec<u8>, resource: &[(&str, Value<'_>)], scope_name: &str, records_bytes: usize) {
     let mut attributes = Vec::new();
     put_attributes(&mut attributes, 1, resource);
     let scope = if scope_name.is_empty() { 0 } else { len_field_size(1, scope_name.len()) };
-    let scope_logs = len_field_size(1, scope) + records.len();
+    let scope_logs = len_field_size(1, scope) + records_bytes;
     let bytes = len_field_size(1, attributes.len()) + len_field_size(2, scope_logs);
     put_len_header(out, 1, bytes);
     put_len_field(out, 1, &attributes);
     put_len_header(out, 2, scope_logs);
     put_len_header(out, 1, scope);
     put_text(out, 1, scope_name.as_bytes());
-    out.extend_from_slice(records);
 }
 
 /// Appends a `ResourceLogs` with one scope to an `ExportLogsServiceRequest`; `write_records` appends the scope's records
@@ -253,6 +400,7 @@ pub fn put_resource_logs(
     });
 }
 
+#[inline]
 fn put_text(out: &mut Vec<u8>, field: u32, text: &[u8]) {
     if !text.is_empty() {
         put_len_field(out, field, text);
@@ -260,6 +408,7 @@ fn put_text(out: &mut Vec<u8>, field: u32, text: &[u8]) {
 }
 
 /// Appends the content of an `AnyValue`. A member of a oneof is written even when it is zero or empty.
+#[inline]
 fn put_any_value(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Empty => {}

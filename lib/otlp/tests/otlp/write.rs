@@ -58,18 +58,21 @@ fn a_record_in_pieces_is_the_record_as_a_whole() {
             put_log_record(out, &LogLine::default());
         });
         let mut records = Vec::new();
-        put_record_in_pieces(&mut records, 7, 8, 17, |out| {
+        // With room for nothing, for some of it, and for all.
+        put_record_in_pieces(&mut records, 7, 8, 17, bytes % 1000, |out| {
             out.body(&body);
-            out.text("text", b"y");
-            out.text("long", &body);
-            out.int("int", -1);
-            out.double("double", 0.25);
-            out.boolean("bool", true);
+            out.text(b"text", b"y");
+            out.text(b"long", &body);
+            out.int(b"int", -1);
+            out.double(b"double", 0.25);
+            out.boolean(b"bool", true);
             out.attribute_value("list", Value::Array(&[Value::Int(1)]));
         });
-        put_record_in_pieces(&mut records, 0, 0, 0, |_| {});
+        put_record_in_pieces(&mut records, 0, 0, 0, 100, |_| {});
         let mut pieces = Vec::new();
         put_resource_logs_of(&mut pieces, &[("service.name", "a".into())], "scope", &records);
+        put_resource_logs_around(&mut records, &[("service.name", "a".into())], "scope");
+        assert_eq!(records, pieces, "{bytes}");
         assert!(crate::agree::check_logs(&pieces), "{bytes}");
         let read = |bytes: &[u8]| ExportLogsServiceRequest::decode(bytes).expect("valid");
         assert_eq!(read(&pieces), read(&whole), "{bytes}");
@@ -79,6 +82,43 @@ fn a_record_in_pieces_is_the_record_as_a_whole() {
     put_resource_logs(&mut whole, &[], "", |_| {});
     put_resource_logs_of(&mut pieces, &[], "", &[]);
     assert_eq!(whole, pieces);
+}
+
+#[test]
+fn a_record_that_is_written_in_the_order_of_a_line_has_the_bytes_of_one() {
+    let long = "n".repeat(200);
+    for (number, room) in [(0, 0), (17, 10), (-3, 5000)] {
+        let attributes = [
+            ("a", Value::String(b"")),
+            (&*long, Value::Int(i64::MIN)),
+            (&*long, Value::Bool(false)),
+            ("map", Value::Map(&[("k", Value::Empty)])),
+            ("d", Value::Double(-0.0)),
+        ];
+        let line = LogLine {
+            time_unix_nano: 7,
+            observed_time_unix_nano: 8,
+            severity_number: number,
+            severity_text: b"ERROR",
+            body: Value::String(long.as_bytes()),
+            attributes: &attributes,
+            trace_id: &[1; 16],
+            span_id: &[2; 8],
+            ..LogLine::default()
+        };
+        let (mut whole, mut pieces) = (vec![9], vec![9]);
+        put_log_record(&mut whole, &line);
+        put_record(&mut pieces, room, |out| {
+            out.time(7);
+            out.severity(number);
+            out.severity_text(b"ERROR");
+            out.body(long.as_bytes());
+            attributes.iter().for_each(|(name, value)| out.attribute_value(name, *value));
+            out.ids(&[1; 16], &[2; 8]);
+            out.observed_time(8);
+        });
+        assert_eq!(pieces, whole, "{number}");
+    }
 }
 
 #[test]
