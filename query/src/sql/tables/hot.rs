@@ -119,7 +119,7 @@ fn gather(rows: &HotRows, wanted: &Wanted, projection: &[usize]) -> RecordBatch 
 mod tests {
     use super::*;
     use arrow::array::{
-        Array, ArrayRef, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, UInt32Array, new_null_array,
+        ArrayRef, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, UInt32Array, new_null_array,
     };
     use arrow::datatypes::{DataType, Int32Type, Schema};
     use datafusion::prelude::{col, lit};
