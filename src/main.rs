@@ -26,7 +26,7 @@ use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
 use crate::config::Config;
 
 fn main() -> ExitCode {
-    memory::give_back_at_once();
+    memory::give_back_soon();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

@@ -11,7 +11,9 @@ use shipwake_store::{RowChunk, Table};
 use crate::chunk_resources::ChunkResources;
 use crate::health::RequestParts;
 use crate::resources::KnownResource;
-use crate::text::{append_attributes, append_id, append_optional, append_value};
+use crate::text::{
+    append_attributes, append_id, append_optional, append_value, finish_attributes, finish_numbers, finish_text,
+};
 use crate::watermark::EventTime;
 
 /// Bytes of a row besides its texts: fixed columns, offsets and ids.
@@ -87,8 +89,14 @@ impl LogRows {
         } else {
             bytes += append_value(&mut self.body, &record.body, &mut self.scratch);
         }
+<<<<<<< HEAD
         append_id::<16>(&mut self.trace_id, record.trace_id, &mut self.scratch);
         append_id::<8>(&mut self.span_id, record.span_id, &mut self.scratch);
+=======
+        append_optional(&mut self.event_name, record.event_name);
+        append_id::<16>(&mut self.trace_id, record.trace_id);
+        append_id::<8>(&mut self.span_id, record.span_id);
+>>>>>>> cost
         append_optional(&mut self.scope_name, scope);
         let mut parts = RequestParts::default();
         let (attributes, original) = (&record.attributes, time.original);
@@ -107,7 +115,7 @@ impl LogRows {
         match pattern {
             None => self.pattern_id.append_null(),
             Some(OTHER_ID) => self.pattern_id.append_value(OTHER),
-            Some(id) => append_id::<8>(&mut self.pattern_id, &id.to_be_bytes(), &mut self.scratch),
+            Some(id) => append_id::<8>(&mut self.pattern_id, &id.to_be_bytes()),
         }
     }
 
@@ -128,18 +136,18 @@ impl LogRows {
         }
         self.bytes = 0;
         let columns = vec![
-            Arc::new(self.resource_ref.finish()) as _,
-            Arc::new(self.time.finish()) as _,
-            Arc::new(self.observed_time.finish()) as _,
-            Arc::new(self.severity_number.finish()) as _,
-            Arc::new(self.severity_text.finish()) as _,
-            Arc::new(self.body.finish()) as _,
-            Arc::new(self.event_name.finish()) as _,
-            Arc::new(self.pattern_id.finish()) as _,
-            Arc::new(self.trace_id.finish()) as _,
-            Arc::new(self.span_id.finish()) as _,
-            Arc::new(self.scope_name.finish()) as _,
-            Arc::new(self.attributes.finish()) as _,
+            finish_numbers(&mut self.resource_ref),
+            finish_numbers(&mut self.time),
+            finish_numbers(&mut self.observed_time),
+            finish_numbers(&mut self.severity_number),
+            finish_text(&mut self.severity_text),
+            finish_text(&mut self.body),
+            finish_text(&mut self.event_name),
+            finish_text(&mut self.pattern_id),
+            finish_text(&mut self.trace_id),
+            finish_text(&mut self.span_id),
+            finish_text(&mut self.scope_name),
+            finish_attributes(&mut self.attributes),
         ];
         Some(self.resources.seal(Table::Logs, columns))
     }

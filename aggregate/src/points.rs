@@ -14,7 +14,7 @@ use shipwake_store::{RowChunk, Table};
 use crate::chunk_resources::ChunkResources;
 use crate::health::RequestParts;
 use crate::resources::KnownResource;
-use crate::text::{append_attributes, append_text};
+use crate::text::{append_attributes, append_text, finish_attributes, finish_numbers, finish_text};
 use crate::watermark::EventTime;
 
 /// Bytes of a row besides its texts and its histogram.
@@ -154,21 +154,21 @@ impl PointRows {
         }
         self.bytes = 0;
         let columns = vec![
-            Arc::new(self.resource_ref.finish()) as _,
-            Arc::new(self.time.finish()) as _,
-            Arc::new(self.start_time.finish()) as _,
-            Arc::new(self.metric.finish()) as _,
-            Arc::new(self.kind.finish()) as _,
-            Arc::new(self.temporality.finish()) as _,
+            finish_numbers(&mut self.resource_ref),
+            finish_numbers(&mut self.time),
+            finish_numbers(&mut self.start_time),
+            finish_text(&mut self.metric),
+            finish_text(&mut self.kind),
+            finish_text(&mut self.temporality),
             Arc::new(self.monotonic.finish()) as _,
-            Arc::new(self.unit.finish()) as _,
-            Arc::new(self.value.finish()) as _,
-            Arc::new(self.count.finish()) as _,
-            Arc::new(self.sum.finish()) as _,
-            Arc::new(self.min.finish()) as _,
-            Arc::new(self.max.finish()) as _,
+            finish_text(&mut self.unit),
+            finish_numbers(&mut self.value),
+            finish_numbers(&mut self.count),
+            finish_numbers(&mut self.sum),
+            finish_numbers(&mut self.min),
+            finish_numbers(&mut self.max),
             Arc::new(self.histogram.finish()) as _,
-            Arc::new(self.attributes.finish()) as _,
+            finish_attributes(&mut self.attributes),
             Arc::new(self.quantiles.finish()) as _,
         ];
         Some(self.resources.seal(Table::Points, columns))

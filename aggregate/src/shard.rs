@@ -23,6 +23,8 @@ use crate::view::Shared;
 
 /// How often idle shards, gauges and the commit interval are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// Ticks after which memory is added up by part: it looks at every cell and every pattern, under the lock.
+const TICKS_PER_GAUGE: u32 = 10;
 /// Between attempts to commit, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(30);
@@ -96,6 +98,9 @@ struct Running {
     overflow_said: (u64, i64),
     /// As of the last tick or read.
     hot_bytes: usize,
+    /// Bytes of cells as of the last tick: to add them up takes a look at every cell, too much for every read.
+    cell_bytes: usize,
+    ticks: u32,
     received_ns: i64,
     stopping: bool,
     /// When it was asked to stop.
@@ -146,6 +151,8 @@ impl Running {
             full: false,
             overflow_said: (0, i64::MIN),
             hot_bytes: 0,
+            cell_bytes: 0,
+            ticks: 0,
             received_ns: now_ns,
             stopping: false,
             stopping_since: None,
@@ -222,7 +229,7 @@ impl Running {
             self.shard.metrics.visible(now_ns, header.received_ns, header.time_max_ns.min(header.received_ns));
         }
         self.received_ns = now_ns;
-        self.hot_bytes = self.shared.lock().uncommitted_bytes();
+        self.hot_bytes = self.shared.lock().row_bytes() + self.cell_bytes;
         self.note_progress();
     }
 
@@ -230,9 +237,12 @@ impl Running {
         let now_ns = self.shard.config.clock.now_ns();
         let mut inner = self.shared.lock();
         inner.state.watermark.tick(now_ns, now_ns.saturating_sub(self.received_ns));
-        self.hot_bytes = inner.uncommitted_bytes();
+        self.cell_bytes = inner.state.cell_bytes();
+        self.hot_bytes = inner.row_bytes() + self.cell_bytes;
         let (watermark_ns, series) = (inner.state.watermark.watermark_ns(), inner.state.series.len());
-        let (memory, forgotten) = (inner.memory_bytes(), inner.state.dedup.forgotten_early());
+        let memory = if self.ticks.is_multiple_of(TICKS_PER_GAUGE) { inner.memory_bytes() } else { Vec::new() };
+        self.ticks = self.ticks.wrapping_add(1);
+        let forgotten = inner.state.dedup.forgotten_early();
         let counters = &inner.state.counters;
         let (late, future, overflow) = (counters.late, counters.future, counters.overflow);
         drop(inner);
@@ -283,6 +293,8 @@ impl Running {
                 Some(cut) => cut.clone(),
                 None => {
                     let cut = Arc::new(Cut::take(&mut inner.state));
+                    // The cut has them now.
+                    self.cell_bytes = 0;
                     inner.pending = Some(cut.clone());
                     cut
                 }
@@ -329,7 +341,7 @@ impl Running {
                 self.state_bytes = done.cut.state_bytes();
                 self.committed_ns = self.shard.config.clock.now_ns();
                 (self.retry, self.failures, self.full) = (None, 0, false);
-                self.hot_bytes = self.shared.publish(files);
+                self.hot_bytes = self.shared.publish(files) + self.cell_bytes;
                 self.truncate_journal().await;
                 Ok(())
             }
@@ -374,7 +386,7 @@ impl Running {
         (inner.state, inner.files) = (state, files);
         (inner.pending, inner.problem) = (None, None);
         inner.epoch += 1;
-        self.hot_bytes = 0;
+        (self.hot_bytes, self.cell_bytes) = (0, 0);
         drop(inner);
         self.note_progress();
         self.reload_recent();

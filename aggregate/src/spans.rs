@@ -11,7 +11,9 @@ use crate::chunk_resources::ChunkResources;
 use crate::health::RequestParts;
 use crate::resources::KnownResource;
 use crate::routes::write_route;
-use crate::text::{append_attributes, append_id, append_optional, append_text};
+use crate::text::{
+    append_attributes, append_id, append_optional, append_text, finish_attributes, finish_numbers, finish_text,
+};
 use crate::watermark::EventTime;
 
 /// Bytes of a row besides its texts: fixed columns, offsets and ids.
@@ -75,9 +77,9 @@ impl SpanRows {
         append_text(&mut self.name, span.name);
         self.kind.append_value(kind_word(span.kind));
         self.status_code.append_value(status_word(span.status_code));
-        append_id::<16>(&mut self.trace_id, span.trace_id, &mut self.scratch);
-        append_id::<8>(&mut self.span_id, span.span_id, &mut self.scratch);
-        append_id::<8>(&mut self.parent_span_id, span.parent_span_id, &mut self.scratch);
+        append_id::<16>(&mut self.trace_id, span.trace_id);
+        append_id::<8>(&mut self.span_id, span.span_id);
+        append_id::<8>(&mut self.parent_span_id, span.parent_span_id);
         let mut parts = RequestParts::default();
         let (attributes, original) = (&span.attributes, time.original);
         let bytes = append_attributes(&mut self.attributes, attributes, original, &mut parts, &mut self.scratch);
@@ -109,17 +111,17 @@ impl SpanRows {
         }
         self.bytes = 0;
         let columns = vec![
-            Arc::new(self.resource_ref.finish()) as _,
-            Arc::new(self.time.finish()) as _,
-            Arc::new(self.duration_ns.finish()) as _,
-            Arc::new(self.name.finish()) as _,
-            Arc::new(self.kind.finish()) as _,
-            Arc::new(self.status_code.finish()) as _,
-            Arc::new(self.route.finish()) as _,
-            Arc::new(self.trace_id.finish()) as _,
-            Arc::new(self.span_id.finish()) as _,
-            Arc::new(self.parent_span_id.finish()) as _,
-            Arc::new(self.attributes.finish()) as _,
+            finish_numbers(&mut self.resource_ref),
+            finish_numbers(&mut self.time),
+            finish_numbers(&mut self.duration_ns),
+            finish_text(&mut self.name),
+            finish_text(&mut self.kind),
+            finish_text(&mut self.status_code),
+            finish_text(&mut self.route),
+            finish_text(&mut self.trace_id),
+            finish_text(&mut self.span_id),
+            finish_text(&mut self.parent_span_id),
+            finish_attributes(&mut self.attributes),
         ];
         Some(self.resources.seal(Table::Spans, columns))
     }

@@ -56,11 +56,11 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the cut that was pending by the segments it became. Gives the bytes that are not committed yet.
+    /// Replaces the cut that was pending by the segments it became. Gives the bytes of rows that are not committed yet.
     pub fn publish(&self, files: Arc<[SegmentFile]>) -> usize {
         let mut inner = self.lock();
         (inner.files, inner.pending, inner.problem) = (files, None, None);
-        inner.uncommitted_bytes()
+        inner.row_bytes()
     }
 
     /// Lets waiting readers go first. The system's locks are not fair: a thread that folds without pause would keep them
@@ -194,8 +194,8 @@ impl Inner {
         parts.into_iter().map(|(part, bytes)| (part, bytes as u64)).collect()
     }
 
-    /// Bytes that only a commit frees.
-    pub fn uncommitted_bytes(&self) -> usize {
-        self.state.hot_bytes() + self.pending.as_ref().map_or(0, |cut| cut.bytes)
+    /// Bytes that only a commit frees, besides the cells since the last one.
+    pub fn row_bytes(&self) -> usize {
+        self.state.rows.bytes() + self.pending.as_ref().map_or(0, |cut| cut.bytes)
     }
 }

@@ -1,5 +1,6 @@
 //! The whole-program benchmark: generator and server on the same machine, at the rate of 1.2 TB a day and then at higher
-//! ones. `cargo bench --bench live`; options through the environment, see [`Plan`].
+//! ones, until one is not held; then three times the highest that was ([`overload`]). `cargo bench --bench live`; options
+//! through the environment, see [`Plan`].
 //!
 //! A rate is held when everything acknowledged is there once (the judge says so), nothing was refused, and records were
 //! visible within a second. CPU is counted until background work has settled, memory as the kernel's high-water mark.
@@ -7,6 +8,7 @@
 #[allow(dead_code)]
 #[path = "../program/harness.rs"]
 mod harness;
+mod overload;
 
 use std::path::Path;
 use std::process::Command;
@@ -22,6 +24,8 @@ struct Plan {
     rates: Vec<f64>,
     /// `SHIPWAKE_BENCH_SECONDS`: how long each rate is held. Default 60; 300 for the figures in `docs/benchmarks.md`.
     seconds: u64,
+    /// `SHIPWAKE_BENCH_OVERLOAD_SECONDS`: how long three times the highest rate held is offered. Default 25; 0: not at all.
+    overload_seconds: u64,
 }
 
 /// What was measured at one rate.
@@ -57,6 +61,7 @@ fn main() {
     println!(
         "MB/s    records/s  ack p50/p99 ms   visible p50/p99 ms  memory MB  server cores  CPU s/GB  generator cores  refused  complete"
     );
+    let mut capacity = None;
     for rate in plan.rates {
         let measured = runtime.block_on(measure(rate, plan.seconds));
         print(&measured);
@@ -64,15 +69,21 @@ fn main() {
             println!("not held: the highest rate held is the one before");
             break;
         }
+        capacity = Some(overload::Capacity { rate_mb: rate, records_per_s: measured.records_per_s });
+    }
+    if let Some(capacity) = capacity.filter(|_| plan.overload_seconds > 0) {
+        runtime.block_on(overload::measure(&capacity, plan.overload_seconds));
     }
 }
 
 fn plan() -> Plan {
     let variable = |name: &str| std::env::var(name).ok();
+    let seconds = |name: &str, default| variable(name).map_or(default, |text| text.parse().expect("whole seconds"));
     let rates = variable("SHIPWAKE_BENCH_RATES").unwrap_or_else(|| "13.9,27.8,41.7,55.6,69.5,83.4".to_owned());
     Plan {
         rates: rates.split(',').map(|rate| rate.trim().parse().expect("a rate in MB/s")).collect(),
-        seconds: variable("SHIPWAKE_BENCH_SECONDS").map_or(60, |seconds| seconds.parse().expect("whole seconds")),
+        seconds: seconds("SHIPWAKE_BENCH_SECONDS", 60),
+        overload_seconds: seconds("SHIPWAKE_BENCH_OVERLOAD_SECONDS", 25),
     }
 }
 

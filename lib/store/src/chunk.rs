@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, UInt32Type};
 
@@ -72,6 +72,15 @@ impl RowChunk {
     /// The rows in the public schema of the table, with only the columns of `projection` (indices into that schema), in
     /// its order.
     pub fn to_batch(&self, projection: Option<&[usize]>) -> RecordBatch {
+        self.gather(projection, None)
+    }
+
+    /// As [`RowChunk::to_batch`], but only the rows at `places`, in their order. Panics when a place is beyond the rows.
+    pub fn to_batch_at(&self, places: &UInt32Array, projection: Option<&[usize]>) -> RecordBatch {
+        self.gather(projection, Some(places))
+    }
+
+    fn gather(&self, projection: Option<&[usize]>, places: Option<&UInt32Array>) -> RecordBatch {
         let schema = self.table.schema();
         let all: Vec<usize>;
         let wanted = match projection {
@@ -81,22 +90,29 @@ impl RowChunk {
                 &all
             }
         };
-        let columns: Vec<ArrayRef> = wanted.iter().map(|&index| self.column(schema.field(index).name())).collect();
+        let references = places.map(|places| take_checked(self.resource_refs(), places));
+        let references = references.as_ref().map_or(self.resource_refs(), |taken| taken.as_primitive());
+        let columns: Vec<ArrayRef> =
+            wanted.iter().map(|&index| self.column(schema.field(index).name(), places, references)).collect();
         let schema = Schema::new(wanted.iter().map(|&index| schema.field(index).clone()).collect::<Vec<_>>());
         // The row count is given because a projection may be empty, as for count(*).
-        let options = RecordBatchOptions::new().with_row_count(Some(self.num_rows()));
+        let options = RecordBatchOptions::new().with_row_count(Some(references.len()));
         RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
             .expect("new() checked the types and references of all columns")
     }
 
-    fn column(&self, name: &str) -> ArrayRef {
-        match self.resources.column_by_name(name) {
-            Some(values) => {
-                take(values, self.resource_refs(), None).expect("new() checked that every reference is within bounds")
-            }
-            None => self.rows.column_by_name(name).expect("a column is in the rows or in the resources").clone(),
+    fn column(&self, name: &str, places: Option<&UInt32Array>, references: &UInt32Array) -> ArrayRef {
+        if let Some(values) = self.resources.column_by_name(name) {
+            return take_checked(values, references);
         }
+        let rows = self.rows.column_by_name(name).expect("a column is in the rows or in the resources");
+        places.map_or_else(|| rows.clone(), |places| take_checked(rows, places))
     }
+}
+
+/// References were checked by `new()`, and places come from the rows.
+fn take_checked(values: &dyn Array, indices: &UInt32Array) -> ArrayRef {
+    take(values, indices, None).expect("every index is within bounds")
 }
 
 /// Checks that `batch` has the columns of `expected`: names, types and nulls only where allowed. Metadata may differ.
@@ -123,6 +139,5 @@ pub(crate) fn check_types(table: Table, batch: &RecordBatch, expected: &Schema) 
 }
 
 fn references(rows: &RecordBatch) -> &UInt32Array {
-    use arrow::array::AsArray;
     rows.column(0).as_primitive::<UInt32Type>()
 }

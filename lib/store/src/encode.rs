@@ -23,8 +23,9 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.05;
 const NO_DICTIONARY: [&str; 8] =
     ["body", "trace_id", "span_id", "parent_span_id", "histogram", "value", "sum", "duration_ns"];
 const DELTA_ENCODED: [&str; 5] = ["time", "observed_time", "start_time", "window_start", "duration_ns"];
-/// Their smallest and largest value say nothing that a query could skip by.
-const NO_STATISTICS: [&str; 2] = ["body", "histogram"];
+/// Their smallest and largest value say nothing that a query could skip by, and finding them compares every text: ids are
+/// spread over their whole range in every page.
+const NO_STATISTICS: [&str; 6] = ["body", "histogram", "trace_id", "span_id", "parent_span_id", "pattern_id"];
 const MAPS: [&str; 2] = ["attributes", "resource"];
 
 /// Encodes all rows. The buffer is as large as the file.

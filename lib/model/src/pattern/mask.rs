@@ -149,8 +149,12 @@ impl<'l> Scan<'l, '_> {
         let rest = &self.line[self.at..];
         let mut classes = 0;
         let mut end = 0;
-        while end < rest.len() && is(rest[end], WORD) {
-            classes |= CLASSES[rest[end] as usize];
+        for byte in rest {
+            let class = CLASSES[*byte as usize];
+            if class & WORD == 0 {
+                break;
+            }
+            classes |= class;
             end += 1;
         }
         // The stop of a sentence is not part of its last word.

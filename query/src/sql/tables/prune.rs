@@ -1,4 +1,5 @@
-//! Which range of event time the filters of a scan leave, so that segments outside it are not opened. Pure.
+//! What the filters of a scan leave: a range of event time, so that segments outside it are not opened, and the values that
+//! a column of text must have, so that hot rows of other services are not looked at. Pure.
 //!
 //! Filters that are not understood leave everything: pruning may only skip what cannot match.
 
@@ -14,6 +15,50 @@ pub(super) fn time_range(filters: &[Expr], column: &str) -> Range<i64> {
         narrow(filter, column, &mut range);
     }
     range
+}
+
+/// The columns of which only some texts can pass all `filters`, each with these texts. A column may come twice.
+pub(super) fn texts(filters: &[Expr]) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    filters.iter().for_each(|filter| collect_texts(filter, &mut found));
+    found
+}
+
+fn collect_texts(filter: &Expr, found: &mut Vec<(String, Vec<String>)>) {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            collect_texts(left, found);
+            collect_texts(right, found);
+        }
+        _ => found.extend(texts_of(filter)),
+    }
+}
+
+/// The one column that a filter looks at, and its texts that pass. A short `in (…)` comes as a chain of `or`.
+fn texts_of(filter: &Expr) -> Option<(String, Vec<String>)> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            let ((column, mut texts), (other, more)) = (texts_of(left)?, texts_of(right)?);
+            texts.extend(more);
+            (column == other).then_some((column, texts))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (&**left, &**right) {
+            (Expr::Column(column), literal) | (literal, Expr::Column(column)) => {
+                Some((column.name.clone(), vec![literal_text(literal)?]))
+            }
+            _ => None,
+        },
+        Expr::InList(list) if !list.negated => {
+            let Expr::Column(column) = &*list.expr else { return None };
+            Some((column.name.clone(), list.list.iter().map(literal_text).collect::<Option<_>>()?))
+        }
+        _ => None,
+    }
+}
+
+fn literal_text(expr: &Expr) -> Option<String> {
+    let Expr::Literal(value, _) = expr else { return None };
+    value.try_as_str().flatten().map(str::to_owned)
 }
 
 fn narrow(filter: &Expr, column: &str, range: &mut Range<i64>) {
@@ -94,5 +139,29 @@ mod tests {
         check(&[col("time").gt(ns(5)).or(col("time").lt(ns(3)))], i64::MIN..i64::MAX);
         check(&[col("time").not_eq(ns(5))], i64::MIN..i64::MAX);
         check(&[lit(ScalarValue::TimestampSecond(Some(1), None)).lt(col("time"))], 1_000_000_001..i64::MAX);
+    }
+
+    #[test]
+    fn texts_are_read_where_one_column_must_have_one_of_them() {
+        let check = |filter: Expr, expected: &[(&str, &[&str])]| {
+            let owned = |(name, texts): &(&str, &[&str])| {
+                (name.to_string(), texts.iter().map(ToString::to_string).collect::<Vec<_>>())
+            };
+            assert_eq!(texts(&[filter]), expected.iter().map(owned).collect::<Vec<_>>());
+        };
+        check(col("service").eq(lit("a")), &[("service", &["a"])]);
+        check(
+            lit("a").eq(col("service")).and(col("version").eq(lit("1"))),
+            &[("service", &["a"]), ("version", &["1"])],
+        );
+        check(col("service").in_list(vec![lit("a"), lit("b")], false), &[("service", &["a", "b"])]);
+        check(col("service").eq(lit("a")).or(col("service").eq(lit("b"))), &[("service", &["a", "b"])]);
+        check(col("service").eq(lit("a")).or(col("version").eq(lit("b"))), &[]);
+        check(col("service").eq(lit("a")).or(col("service").not_eq(lit("b"))), &[]);
+        check(col("service").in_list(vec![lit("a")], true), &[]);
+        check(col("service").in_list(vec![lit("a"), col("version")], false), &[]);
+        check(col("service").not_eq(lit("a")), &[]);
+        check(col("slot").eq(lit(7)), &[]);
+        check(col("service").eq(lit(ScalarValue::Utf8(None))), &[]);
     }
 }

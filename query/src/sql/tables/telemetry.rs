@@ -21,7 +21,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
 use shipwake_store::{SegmentFile, Table};
 
-use super::hot::HotPartition;
+use super::hot::{HotPartition, Wanted};
 use super::{Read, plain, prune};
 use crate::sql::session::segments_url;
 
@@ -48,7 +48,7 @@ impl TableProvider for Telemetry {
         TableType::Base
     }
 
-    /// Filters come here for pruning by time. DataFusion keeps them and moves them into the Parquet source itself.
+    /// Filters come here for pruning. DataFusion keeps them and moves them into the Parquet source itself.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
@@ -67,7 +67,7 @@ impl TableProvider for Telemetry {
         if !files.is_empty() {
             parts.push(self.scan_segments(state, &files, &projection, limit)?);
         }
-        parts.extend(self.scan_hot(&projection, limit)?);
+        parts.extend(self.scan_hot(filters, &projection, limit)?);
         match parts.len() {
             0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?)))),
             1 => Ok(parts.remove(0)),
@@ -121,8 +121,14 @@ impl Telemetry {
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    fn scan_hot(&self, projection: &[usize], limit: Option<usize>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    fn scan_hot(
+        &self,
+        filters: &[Expr],
+        projection: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let schema = Arc::new(self.schema.project(projection)?);
+        let wanted = Arc::new(Wanted::by(filters, self.tables[0].time_column()));
         let mut partitions: Vec<Arc<dyn PartitionStream>> = Vec::new();
         for shard in &self.read.snapshot.shards {
             for (_, rows) in shard.hot.iter().filter(|(table, rows)| self.tables.contains(table) && !rows.is_empty()) {
@@ -130,6 +136,7 @@ impl Telemetry {
                     schema: schema.clone(),
                     projection: projection.to_vec(),
                     rows: rows.clone(),
+                    wanted: wanted.clone(),
                     read: self.read.clone(),
                 }));
             }
