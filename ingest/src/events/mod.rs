@@ -32,8 +32,9 @@ use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::lines::{Identity, problem};
-use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
+use crate::otlp_http::{declared_length, idempotency_key, leave};
 use crate::produce::{Delivery, Outcome, deliver};
+use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 
 use encode::Batch;
@@ -116,7 +117,7 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     grant.grow(room, true, deadlines.hold).await?;
     let query = parts.uri.query().unwrap_or("").to_owned();
     let job = Job { text, query, identity: identity_of(parameters), key };
-    convert_and_deliver(core, journal, job, grant, peer_of(parts)).await
+    convert_and_deliver(core, journal, job, grant).await
 }
 
 /// What is to be done with the events of a request.
@@ -132,7 +133,6 @@ async fn convert_and_deliver(
     journal: Arc<dyn Journal>,
     job: Job,
     mut grant: Grant,
-    peer: Option<Arc<str>>,
 ) -> Result<Answer, IngestError> {
     let client_bytes = job.text.len() as u64;
     let converted = if job.text.len() > INLINE_BYTES_MAX {
@@ -149,9 +149,11 @@ async fn convert_and_deliver(
         request: Bytes::from(request),
         client_bytes,
         grant,
-        peer,
+        // Who posts events is often no instance of the service that they are about, and would count as one of each version.
+        peer: None,
         repetition,
         rejected_before: rejected,
+        senders: Senders::one(Sender::Events),
     };
     let Outcome { accepted, rejected } = deliver(core, journal, delivery).await?;
     Ok(Answer { accepted, rejected: rejected.total(), errors })

@@ -45,6 +45,7 @@ use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
 use crate::produce::{Delivery, Outcome, deliver};
+use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 
 pub(crate) use convert::{Converted, Converter};
@@ -120,7 +121,9 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
     let room = (text.len() * (WEIGHT - 1) + lines * overhead).min(core.config.in_flight_bytes_max);
     grant.grow(room, true, deadlines.hold).await?;
     let query = parts.uri.query().unwrap_or("").to_owned();
-    let job = Job { text, query, identity, rules, key };
+    let senders = Senders::of_headers(Sender::Lines, &parts.headers);
+    let senders = rules.server().map_or(senders, |server| senders.with(server));
+    let job = Job { text, query, identity, rules, key, senders };
     convert_and_deliver(core, journal, job, grant, peer_of(parts)).await
 }
 
@@ -141,6 +144,7 @@ struct Job {
     identity: Identity,
     rules: Rules,
     key: Option<u128>,
+    senders: Senders,
 }
 
 async fn convert_and_deliver(
@@ -150,7 +154,7 @@ async fn convert_and_deliver(
     mut grant: Grant,
     peer: Option<Arc<str>>,
 ) -> Result<Answer, IngestError> {
-    let client_bytes = job.text.len() as u64;
+    let (client_bytes, senders) = (job.text.len() as u64, job.senders);
     let converted = if job.text.len() > INLINE_BYTES_MAX {
         let core = core.clone();
         let work = tokio::task::spawn_blocking(move || convert(&core, &job));
@@ -168,6 +172,7 @@ async fn convert_and_deliver(
         peer,
         repetition,
         rejected_before: rejected,
+        senders,
     };
     let Outcome { accepted, rejected } = deliver(core, journal, delivery).await?;
     Ok(Answer { accepted, rejected: rejected.total(), errors })
