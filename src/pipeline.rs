@@ -1,8 +1,10 @@
 //! What ingest knows, in the words of the pipeline page. Query does not know ingest, so the two meet here.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use shipwake_ingest::Ingest;
 use shipwake_model::Signal;
-use shipwake_query::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection};
+use shipwake_query::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection, SeenSender};
 
 use crate::health::Readiness;
 
@@ -13,12 +15,14 @@ pub struct IngestSource {
     ingest: Ingest,
     readiness: Readiness,
     endpoints: Endpoints,
+    started_ms: i64,
 }
 
 impl IngestSource {
     /// The counters of `ingest`, which listens at `endpoints`, and what keeps Shipwake from taking data.
     pub fn new(ingest: Ingest, readiness: Readiness, endpoints: Endpoints) -> Self {
-        Self { ingest, readiness, endpoints }
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { ingest, readiness, endpoints, started_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX) }
     }
 }
 
@@ -35,6 +39,11 @@ impl PipelineSource for IngestSource {
             last_ms: rejection.last_ns / NS_PER_MS,
             detail: rejection.detail.clone(),
         });
+        let senders = status.senders.iter().map(|seen| SeenSender {
+            kind: seen.sender.as_str(),
+            received: seen.received,
+            last_ms: seen.last_received_ns / NS_PER_MS,
+        });
         PipelineStatus {
             received: Received {
                 logs: received(Signal::Logs),
@@ -45,6 +54,9 @@ impl PipelineSource for IngestSource {
             endpoints: self.endpoints.clone(),
             instances_guessed: status.instances_guessed > 0,
             memory_bytes: resident_bytes(),
+            started_ms: self.started_ms,
+            last_received: status.signals.iter().map(|of| (of.signal, of.last_received_ns / NS_PER_MS)).collect(),
+            senders: senders.collect(),
             problems: self.readiness.missing().into_iter().map(|(_, reason)| reason).collect(),
         }
     }

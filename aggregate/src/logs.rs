@@ -89,14 +89,8 @@ impl LogRows {
         } else {
             bytes += append_value(&mut self.body, &record.body, &mut self.scratch);
         }
-<<<<<<< HEAD
-        append_id::<16>(&mut self.trace_id, record.trace_id, &mut self.scratch);
-        append_id::<8>(&mut self.span_id, record.span_id, &mut self.scratch);
-=======
-        append_optional(&mut self.event_name, record.event_name);
         append_id::<16>(&mut self.trace_id, record.trace_id);
         append_id::<8>(&mut self.span_id, record.span_id);
->>>>>>> cost
         append_optional(&mut self.scope_name, scope);
         let mut parts = RequestParts::default();
         let (attributes, original) = (&record.attributes, time.original);

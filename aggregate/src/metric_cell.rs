@@ -1,7 +1,7 @@
 //! One cell of a metric: what its points added up to in one window.
 
 use shipwake_model::Sketch;
-use shipwake_model::sketch::Distinct;
+use shipwake_model::sketch::{Distinct, Exponential};
 
 /// The compact form: most series have one point per window.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +13,19 @@ pub enum MetricCell {
     One(f64),
     /// Several values.
     Many(Box<Totals>),
+    /// Several values, and how those among them that came one by one are distributed.
+    Spread(Box<Spread>),
     /// Histograms of one form.
     Sketch(Box<Sketch>),
+}
+
+/// Values with their distribution.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    /// All values.
+    pub totals: Totals,
+    /// Those that came one by one: what a histogram of a client or an older row adds is in `totals` alone.
+    pub values: Exponential,
 }
 
 /// Several values.
@@ -51,6 +62,22 @@ impl MetricCell {
         self.add_totals(&Totals::one(value));
     }
 
+    /// Adds a value, and keeps how values are distributed.
+    pub fn add_spread(&mut self, value: f64) {
+        let totals = Totals::one(value);
+        match self {
+            MetricCell::Spread(spread) => {
+                spread.totals.add(&totals);
+                spread.values.record(value);
+            }
+            _ => {
+                let mut values = Exponential::for_values();
+                values.record(value);
+                self.merge(&MetricCell::Spread(Box::new(Spread { totals, values })));
+            }
+        }
+    }
+
     /// Adds a histogram. A cell has histograms of one form only: the form is part of the series' key.
     pub fn add_sketch(&mut self, sketch: &Sketch) {
         match self {
@@ -81,6 +108,22 @@ impl MetricCell {
             MetricCell::Empty => {}
             MetricCell::One(value) => self.add(*value),
             MetricCell::Many(totals) => self.add_totals(totals),
+            MetricCell::Spread(more) => {
+                let mut more = more.clone();
+                match self {
+                    MetricCell::Spread(spread) => {
+                        spread.totals.add(&more.totals);
+                        spread.values.merge(&more.values);
+                    }
+                    _ => {
+                        // Of values that were kept without their distribution the totals stay exact.
+                        if let Some(totals) = self.totals() {
+                            more.totals.add(&totals);
+                        }
+                        *self = MetricCell::Spread(more);
+                    }
+                }
+            }
             MetricCell::Sketch(sketch) => self.add_sketch(sketch),
         }
     }
@@ -90,6 +133,7 @@ impl MetricCell {
         match self {
             MetricCell::One(value) => Some(Totals::one(*value)),
             MetricCell::Many(totals) => Some(**totals),
+            MetricCell::Spread(spread) => Some(spread.totals),
             MetricCell::Empty | MetricCell::Sketch(_) => None,
         }
     }
@@ -99,6 +143,7 @@ impl MetricCell {
         match self {
             MetricCell::Empty | MetricCell::One(_) => 0,
             MetricCell::Many(_) => size_of::<Totals>(),
+            MetricCell::Spread(spread) => size_of::<Spread>() + spread.values.heap_bytes(),
             MetricCell::Sketch(sketch) => size_of::<Sketch>() + sketch_bytes(sketch),
         }
     }
@@ -107,6 +152,7 @@ impl MetricCell {
     pub fn add_totals(&mut self, more: &Totals) {
         match (&mut *self, more.count) {
             (MetricCell::Many(totals), _) => totals.add(more),
+            (MetricCell::Spread(spread), _) => spread.totals.add(more),
             (MetricCell::Empty, 1) => *self = MetricCell::One(more.sum),
             (MetricCell::One(value), _) => {
                 let mut totals = Totals::one(*value);
@@ -124,5 +170,33 @@ fn sketch_bytes(sketch: &Sketch) -> usize {
         Sketch::Explicit(explicit) => explicit.counts.len() * 8,
         Sketch::Exponential(buckets) => (buckets.positive.counts.len() + buckets.negative.counts.len()) * 8,
         Sketch::Distinct(things) => things.heap_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_with_and_without_their_distribution_add_up_in_any_order() {
+        let older = || {
+            let mut cell = MetricCell::default();
+            [3.0, 5.0].into_iter().for_each(|value| cell.add(value));
+            cell
+        };
+        let newer = || {
+            let mut cell = MetricCell::default();
+            [1.0, 2.0, 40.0].into_iter().for_each(|value| cell.add_spread(value));
+            cell
+        };
+        let expected = Totals { count: 5, sum: 51.0, min: 1.0, max: 40.0 };
+        for (mut into, from) in [(older(), newer()), (newer(), older())] {
+            into.merge(&from);
+            let MetricCell::Spread(spread) = into else { panic!("the distribution is kept") };
+            assert_eq!((spread.totals, spread.values.count), (expected, 3));
+        }
+        let mut both = newer();
+        both.merge(&newer());
+        assert!(matches!(both, MetricCell::Spread(spread) if spread.values.count == 6 && spread.totals.count == 6));
     }
 }

@@ -63,6 +63,8 @@ struct Instance {
     received_ns: i64,
     /// The longest of its newest intervals between two exports, ns: it may send spans often and metrics seldom.
     interval_ns: i64,
+    /// It did not name itself.
+    guessed: bool,
 }
 
 impl Instance {
@@ -123,13 +125,20 @@ impl Release {
                 return;
             }
         }
-        let first = Instance { received_ns, interval_ns: INTERVAL_UNKNOWN_NS };
+        let first = Instance { received_ns, interval_ns: INTERVAL_UNKNOWN_NS, guessed };
         self.instances.entry(instance).and_modify(|seen| seen.received(received_ns)).or_insert(first);
     }
 
-    /// Instances that run: those that have not missed several of their own exports.
+    /// Instances that run: those that have not missed several of their own exports. Where some name themselves, others are
+    /// senders on their behalf (a job that posts events), and not counted.
     pub fn instances(&self, now_ns: i64) -> u32 {
-        self.instances.values().filter(|seen| seen.is_running(now_ns)).count() as u32
+        let running = |guessed: bool| {
+            self.instances.values().filter(|seen| seen.guessed == guessed && seen.is_running(now_ns)).count() as u32
+        };
+        match running(false) {
+            0 => running(true),
+            named => named,
+        }
     }
 
     /// Requests from the best source that sent any.
@@ -354,7 +363,7 @@ mod tests {
         for second in (0..=400).step_by(10) {
             release.has_instance(1, false, second * NS_PER_S);
             if second % 80 == 0 {
-                release.has_instance(2, true, second * NS_PER_S);
+                release.has_instance(2, false, second * NS_PER_S);
             }
             if !(100..300).contains(&second) {
                 release.has_instance(4, false, second * NS_PER_S);
@@ -368,6 +377,19 @@ mod tests {
         assert_eq!(running(release, 579), 2);
         assert_eq!(running(release, 581), 1, "3 was given three times the default interval");
         assert_eq!(running(release, 700), 0);
-        assert!(release.instance_guessed);
+        assert!(!release.instance_guessed);
+    }
+
+    #[test]
+    fn a_guessed_instance_counts_where_none_names_itself() {
+        let mut releases = Releases::new(2, 5);
+        let number = releases.number(&id("shop", "1"), 0);
+        let release = releases.get_mut(number);
+        // A job somewhere else posts events for the version.
+        release.has_instance(9, true, 0);
+        assert_eq!((release.instances(NS_PER_S), release.instance_guessed), (1, true));
+        release.has_instance(1, false, 0);
+        release.has_instance(2, false, 0);
+        assert_eq!(release.instances(NS_PER_S), 2);
     }
 }

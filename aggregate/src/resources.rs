@@ -55,7 +55,10 @@ impl Resources {
             _ => self.learn(hash, &resource.attributes, releases, received_ns),
         };
         let release = releases.get_mut(known.release);
-        release.has_instance(known.instance_hash, known.instance_guessed, received_ns);
+        release.received_ns = release.received_ns.max(received_ns);
+        if !known.instance.is_empty() {
+            release.has_instance(known.instance_hash, known.instance_guessed, received_ns);
+        }
         known
     }
 

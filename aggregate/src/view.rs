@@ -168,6 +168,7 @@ impl HotShard for Shared {
             future_records: counters.future,
             deduplicated: counters.deduplicated,
             stored: counters.stored.iter().sum(),
+            stored_by_signal: counters.stored,
             rejected: counters.rejected.clone(),
             memory_bytes: guard.memory_bytes(),
             ready: guard.ready,

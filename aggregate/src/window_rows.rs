@@ -177,7 +177,7 @@ impl Builder {
                 (row.sum, row.min, row.max) = summary(sketch);
                 row.histogram = Some(sketch.encode());
             }
-            MetricCell::One(_) | MetricCell::Many(_) => {
+            MetricCell::One(_) | MetricCell::Many(_) | MetricCell::Spread(_) => {
                 let Some(totals) = cell.totals() else { return };
                 row.count = totals.count;
                 // Of lines the times are kept, which do not add up.
@@ -185,6 +185,9 @@ impl Builder {
                 // The smallest increase says something about the export interval and nothing about the metric.
                 if meta.form == MetricForm::Level {
                     (row.min, row.max) = (Some(totals.min), Some(totals.max));
+                }
+                if let MetricCell::Spread(spread) = cell {
+                    row.histogram = Some(Sketch::Exponential(spread.values.clone()).encode());
                 }
             }
         }

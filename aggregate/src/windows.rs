@@ -124,6 +124,11 @@ impl MetricWindows {
         self.cell(series, time_ns).add_totals(totals);
     }
 
+    /// Folds a value, and keeps how values are distributed.
+    pub fn add_spread(&mut self, series: u32, time_ns: i64, value: f64) {
+        self.cell(series, time_ns).add_spread(value);
+    }
+
     /// Takes note of a thing by its hash, in a window of distinct things.
     pub fn insert(&mut self, series: u32, time_ns: i64, hash: u64) {
         self.cell(series, time_ns).insert(hash);

@@ -30,6 +30,7 @@ use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::peer_of;
 use crate::produce::{Delivery, Outcome, deliver};
+use crate::sender::{Sender, Senders};
 use crate::split::Repetition;
 
 const GRPC: &str = "application/grpc";
@@ -92,6 +93,7 @@ async fn receive(
         peer: peer_of(parts),
         repetition: Repetition::ByBytes,
         rejected_before: Rejected::default(),
+        senders: Senders::of_headers(Sender::OtlpGrpc, &parts.headers),
     };
     deliver(core, journal, delivery).await
 }

@@ -23,6 +23,7 @@ use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::produce::{Delivery, Outcome, deliver};
+use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 use crate::transcode::transcode;
 use crate::wrong_path;
@@ -105,6 +106,7 @@ async fn receive(
         peer: peer_of(parts),
         repetition,
         rejected_before: Rejected::default(),
+        senders: Senders::of_headers(Sender::OtlpHttp, &parts.headers),
     };
     deliver(core, journal, delivery).await.map(|outcome| (outcome, remark))
 }

@@ -21,8 +21,9 @@ use crate::decode::Rejected;
 use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
-use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
+use crate::otlp_http::{declared_length, idempotency_key, leave};
 use crate::produce::{Delivery, Outcome, deliver};
+use crate::sender::Senders;
 use crate::split::{Repetition, hash_of_key};
 
 /// What some editors and programs put in front of a text: it says that UTF-8 follows, and is no part of it.
@@ -39,6 +40,13 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// Larger ones are converted on a blocking thread: about half a millisecond of work.
     pub(crate) inline_bytes_max: usize,
+}
+
+/// Where a text comes from.
+pub(crate) struct Origin {
+    /// The address that stands for an instance where the records name none.
+    pub(crate) peer: Option<Arc<str>>,
+    pub(crate) senders: Senders,
 }
 
 /// What the records of a text take in bytes besides those of the text: times, lengths, names of attributes.
@@ -123,6 +131,7 @@ pub(crate) async fn receive<C>(
     parts: &Parts,
     body: &mut Body,
     kind: Kind,
+    origin: Origin,
     overhead: impl FnOnce(&[u8]) -> Overhead,
     convert: C,
 ) -> Result<Answer, IngestError>
@@ -153,9 +162,10 @@ where
         request: Bytes::from(converted.request),
         client_bytes,
         grant,
-        peer: peer_of(parts),
+        peer: origin.peer,
         repetition,
         rejected_before: converted.rejected,
+        senders: origin.senders,
     };
     let Outcome { accepted, rejected } = deliver(core, journal, delivery).await?;
     Ok(Answer { accepted, rejected: rejected.total(), faults: converted.faults })

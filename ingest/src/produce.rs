@@ -17,6 +17,7 @@ use crate::admission::Grant;
 use crate::decode::{Rejected, decode};
 use crate::error::IngestError;
 use crate::ingest::Core;
+use crate::sender::Senders;
 use crate::split::{Context, Repetition, Split, split};
 use crate::status::Brought;
 
@@ -36,6 +37,7 @@ pub(crate) struct Delivery {
     pub(crate) repetition: Repetition,
     /// Records that were rejected before they came here, and are not in `request`.
     pub(crate) rejected_before: Rejected,
+    pub(crate) senders: Senders,
 }
 
 /// What became of a request.
@@ -78,7 +80,7 @@ pub(crate) async fn deliver(
 }
 
 fn prepare(core: &Core, partitions: u32, delivery: Delivery) -> Result<Prepared, IngestError> {
-    let Delivery { signal, request, client_bytes, mut grant, peer, repetition, rejected_before } = delivery;
+    let Delivery { signal, request, client_bytes, mut grant, peer, repetition, rejected_before, senders } = delivery;
     let received_ns = core.now_ns();
     let decoded = decode(signal, &request)?;
     let context = Context { tenant: &core.tenant, signal, peer: peer.as_deref(), repetition, received_ns, partitions };
@@ -94,6 +96,7 @@ fn prepare(core: &Core, partitions: u32, delivery: Delivery) -> Result<Prepared,
         bytes: client_bytes,
         instances_guessed: split.instances_guessed,
         unversioned: split.unversioned,
+        senders: senders.and(split.senders),
         received_ns,
     };
     grant.settle(split.records.iter().map(|record| record.value.len()).sum());
@@ -104,7 +107,16 @@ fn prepare(core: &Core, partitions: u32, delivery: Delivery) -> Result<Prepared,
 pub(crate) fn reject(core: &Core, signal: Signal, reason: &'static str, records: u64, bytes: u64, detail: &str) {
     let (mut rejected, received_ns) = (Rejected::default(), core.now_ns());
     rejected.add(reason, records, || detail.to_owned());
-    count(core, &Brought { signal, records, bytes, instances_guessed: 0, unversioned: 0, received_ns }, &rejected);
+    let brought = Brought {
+        signal,
+        records,
+        bytes,
+        instances_guessed: 0,
+        unversioned: 0,
+        senders: Senders::default(),
+        received_ns,
+    };
+    count(core, &brought, &rejected);
 }
 
 fn count(core: &Core, brought: &Brought, rejected: &Rejected) {

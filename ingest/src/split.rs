@@ -13,6 +13,7 @@ use shipwake_otlp::{ScanError, write};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::decode::{Decoded, Part};
+use crate::sender::{Sender, Senders};
 use crate::tag::{Tag, tag};
 
 /// Field of a request that holds its resources, and field of those that holds the `Resource`.
@@ -49,6 +50,8 @@ pub(crate) struct Split {
     pub(crate) instances_guessed: u64,
     /// Records of resources without any version.
     pub(crate) unversioned: u64,
+    /// The languages of the SDKs that its resources name.
+    pub(crate) senders: Senders,
 }
 
 /// Tags the parts of `request` and sorts them by partition. Parts without records are left out.
@@ -59,6 +62,10 @@ pub(crate) fn split(request: &Bytes, decoded: &Decoded<'_>, context: &Context<'_
         let tag = tag(&part.resource.attributes, context.peer);
         split.instances_guessed += u64::from(tag.instance_guessed);
         split.unversioned += if tag.unversioned { part.counts.records } else { 0 };
+        let language = part.resource.attributes.get("telemetry.sdk.language");
+        if let Some(language) = language.as_ref().and_then(|language| language.as_bytes()) {
+            split.senders = split.senders.with(Sender::of_language(language));
+        }
         parts.push((partition_of(part, context.partitions), part, tag));
     }
     parts.sort_by_key(|(partition, ..)| *partition);

@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use shipwake_model::Signal;
 
+use crate::sender::{Sender, Senders};
+
 /// Longest example text, in bytes.
 const DETAIL_BYTES_MAX: usize = 300;
 
@@ -28,6 +30,8 @@ pub struct IngestStatus {
     pub instances_guessed: u64,
     /// Records without any version.
     pub unversioned_records: u64,
+    /// What sent requests, as far as it said so; only those that did.
+    pub senders: Vec<SenderStatus>,
     /// `opening`, `open` or `closed`.
     pub journal: &'static str,
 }
@@ -44,6 +48,17 @@ pub struct SignalStatus {
     /// Bytes of the requests after decompression.
     pub bytes: u64,
     /// When the last request of this signal came, nanoseconds since 1970 UTC; 0 when none did.
+    pub last_received_ns: i64,
+}
+
+/// A kind of sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderStatus {
+    /// Which.
+    pub sender: Sender,
+    /// Records in requests of it that could be read.
+    pub received: u64,
+    /// When its last request came, nanoseconds since 1970 UTC.
     pub last_received_ns: i64,
 }
 
@@ -76,6 +91,7 @@ struct Counts {
     refused_requests: u64,
     instances_guessed: u64,
     unversioned_records: u64,
+    senders: [SenderCounts; Sender::ALL.len()],
     rejections: BTreeMap<(&'static str, Option<Signal>, bool), Rejection>,
 }
 
@@ -87,6 +103,12 @@ struct SignalCounts {
     last_received_ns: i64,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct SenderCounts {
+    received: u64,
+    last_received_ns: i64,
+}
+
 /// What a request brought.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Brought {
@@ -95,6 +117,7 @@ pub(crate) struct Brought {
     pub(crate) bytes: u64,
     pub(crate) instances_guessed: u64,
     pub(crate) unversioned: u64,
+    pub(crate) senders: Senders,
     pub(crate) received_ns: i64,
 }
 
@@ -107,6 +130,11 @@ impl StatusBoard {
             signal.last_received_ns = brought.received_ns;
             counts.instances_guessed += brought.instances_guessed;
             counts.unversioned_records += brought.unversioned;
+            for sender in brought.senders.iter() {
+                let counts = &mut counts.senders[sender as usize];
+                counts.received += brought.records;
+                counts.last_received_ns = brought.received_ns;
+            }
         });
     }
 
@@ -133,7 +161,14 @@ impl StatusBoard {
                 let SignalCounts { received, rejected, bytes, last_received_ns } = counts.signals[signal as usize - 1];
                 SignalStatus { signal, received, rejected, bytes, last_received_ns }
             });
+            let senders = Sender::ALL.into_iter().zip(counts.senders).filter(|(_, counts)| counts.last_received_ns > 0);
+            let senders = senders.map(|(sender, SenderCounts { received, last_received_ns })| SenderStatus {
+                sender,
+                received,
+                last_received_ns,
+            });
             IngestStatus {
+                senders: senders.collect(),
                 signals: signals.to_vec(),
                 rejections,
                 refused_requests: counts.refused_requests,

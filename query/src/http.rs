@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::error::QueryError;
 use crate::live;
-use crate::query::{Query, ServiceQuestion};
+use crate::query::{Query, ServiceQuestion, ToggleQuestion};
 use crate::sql::answer::Format;
 use crate::sql::run::{SqlRequest, type_name};
 use crate::sql::tables::{SqlTable, comment_of};
@@ -29,6 +29,7 @@ pub(crate) fn router(query: Query) -> Router {
         .route("/api/v1/tables", get(tables))
         .route("/api/v1/overview", get(overview))
         .route("/api/v1/services/{service}/release", get(service_release))
+        .route("/api/v1/services/{service}/toggle", get(service_toggle))
         .route("/api/v1/pipeline", get(pipeline))
         .route("/api/v1/live/ws", get(live::ws::upgrade))
         .route("/api/v1/live/sse", get(live::sse::stream))
@@ -116,6 +117,15 @@ async fn service_release(
     Ok(page(&query.service(question).await?))
 }
 
+async fn service_toggle(
+    State(query): State<Query>,
+    Path(service): Path<String>,
+    given: Arguments,
+) -> Result<Response, QueryError> {
+    let question = toggle_question(named(service), arguments(given)?)?;
+    Ok(page(&query.toggle(question).await?))
+}
+
 /// The name in a part of a path. A tilde in front stands for nothing: it keeps `.` and `..`, which every browser would
 /// take away from the path, and is doubled in front of names that begin with one.
 fn named(part: String) -> String {
@@ -133,6 +143,19 @@ pub(crate) fn service_question(service: String, mut given: BTreeMap<String, Stri
         candidate: given.remove("cand"),
         baseline: given.remove("base"),
     }
+}
+
+/// The same for a toggle, which needs its key.
+pub(crate) fn toggle_question(
+    service: String,
+    mut given: BTreeMap<String, String>,
+) -> Result<ToggleQuestion, QueryError> {
+    let key = given.remove("key").ok_or_else(|| QueryError::BadArgument {
+        argument: "key",
+        value: String::new(),
+        reason: "which toggle?".to_owned(),
+    })?;
+    Ok(ToggleQuestion { key, version: given.remove("version"), of: service_question(service, given) })
 }
 
 async fn pipeline(State(query): State<Query>) -> Result<Response, QueryError> {

@@ -24,7 +24,7 @@ mod time;
 
 pub use config::{Clock, QueryConfig};
 pub use error::{Budget, Position, QueryError};
-pub use pages::pipeline::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection};
+pub use pages::pipeline::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection, SeenSender};
 pub use query::Query;
 pub use sql::answer::{SqlAnswer, SqlMeta};
 pub use sql::run::SqlRequest;

@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use prometheus_client::registry::Registry;
 use shipwake_model::kpi::{Kpi, Per};
-use shipwake_store::{
-    HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow, Store,
-};
+use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, ReleaseRow, Store};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -26,7 +24,8 @@ use crate::pages::patterns::KeptPatterns;
 use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
 use crate::pages::recent::Recent;
-use crate::pages::{freshness, history, overview, pattern_history, pipeline, range, service, wire};
+use crate::pages::{freshness, history, overview, pattern_history, pipeline, range, service, toggle, wire};
+use crate::release::patterns::Shapes;
 use crate::release::timeline::Grid;
 use crate::spans::QuestionSpan;
 use crate::sql::answer::SqlAnswer;
@@ -91,6 +90,16 @@ pub(crate) struct ServiceQuestion {
     pub step: Option<String>,
     pub candidate: Option<String>,
     pub baseline: Option<String>,
+}
+
+/// Which toggle is asked for, as in its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ToggleQuestion {
+    pub key: String,
+    /// Only what this version did.
+    pub version: Option<String>,
+    /// Service and range; candidate and baseline are variants here.
+    pub of: ServiceQuestion,
 }
 
 impl Query {
@@ -232,13 +241,7 @@ impl Query {
         let releases = of_service(&store.releases(), &question)?;
         let environment = releases[0].release.environment.to_string();
         let watermark_ms = freshness::watermark_ms(&store.status());
-        let first_seen = |version: &str| {
-            let of_version = releases.iter().filter(|row| &*row.release.version == version);
-            of_version.map(|row| row.first_seen_ns.div_euclid(1_000_000)).min()
-        };
-        let asked =
-            Asked { from: question.from.as_deref(), to: question.to.as_deref(), step: question.step.as_deref() };
-        let (grid, warnings) = range::grid(asked, now_ms, watermark_ms.unwrap_or(now_ms).min(now_ms), first_seen)?;
+        let (grid, warnings) = grid_of(&question, &releases, now_ms, watermark_ms, None)?;
         let health = HealthQuery {
             service: Some(question.service.clone()),
             environment: Some(environment.clone()),
@@ -281,6 +284,75 @@ impl Query {
         Ok(answer)
     }
 
+    /// The page of a toggle.
+    pub(crate) async fn toggle(&self, question: ToggleQuestion) -> Result<wire::ToggleDetail, QueryError> {
+        let asked = QuestionSpan::page("toggle");
+        let answer = self.answer_toggle(question).await;
+        asked.answered(&answer, |answer| answer.variants.len());
+        answer
+    }
+
+    async fn answer_toggle(&self, question: ToggleQuestion) -> Result<wire::ToggleDetail, QueryError> {
+        let (started, now_ms, store) = (Instant::now(), self.now_ms(), self.inner.store.clone());
+        let ToggleQuestion { key, version, of } = question;
+        let releases = of_service(&store.releases(), &of)?;
+        let environment = releases[0].release.environment.to_string();
+        let watermark_ms = freshness::watermark_ms(&store.status());
+        let (grid, warnings) = grid_of(&of, &releases, now_ms, watermark_ms, Some("10s"))?;
+        let query = MeasureQuery {
+            service: Some(of.service.clone()),
+            environment: Some(environment.clone()),
+            signals: &["toggle"],
+            values: &["toggle"],
+            from_ms: grid.from_ms,
+            to_ms: grid.to_ms,
+            step_s: u32::try_from(grid.step_ms / 1_000).unwrap_or(u32::MAX),
+        };
+        let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
+        let measures = self.measures(query, recent).await?;
+        let mut rows = store.toggles(Some((&of.service, &environment)));
+        rows.retain(|row| *row.key == *key);
+        if rows.is_empty() && !measures.iter().any(|series| *series.key.metric == *key) {
+            let what = format!("{} in {environment} has no toggle {key}: nobody has evaluated it of late", of.service);
+            return Err(QueryError::NotFound { what });
+        }
+        let answered = self.on_blocking_threads(move || {
+            toggle::answer(toggle::Facts {
+                service: &of.service,
+                environment: &environment,
+                key: &key,
+                version: version.as_deref(),
+                rows: &rows,
+                measures: &measures,
+                grid,
+                watermark_ms,
+                now_ms,
+                candidate: of.candidate.as_deref(),
+                baseline: of.baseline.as_deref(),
+                warnings,
+            })
+        });
+        let mut answer = answered.await?;
+        self.inner.metrics.observe("toggle", started.elapsed().as_secs_f64());
+        answer.meta.query_ms = milliseconds(started.elapsed());
+        Ok(answer)
+    }
+
+    /// KPIs, usage and toggles, from memory or from windows.
+    async fn measures(&self, query: MeasureQuery, recent: bool) -> Result<Vec<MeasureSeries>, QueryError> {
+        if recent {
+            let store = self.inner.store.clone();
+            return self.on_blocking_threads(move || store.measures(&query)).await;
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            history::measures(&engine, &query, memory_bytes).await
+        })
+        .await
+    }
+
     /// The cells of a service, from memory or from windows.
     async fn cells(&self, total: HealthQuery, recent: bool) -> Result<Cells, QueryError> {
         let by_route = HealthQuery { by_route: true, step_s: total.step_s.max(ROUTE_STEP_S), ..total.clone() };
@@ -288,6 +360,7 @@ impl Query {
             service: total.service.clone(),
             environment: total.environment.clone(),
             signals: self.signals(&total),
+            values: &["kpi"],
             from_ms: total.from_ms,
             to_ms: total.to_ms,
             step_s: total.step_s,
@@ -322,7 +395,7 @@ impl Query {
         grid: &Grid,
         now_ms: i64,
         recent: bool,
-    ) -> Result<Arc<Vec<PatternRow>>, QueryError> {
+    ) -> Result<Arc<Shapes>, QueryError> {
         let (kept, store) = (self.inner.patterns.clone(), self.inner.store.clone());
         let (service, environment) = (service.to_owned(), environment.to_owned());
         let query = PatternQuery {
@@ -341,7 +414,7 @@ impl Query {
         self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
             let _place = place;
             let found = pattern_history::patterns(&engine, &query, step_ms, memory_bytes).await?;
-            Ok(Arc::new(pattern_history::with_memory(&remembered, found)))
+            Ok(Arc::new(Shapes::of(pattern_history::with_memory(remembered.rows(), found))))
         })
         .await
     }
@@ -473,6 +546,26 @@ impl Drop for WaitingCount<'_> {
 /// To a hundredth of a millisecond.
 fn milliseconds(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 1e5).round() / 100.0
+}
+
+/// The grid of a question about a service. `finest` is the step of what is kept most finely; shorter ones are lengthened.
+fn grid_of(
+    question: &ServiceQuestion,
+    releases: &[ReleaseRow],
+    now_ms: i64,
+    watermark_ms: Option<i64>,
+    finest: Option<&str>,
+) -> Result<(Grid, Vec<String>), QueryError> {
+    let first_seen = |version: &str| {
+        let of_version = releases.iter().filter(|row| &*row.release.version == version);
+        of_version.map(|row| row.first_seen_ns.div_euclid(1_000_000)).min()
+    };
+    let ask = |step: Option<&str>| {
+        let asked = Asked { from: question.from.as_deref(), to: question.to.as_deref(), step };
+        range::grid(asked, now_ms, watermark_ms.unwrap_or(now_ms).min(now_ms), first_seen)
+    };
+    let (grid, warnings) = ask(question.step.as_deref())?;
+    if finest.is_some() && grid.step_ms < 10_000 { ask(finest) } else { Ok((grid, warnings)) }
 }
 
 /// The releases of the service in the environment that was asked for, or in its busiest one; at least one.

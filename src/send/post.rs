@@ -13,6 +13,8 @@ use super::answer::{self, Answer, Taken};
 use super::words::{Words, say};
 use super::{Target, cut};
 
+/// The Start page knows `pipe` and `tail` by it.
+const AGENT: &str = concat!("shipwake-pipe/", env!("CARGO_PKG_VERSION"));
 /// Longer than a server holds a request and waits for its disk together.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -63,7 +65,7 @@ impl Post {
             bail!("--endpoint {place}: only http is spoken; a proxy in front can do TLS");
         }
         url.query_pairs_mut().extend_pairs(target.query());
-        let mut client = Client::builder().timeout(ANSWER_TIME_MAX).connect_timeout(CONNECT_TIME_MAX);
+        let mut client = Client::builder().user_agent(AGENT).timeout(ANSWER_TIME_MAX).connect_timeout(CONNECT_TIME_MAX);
         if url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]") {
             // A proxy of the company is not the way to this machine.
             client = client.no_proxy();

@@ -71,14 +71,17 @@ impl State {
         let declared = self.product.declared.clone();
         let places = declared.by_event.get(name).map(|places| declared.concerned(places, known)).unwrap_or_default();
         for place in &places {
-            self.add_to_kpi(known, Source::Logs, *place, value.map(Totals::one), time_ns);
+            self.add_to_kpi(known, Source::Logs, *place, value.map(Worth::One), time_ns);
         }
         if places.iter().any(|place| declared.all[usize::from(*place)].key.as_bytes() == name) {
             return;
         }
         let name = self.product_name(known, &Name::Event { name, unit });
         let series = self.product_series(known, Source::Logs, What::Event { name, valued: value.is_some() });
-        self.product.windows.add(series, time_ns, value.unwrap_or(0.0));
+        match value {
+            Some(value) => self.product.windows.add_spread(series, time_ns, value),
+            None => self.product.windows.add(series, time_ns, 0.0),
+        }
     }
 
     /// Folds a log record into the KPIs that are counted from log records.
@@ -98,7 +101,7 @@ impl State {
                 None => self.add_to_kpi(known, Source::Logs, place, None, time_ns),
                 Some(Some(found)) => {
                     if let Some(value) = number(&found.value) {
-                        self.add_to_kpi(known, Source::Logs, place, Some(Totals::one(value)), time_ns);
+                        self.add_to_kpi(known, Source::Logs, place, Some(Worth::One(value)), time_ns);
                     }
                 }
                 Some(None) => {}
@@ -107,7 +110,7 @@ impl State {
     }
 
     /// Folds what a point of a metric adds into the KPIs that are counted from it.
-    pub(crate) fn fold_metric_kpis(&mut self, known: &KnownResource, places: &[u16], added: Totals, time_ns: i64) {
+    pub(crate) fn fold_metric_kpis(&mut self, known: &KnownResource, places: &[u16], added: Worth, time_ns: i64) {
         let declared = self.product.declared.clone();
         for place in declared.concerned(places, known) {
             self.add_to_kpi(known, Source::Metrics, place, Some(added), time_ns);
@@ -115,23 +118,35 @@ impl State {
     }
 
     /// Adds to a declared KPI. What it needs a value for and has none is not counted.
-    fn add_to_kpi(&mut self, known: &KnownResource, source: Source, place: u16, values: Option<Totals>, time_ns: i64) {
+    fn add_to_kpi(&mut self, known: &KnownResource, source: Source, place: u16, worth: Option<Worth>, time_ns: i64) {
         let kpi = &self.product.declared.all()[usize::from(place)];
-        let added = match (kpi.value, values) {
-            (_, Some(values)) => values,
-            (KpiValue::Count, None) => Totals::one(0.0),
-            (KpiValue::Sum | KpiValue::Mean, None) => return,
-        };
+        if worth.is_none() && kpi.value != KpiValue::Count {
+            return;
+        }
         self.renew_product();
         let series = self.product_series(known, source, What::Declared(place));
-        self.product.windows.add_totals(series, time_ns, &added);
+        match worth {
+            Some(Worth::One(value)) => self.product.windows.add_spread(series, time_ns, value),
+            Some(Worth::Many(totals)) => self.product.windows.add_totals(series, time_ns, &totals),
+            None => self.product.windows.add(series, time_ns, 0.0),
+        }
     }
 }
 
-/// What an increase of a metric adds: its one value, or how many a histogram has and their sum.
-pub(crate) fn added(increase: &Total) -> Option<Totals> {
+/// What a record is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Worth {
+    /// One value, whose distribution is kept.
+    One(f64),
+    /// Several values that are known by their totals only.
+    Many(Totals),
+}
+
+/// What an increase of a metric adds: the increase, or how many a histogram has and their sum. How increases from export to
+/// export are distributed says nothing about customers.
+pub(crate) fn added(increase: &Total) -> Option<Worth> {
     let (count, sum, min, max) = match increase {
-        Total::Number(value) => return Some(Totals::one(*value)),
+        Total::Number(value) => return Some(Worth::Many(Totals::one(*value))),
         Total::Sketch(Sketch::Explicit(found)) => (found.count, found.sum?, found.min, found.max),
         Total::Sketch(Sketch::Exponential(found)) => (found.count, found.sum?, found.min, found.max),
         Total::Sketch(Sketch::Hdr(_) | Sketch::Distinct(_)) => return None,
@@ -141,7 +156,7 @@ pub(crate) fn added(increase: &Total) -> Option<Totals> {
     }
     // A histogram without extremes has none smaller or larger than its mean.
     let mean = sum / count as f64;
-    Some(Totals { count, sum, min: min.unwrap_or(mean), max: max.unwrap_or(mean) })
+    Some(Worth::Many(Totals { count, sum, min: min.unwrap_or(mean), max: max.unwrap_or(mean) }))
 }
 
 /// What an event is worth, and in what unit.

@@ -25,6 +25,7 @@ use shipwake_otlp::{LogRecord, Span};
 use crate::config::AggregateConfig;
 use crate::health::{RequestParts, SERVER};
 use crate::resources::KnownResource;
+use crate::spans::duration_ns;
 use crate::state::State;
 use crate::windows::{Deltas, MetricWindows};
 use evaluation::Evaluation;
@@ -119,6 +120,7 @@ impl State {
         time_ns: i64,
     ) {
         let is_request = span.kind == SERVER;
+        let duration_s = duration_ns(span) as f64 / 1e9;
         if is_request && parts.who.is_known() {
             let outcome = if failed { usage::Outcome::Errored } else { usage::Outcome::Healthy };
             self.fold_usage(known, Source::Spans, parts.who, outcome, time_ns);
@@ -131,7 +133,7 @@ impl State {
         for found in of_span.into_iter().chain(of_events) {
             self.fold_evaluation(known, Source::Spans, &found, time_ns);
             if is_request && seen.insert((found.key.clone(), found.variant.clone())) {
-                self.fold_toggled_request(known, &found, failed, time_ns);
+                self.fold_toggled_request(known, &found, failed, duration_s, time_ns);
             }
         }
     }

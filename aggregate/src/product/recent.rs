@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use shipwake_model::{ReleaseId, Sketch};
 use shipwake_store::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, merge_measures};
 
-use crate::metric_cell::{MetricCell, Totals};
+use crate::metric_cell::{MetricCell, Spread, Totals};
 use crate::recent::TENS_KEPT_NS;
 use crate::series::{Measure, MetricMeta};
 use crate::windows::MetricWindows;
@@ -122,9 +122,12 @@ pub(crate) fn stored_key(
 /// A cell from a stored row.
 pub(crate) fn stored_cell(count: u64, sum: f64, sketch: Option<Sketch>) -> MetricCell {
     let mut cell = MetricCell::default();
+    // The pages show neither the smallest nor the largest.
+    let totals = Totals { count, sum, min: sum, max: sum };
     match sketch {
+        Some(Sketch::Exponential(values)) => cell = MetricCell::Spread(Box::new(Spread { totals, values })),
         Some(sketch) => cell.add_sketch(&sketch),
-        None => cell.add_totals(&Totals { count, sum, min: sum, max: sum }),
+        None => cell.add_totals(&totals),
     }
     cell
 }
@@ -138,7 +141,11 @@ fn series_of(key: Arc<MeasureKey>, start_ns: i64, cell: &MetricCell, query: &Mea
         (None, None) => return None,
         (Some(_), _) => (0, 0.0),
     };
-    Some(MeasureSeries { key, cells: vec![MeasureCell { t_ms, count, sum, distinct }] })
+    let values = match cell {
+        MetricCell::Spread(spread) if query.values.contains(&key.signal) => Some(spread.values.clone()),
+        _ => None,
+    };
+    Some(MeasureSeries { key, cells: vec![MeasureCell { t_ms, count, sum, distinct, values }] })
 }
 
 fn bytes_of(window: &Window) -> usize {

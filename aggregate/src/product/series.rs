@@ -30,6 +30,8 @@ pub(crate) enum What {
     Toggle(u32),
     /// Requests (or failed ones) that saw a variant, by the number of key and variant.
     Toggled { name: u32, failed: bool },
+    /// Durations of such requests.
+    ToggledTime(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,6 +165,11 @@ impl State {
                 let unit = if failed { "errors" } else { "requests" };
                 let attributes = vec![("variant".to_owned(), variant.to_owned())];
                 (Measure::Toggle, key.into(), unit.into(), attributes, MetricForm::Increase)
+            }
+            What::ToggledTime(name) => {
+                let (key, variant, _) = parts(self.product.series.toggles.text(name));
+                let attributes = vec![("variant".to_owned(), variant.to_owned())];
+                (Measure::Toggle, key.into(), "s".into(), attributes, MetricForm::Level)
             }
         };
         let release = self.releases.get(known.release).id.clone();

@@ -37,10 +37,10 @@ impl Folder {
         self.offset += 1;
     }
 
-    /// Count, sum, and things of a distinct count, of windows of ten seconds of these signals, by "version signal metric unit
+    /// Count, sum, and things of a distinct count or values of a distribution, of windows of ten seconds of these signals, by "version signal metric unit
     /// attributes", over slots and time.
     fn windows(&self) -> BTreeMap<String, (i64, f64, u64)> {
-        let mut out: BTreeMap<String, (i64, f64, Distinct)> = BTreeMap::new();
+        let mut out: BTreeMap<String, (i64, f64, Distinct, u64)> = BTreeMap::new();
         for rows in rows_of_windows(&self.state.deltas()) {
             let batch = rows.to_batch(None);
             let column = |name: &str| batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}")).clone();
@@ -61,15 +61,18 @@ impl Folder {
                 let histogram = column("histogram");
                 let histogram = histogram.as_binary::<i32>();
                 if histogram.is_valid(row) {
-                    let Ok(Sketch::Distinct(found)) = Sketch::decode(histogram.value(row)) else {
-                        panic!("a distinct count")
-                    };
-                    place.2.merge(&found);
+                    match Sketch::decode(histogram.value(row)) {
+                        Ok(Sketch::Distinct(found)) => place.2.merge(&found),
+                        Ok(Sketch::Exponential(values)) => place.3 += values.count,
+                        other => panic!("{other:?}"),
+                    }
                 }
             }
         }
         out.into_iter()
-            .map(|(key, (count, sum, things))| (key.trim_end().to_owned(), (count, sum, things.count())))
+            .map(|(key, (count, sum, things, values))| {
+                (key.trim_end().to_owned(), (count, sum, things.count() + values))
+            })
             .collect()
     }
 }
@@ -109,8 +112,8 @@ fn events_count_by_name_and_add_up_their_values() {
     ];
     folder.fold(Signal::Logs, NOW, logs("shop", "1", records));
     let windows = folder.windows();
-    assert_eq!(windows["1 kpi order_placed EUR"], (2, 42.5, 0));
-    assert_eq!(windows["1 kpi order_placed USD"], (1, 7.0, 0));
+    assert_eq!(windows["1 kpi order_placed EUR"], (2, 42.5, 2));
+    assert_eq!(windows["1 kpi order_placed USD"], (1, 7.0, 1));
     assert_eq!(windows["1 kpi signup"], (1, 0.0, 0));
     assert_eq!(windows.len(), 3, "{windows:?}");
     let requests = folder.state.releases.iter().next().expect("one").requests;
@@ -233,6 +236,7 @@ fn evaluations_of_all_three_kinds_and_both_generations_of_names_are_folded() {
     assert_eq!(count("1 toggle gone evaluations reason=,variant=(error)"), Some(1));
     assert_eq!(count("1 toggle pay-v2 requests variant=on"), Some(1), "one request, however often it asked");
     assert_eq!(count("1 toggle pay-v2 errors variant=on"), Some(1));
+    assert_eq!(windows.get("1 toggle pay-v2 s variant=on").map(|found| (found.0, found.1)), Some((1, 0.005)));
     let rows = folder.state.product.toggles.rows(Some(("shop", "prod")), NOW);
     let seen: Vec<_> = rows.iter().map(|row| (&*row.key, &*row.variant, row.evaluations)).collect();
     assert!(seen.contains(&("pay-v2", "on", 3)) && seen.len() == 4, "{seen:?}");
@@ -262,6 +266,7 @@ fn what_is_remembered_survives_a_commit_and_a_restart() {
         service: Some("shop".to_owned()),
         environment: Some("prod".to_owned()),
         signals: &["kpi", "usage"],
+        values: &["kpi"],
         from_ms: NOW / 1_000_000 - 60_000,
         to_ms: NOW / 1_000_000 + 60_000,
         step_s: 60,
@@ -276,10 +281,18 @@ fn what_is_remembered_survives_a_commit_and_a_restart() {
         .into_iter()
         .map(|series| {
             let cell = &series.cells[0];
-            (series.key.metric.to_string(), (cell.count, cell.sum, cell.distinct.as_ref().map_or(0, Distinct::count)))
+            (
+                series.key.metric.to_string(),
+                (
+                    cell.count,
+                    cell.sum,
+                    cell.distinct.as_ref().map_or(0, Distinct::count)
+                        + cell.values.as_ref().map_or(0, |values| values.count),
+                ),
+            )
         })
         .collect();
-    assert_eq!(found["order"], (2, 6.0, 0));
+    assert_eq!(found["order"], (2, 6.0, 2), "the kept value and the fresh one");
     assert_eq!((found["users"].2, found["sessions"].2), (1, 1));
     let day = product.day.totals("shop", "prod", watermark.newest_ns(), &product.windows, &metas);
     assert_eq!((day.len(), day[0].users.count(), day[0].sessions.count()), (1, 1, 1));
@@ -344,6 +357,7 @@ fn a_million_different_values_leave_memory_bounded_and_others_exact() {
         service: Some("quiet".to_owned()),
         environment: None,
         signals: &["kpi"],
+        values: &["kpi"],
         from_ms: NOW / 1_000_000 - 60_000,
         to_ms: NOW / 1_000_000 + 120_000,
         step_s: 3_600,

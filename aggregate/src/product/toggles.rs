@@ -285,6 +285,7 @@ impl State {
         known: &KnownResource,
         found: &Evaluation,
         failed: bool,
+        duration_s: f64,
         time_ns: i64,
     ) {
         let release = &self.releases.get(known.release).id;
@@ -299,6 +300,8 @@ impl State {
             let series = self.product_series(known, Source::Spans, What::Toggled { name, failed });
             self.product.windows.add(series, time_ns, 1.0);
         }
+        let series = self.product_series(known, Source::Spans, What::ToggledTime(name));
+        self.product.windows.add_spread(series, time_ns, duration_s);
     }
 }
 

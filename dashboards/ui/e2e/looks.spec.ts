@@ -14,6 +14,7 @@ test.afterAll(async () => shipwake?.stop());
 const PAGES = [
   { name: 'overview', path: '/', testid: 'services' },
   { name: 'service', path: '/s/checkout', testid: 'charts' },
+  { name: 'toggle', path: '/s/checkout/toggle/checkout-v2', testid: 'toggle-cells' },
   { name: 'start', path: '/start?lang=otlp', testid: 'checklist' },
   { name: 'not found', path: '/no/such/page', testid: 'not-found' },
 ];

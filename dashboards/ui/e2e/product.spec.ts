@@ -1,7 +1,7 @@
 // What customers do: orders by version, users and sessions, toggles; and what a page without any of it teaches.
 import { chartTable, expect, painted, test } from './fixtures.ts';
 import { Shipwake } from './shipwake.ts';
-import type { Overview, ServiceRelease } from '../src/api/types.ts';
+import type { Overview, ServiceRelease, ToggleDetail } from '../src/api/types.ts';
 
 test.describe('the shop', () => {
   test.describe.configure({ mode: 'serial' });
@@ -43,8 +43,56 @@ test.describe('the shop', () => {
     await expect(toggle).toHaveAttribute('data-hot', 'true');
     const variants = release.toggles?.find(({ key }) => key === 'checkout-v2')?.variants ?? [];
     expect(variants.map(({ variant }) => variant).sort()).toEqual(['off', 'on']);
-    expect(variants.reduce((sum, { share }) => sum + (share ?? 0), 0)).toBeCloseTo(1, 4);
+    expect(variants.reduce((sum, { range_share }) => sum + (range_share ?? 0), 0)).toBeCloseTo(1, 4);
     await expect(toggle.locator('[data-variant="on"]')).toContainText('%');
+  });
+
+  test('a KPI that moved is named in the first sentence, and values are told by version', async ({ page }) => {
+    await page.goto(`${shipwake.url}/s/checkout?from=now-5m`);
+    await painted(page);
+    await expect(page.locator('[data-testid="difference"][data-metric="kpi"]').first()).toContainText('per 1,000 requests', { timeout: 60_000 });
+    await expect(page.getByTestId('headline')).toContainText('per 1,000 requests');
+    const release = await shipwake.api<ServiceRelease>('/api/v1/services/checkout/release?from=now-5m&to=now');
+    const valued = (release.kpis ?? []).filter((kpi) => kpi.values);
+    expect(valued.length).toBeGreaterThan(0);
+    for (const { n, part } of valued[0]?.values?.versions ?? []) {
+      expect(n).toBeGreaterThan(0);
+      expect(part.reduce((sum, each) => sum + each, 0)).toBeCloseTo(1, 3);
+    }
+    const shown = page.locator(`[data-testid="kpi-values"][data-kpi="${valued[0]?.key}"]`);
+    await expect(shown.getByTestId('kpi-values-row')).toHaveCount(valued[0]?.values?.versions.length ?? 0);
+    await shown.locator('summary').click();
+    await expect(shown.getByTestId('kpi-values-bars').locator('tbody tr')).toHaveCount(valued[0]?.values?.low.length ?? 0);
+  });
+
+  test('a toggle has a page: variants beside each other, and each with each version', async ({ page }) => {
+    await page.goto(`${shipwake.url}/s/checkout?from=now-5m`);
+    await page.locator('[data-testid="toggle"][data-key="checkout-v2"]').getByRole('link', { name: 'checkout-v2' }).click();
+    await expect(page).toHaveURL(/\/s\/checkout\/toggle\/checkout-v2\?.*from=now-5m/);
+    await painted(page);
+    await expect(page.getByTestId('headline')).toContainText(/\bon\b.*\boff\b|\boff\b.*\bon\b/);
+    await expect(page.getByTestId('version-row')).toHaveCount(2);
+    await expect(page.getByTestId('toggle-cell')).toHaveCount(4);
+    const detail = await shipwake.api<ToggleDetail>('/api/v1/services/checkout/toggle?key=checkout-v2&from=now-5m&to=now');
+    const cells = (detail.cells ?? []).reduce((sum, cell) => sum + (cell.evaluations ?? 0), 0);
+    const variants = (detail.variants ?? []).reduce((sum, variant) => sum + (variant.range_evaluations ?? 0), 0);
+    expect(cells).toBe(variants);
+    const rows = await chartTable(page, 'share');
+    expect(rows.some((row) => Math.abs(row.values.reduce<number>((sum, value) => sum + (value ?? 0), 0) - 1) < 1e-3)).toBe(true);
+    const version = detail.versions?.[0] ?? '';
+    await page.getByRole('button', { name: version, exact: true }).click();
+    await expect(page).toHaveURL(new RegExp(`version=${version.replaceAll('.', '\\.')}`));
+    await page.getByRole('link', { name: 'checkout', exact: true }).click();
+    await expect(page).toHaveURL(/\/s\/checkout\?.*from=now-5m/);
+  });
+
+  test('a version beside itself, and one that does not exist, are said in words', async ({ page }) => {
+    const release = await shipwake.api<ServiceRelease>('/api/v1/services/checkout/release');
+    const candidate = release.pair?.candidate ?? '';
+    await page.goto(`${shipwake.url}/s/checkout?cand=${candidate}&base=${candidate}`);
+    await expect(page.getByTestId('notes')).toContainText('a version cannot be compared with itself');
+    await page.goto(`${shipwake.url}/s/checkout?cand=99.9`);
+    await expect(page.getByTestId('notes')).toContainText('this service has no version 99.9');
   });
 });
 

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { connect } from 'node:tls';
 import type { Page } from '@playwright/test';
+import type { Pipeline } from '../src/api/types.ts';
 import { expect, live, test } from './fixtures.ts';
 import { Shipwake } from './shipwake.ts';
 
@@ -131,4 +132,33 @@ test('telemetry is text wherever it is shown', async ({ page }) => {
   await expect(page.getByRole('heading', { name: hostile })).toBeVisible();
   await expect(page.getByTestId('versions')).toContainText(hostile, ARRIVES);
   expect(await page.locator('main img').count()).toBe(0);
+});
+
+test('each row ticks for its own kind of sender', async ({ page }) => {
+  await page.goto(`${shipwake.url}/start?lang=nginx`);
+  await expect(step(page, 'sender')).toHaveAttribute('data-state', 'open');
+  const line = '{"time":"2026-11-26T10:00:00Z","method":"GET","path":"/","status":200,"request_time":0.01,"remote_addr":"10.0.0.1"}';
+  const answer = await fetch(`${shipwake.http}/v1/lines?service=edge&version=1&format=nginx`, { method: 'POST', body: line });
+  expect(answer.status).toBe(200);
+  await expect(step(page, 'sender')).toHaveAttribute('data-state', 'done', ARRIVES);
+  await expect(page.getByRole('button', { name: /^nginx.*has sent/ })).toBeVisible();
+  await expect(page.getByRole('button', { name: /^httpd$/ })).toBeVisible();
+});
+
+test('after a restart the page tells what came before it from what comes now', async ({ page, watch }) => {
+  const before = await shipwake.api<Pipeline>('/api/v1/pipeline');
+  expect(before.stored?.logs).toBe(before.received?.logs);
+  watch.serverGoesAway();
+  await shipwake.kill();
+  await shipwake.start(['serve']);
+  await page.goto(`${shipwake.url}/start?lang=lines&name=hello-lines&version=2.0.0`);
+  await expect(step(page, 'log')).toHaveAttribute('data-state', 'before', ARRIVES);
+  await expect(step(page, 'log')).toContainText(`${before.stored?.logs} stored before Shipwake started again`);
+  await expect(step(page, 'wanted')).toContainText('before Shipwake started again');
+  await expect(step(page, 'endpoint')).toContainText('nothing since');
+  run(await shown(page));
+  await expect(step(page, 'log')).toHaveAttribute('data-state', 'done', ARRIVES);
+  await expect(step(page, 'wanted')).toHaveAttribute('data-state', 'done', ARRIVES);
+  const after = await shipwake.api<Pipeline>('/api/v1/pipeline');
+  expect([after.received?.logs, after.stored?.logs]).toEqual([1, (before.stored?.logs ?? 0) + 1]);
 });

@@ -23,7 +23,8 @@ use crate::decode::Rejected;
 use crate::error::IngestError;
 use crate::ingest::Core;
 use crate::lines::Identity;
-use crate::posted::{self, Answer, BYTE_ORDER_MARK, Converted, FAULTS_MAX, Fault, Kind, Overhead};
+use crate::posted::{self, Answer, BYTE_ORDER_MARK, Converted, FAULTS_MAX, Fault, Kind, Origin, Overhead};
+use crate::sender::{Sender, Senders};
 
 use encode::Batch;
 use split::Place;
@@ -64,7 +65,9 @@ async fn receive(core: &Arc<Core>, parts: &Parts, body: &mut Body) -> Result<Ans
         Overhead { least: bytes, expected: bytes }
     };
     let convert = move |core: &Core, text: &[u8]| convert(core, text, &identity);
-    posted::receive(core, parts, body, KIND, overhead, convert).await
+    // Who posts events is often no instance of the service that they are about, and would count as one of each version.
+    let origin = Origin { peer: None, senders: Senders::one(Sender::Events) };
+    posted::receive(core, parts, body, KIND, origin, overhead, convert).await
 }
 
 fn convert(core: &Core, text: &[u8], identity: &Identity) -> Result<Converted, IngestError> {

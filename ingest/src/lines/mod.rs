@@ -37,7 +37,9 @@ use shipwake_model::Signal;
 
 use crate::error::IngestError;
 use crate::ingest::Core;
-use crate::posted::{self, Answer, Fault, Kind, Overhead};
+use crate::otlp_http::peer_of;
+use crate::posted::{self, Answer, Fault, Kind, Origin, Overhead};
+use crate::sender::{Sender, Senders};
 
 pub(crate) use convert::{Converted, Converter};
 pub use convert::{ConvertedLines, convert_lines};
@@ -75,8 +77,11 @@ async fn receive(core: &Arc<Core>, parts: &Parts, body: &mut Body) -> Result<Ans
         let lines = memchr::memchr_iter(b'\n', text).count() + 1;
         Overhead { least: lines * LINE_OVERHEAD_BYTES, expected: lines * each }
     };
+    let senders = Senders::of_headers(Sender::Lines, &parts.headers);
+    let senders = rules.server().map_or(senders, |server| senders.with(server));
+    let origin = Origin { peer: peer_of(parts), senders };
     let convert = move |core: &Core, text: &[u8]| convert(core, text, &identity, &rules);
-    posted::receive(core, parts, body, KIND, overhead, convert).await
+    posted::receive(core, parts, body, KIND, origin, overhead, convert).await
 }
 
 /// A pattern may take some milliseconds to compile, so it is done where it stops nobody.

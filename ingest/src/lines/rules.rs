@@ -14,6 +14,7 @@ use super::pattern::Patterns;
 use super::time::zone_from_text;
 use super::upstreams::{Upstream, Upstreams};
 use crate::error::{IngestError, shortened};
+use crate::sender::Sender;
 
 const FORMATS: &str = "formats are auto, json, logfmt, nginx, httpd, haproxy, varnish, regex and raw";
 
@@ -107,6 +108,17 @@ impl Rules {
         let duration_unit = parameters.duration_unit.as_deref().map(Unit::from_name).transpose();
         let duration_unit = duration_unit.map_err(bad("bad duration_unit"))?;
         Ok(Rules { format, pattern, upstreams, zone_s, joins_lines, duration_unit })
+    }
+
+    /// The server whose access log it is, where the request says so.
+    pub(super) fn server(&self) -> Option<Sender> {
+        match self.format {
+            Format::Access(Server::Nginx) => Some(Sender::Nginx),
+            Format::Access(Server::Httpd) => Some(Sender::Httpd),
+            Format::Access(Server::Haproxy) => Some(Sender::Haproxy),
+            Format::Access(Server::Varnish) => Some(Sender::Varnish),
+            _ => None,
+        }
     }
 
     /// Whether a line may be one of an access log, and so become a record with many attributes.

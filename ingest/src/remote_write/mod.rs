@@ -43,6 +43,7 @@ use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
 use crate::produce::{Delivery, Outcome, deliver};
+use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 
 use convert::Converted;
@@ -178,6 +179,7 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
         peer,
         repetition: Repetition::ByKey(key),
         rejected_before: converted.rejected,
+        senders: Senders::one(Sender::RemoteWrite),
     };
     let outcome = deliver(core, journal, delivery).await?;
     // What was rejected behind the conversion were single points, of samples more often than of histograms.

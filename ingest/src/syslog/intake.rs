@@ -25,6 +25,7 @@ use crate::hint;
 use crate::ingest::Core;
 use crate::lines::Converted;
 use crate::produce::{Delivery, deliver, reject};
+use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 
 /// How long a message waits for others: a fifth of the second within which it has to be seen.
@@ -192,6 +193,7 @@ impl Collector {
             peer: None,
             repetition: Repetition::ByKey(batch.key),
             rejected_before: batch.rejected.clone(),
+            senders: Senders::one(Sender::Syslog),
         };
         deliver(core, journal, delivery).await.map(drop)
     }

@@ -167,6 +167,8 @@ pub struct ShardStatus {
     pub deduplicated: u64,
     /// Records that are stored.
     pub stored: u64,
+    /// The same by signal, in the order of `Signal::ALL`. A restart forgets nothing.
+    pub stored_by_signal: [u64; 3],
     /// Records that were refused, by reason and signal.
     pub rejected: Vec<Rejected>,
     /// Bytes in memory, by part.

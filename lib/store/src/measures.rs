@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use shipwake_model::ReleaseId;
-use shipwake_model::sketch::Distinct;
+use shipwake_model::sketch::{Distinct, Exponential};
 
 /// Which cells a reader wants. `None` means all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct MeasureQuery {
     pub environment: Option<String>,
     /// Of `kpi`, `usage` and `toggle` those that are wanted.
     pub signals: &'static [&'static str],
+    /// Of these, signals whose distributions of values are wanted: they are the larger part of a cell.
+    pub values: &'static [&'static str],
     /// Start of the first cell, ms, included.
     pub from_ms: i64,
     /// End, ms, excluded.
@@ -35,7 +37,7 @@ pub struct MeasureKey {
     pub signal: &'static str,
     /// Key of the KPI, kind of usage, key of the toggle.
     pub metric: Arc<str>,
-    /// Unit of the sum; of a toggle what is counted: `evaluations`, `requests`, `errors`.
+    /// Unit of the sum; of a toggle what is counted: `evaluations`, `requests`, `errors`, and `s` for the durations of requests.
     pub unit: Arc<str>,
     /// Of a toggle: `variant`, and for evaluations `reason`.
     pub attributes: Vec<(String, String)>,
@@ -51,7 +53,7 @@ pub struct MeasureSeries {
 }
 
 /// One step of time of a series.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MeasureCell {
     /// Start, ms.
     pub t_ms: i64,
@@ -61,6 +63,9 @@ pub struct MeasureCell {
     pub sum: f64,
     /// Of usage: who they were.
     pub distinct: Option<Distinct>,
+    /// How the single values are distributed, of those that came one by one: values of events in their unit, durations of
+    /// requests in seconds.
+    pub values: Option<Exponential>,
 }
 
 /// Users and sessions of a release over the last day.
@@ -117,6 +122,11 @@ impl MeasureCell {
         self.count = self.count.saturating_add(other.count);
         self.sum = (self.sum + other.sum).clamp(f64::MIN, f64::MAX);
         match (&mut self.distinct, &other.distinct) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine @ None, theirs) => mine.clone_from(theirs),
+            (Some(_), None) => {}
+        }
+        match (&mut self.values, &other.values) {
             (Some(mine), Some(theirs)) => mine.merge(theirs),
             (mine @ None, theirs) => mine.clone_from(theirs),
             (Some(_), None) => {}
@@ -209,7 +219,7 @@ mod tests {
         let cell = |t_ms: i64, users: &[&str]| {
             let mut distinct = Distinct::new();
             users.iter().for_each(|user| distinct.insert(user.as_bytes()));
-            MeasureCell { t_ms, count: 2, sum: 1.5, distinct: Some(distinct) }
+            MeasureCell { t_ms, count: 2, sum: 1.5, distinct: Some(distinct), values: None }
         };
         let merged = merge_measures([
             MeasureSeries { key: key("users"), cells: vec![cell(10, &["a", "b"]), cell(20, &["c"])] },

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::QueryError;
-use crate::http::service_question;
+use crate::http::{service_question, toggle_question};
 use crate::pages::wire;
-use crate::query::{Query, ServiceQuestion};
+use crate::query::{Query, ServiceQuestion, ToggleQuestion};
 
 /// A topic with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub(crate) enum Topic {
     Overview { environment: Option<String> },
     /// `service.release`, arguments `service`, `env`, `from`, `to`, `cand`, `base`, `step`.
     ServiceRelease(ServiceQuestion),
+    /// `service.toggle`, the same arguments, `key` and `version`.
+    Toggle(ToggleQuestion),
     /// `pipeline`.
     Pipeline,
 }
@@ -27,18 +29,21 @@ impl Topic {
         match name {
             "overview" => Ok(Topic::Overview { environment: arguments.remove("env") }),
             "pipeline" => Ok(Topic::Pipeline),
-            "service.release" => match arguments.remove("service") {
-                Some(service) => Ok(Topic::ServiceRelease(service_question(service, arguments))),
-                None => Err(QueryError::BadArgument {
+            "service.release" | "service.toggle" => {
+                let service = arguments.remove("service").ok_or_else(|| QueryError::BadArgument {
                     argument: "service",
                     value: String::new(),
-                    reason: "the topic service.release needs it".to_owned(),
-                }),
-            },
+                    reason: format!("the topic {name} needs it"),
+                })?;
+                match name {
+                    "service.toggle" => toggle_question(service, arguments).map(Topic::Toggle),
+                    _ => Ok(Topic::ServiceRelease(service_question(service, arguments))),
+                }
+            }
             other => Err(QueryError::BadArgument {
                 argument: "topic",
                 value: other.to_owned(),
-                reason: "there are overview, service.release and pipeline".to_owned(),
+                reason: "there are overview, service.release, service.toggle and pipeline".to_owned(),
             }),
         }
     }
@@ -48,6 +53,7 @@ impl Topic {
         match self {
             Topic::Overview { environment } => query.overview(environment.clone()).await.map(Answer::Overview),
             Topic::ServiceRelease(question) => query.service(question.clone()).await.map(Answer::ServiceRelease),
+            Topic::Toggle(question) => query.toggle(question.clone()).await.map(Answer::Toggle),
             Topic::Pipeline => query.pipeline().await.map(Answer::Pipeline),
         }
     }
@@ -59,6 +65,7 @@ impl Topic {
 pub(crate) enum Answer {
     Overview(wire::Overview),
     ServiceRelease(wire::ServiceRelease),
+    Toggle(wire::ToggleDetail),
     Pipeline(wire::Pipeline),
 }
 
@@ -67,6 +74,7 @@ impl Answer {
         match self {
             Answer::Overview(answer) => &answer.meta,
             Answer::ServiceRelease(answer) => &answer.meta,
+            Answer::Toggle(answer) => &answer.meta,
             Answer::Pipeline(answer) => &answer.meta,
         }
     }

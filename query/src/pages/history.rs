@@ -91,17 +91,20 @@ fn measure(
     let key = MeasureKey { release: Arc::new(release), signal, metric: text(5), unit: text(6), attributes };
     let histograms = batch.column(11).as_binary::<i32>();
     let sketch = histograms.is_valid(row).then(|| Sketch::decode(histograms.value(row))).transpose();
-    let sketch = sketch
-        .map_err(|error| DataFusionError::Execution(format!("a stored distinct count cannot be read: {error}")))?;
+    let sketch =
+        sketch.map_err(|error| DataFusionError::Execution(format!("a stored histogram cannot be read: {error}")))?;
     let (counts, sums) = (batch.column(9).as_primitive::<Int64Type>(), batch.column(10).as_primitive::<Float64Type>());
+    let (distinct, values) = match sketch {
+        Some(Sketch::Distinct(distinct)) => (Some(distinct), None),
+        Some(Sketch::Exponential(values)) => (None, Some(values)),
+        _ => (None, None),
+    };
     let cell = MeasureCell {
         t_ms: batch.column(8).as_primitive::<Int64Type>().value(row) / NS_PER_MS,
         count: u64::try_from(counts.value(row)).unwrap_or(0),
         sum: if sums.is_valid(row) { sums.value(row) } else { 0.0 },
-        distinct: sketch.and_then(|sketch| match sketch {
-            Sketch::Distinct(distinct) => Some(distinct),
-            _ => None,
-        }),
+        distinct,
+        values,
     };
     Ok(Some(MeasureSeries { key: Arc::new(key), cells: vec![cell] }))
 }

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use shipwake_model::kpi::{Better, Kpi, KpiSource, KpiValue, Per};
-use shipwake_model::sketch::Distinct;
+use shipwake_model::sketch::{Distinct, Exponential};
 use shipwake_store::MeasureSeries;
 
 use crate::pages::overview::round;
 use crate::pages::wire;
+use crate::release::differences::{self, Difference};
 use crate::release::pair::Role;
-use crate::release::timeline::{Grid, VersionLine};
+use crate::release::timeline::{Cell as Requests, Grid, VersionLine};
 
 /// KPIs that are shown.
 const SHOWN_MAX: usize = 12;
@@ -21,6 +22,10 @@ const UNDECLARED_MAX: usize = 6;
 /// Requests of a version, and events of the baseline, from which on the overview speaks of a difference.
 const REQUESTS_MIN: u64 = 100;
 const EVENTS_MIN: u64 = 20;
+/// KPIs that are told when they moved, in the order in which they are shown.
+const MOVED_MAX: usize = 3;
+/// Bars that show how values are distributed.
+const BARS_MAX: usize = 32;
 /// Length of the cells that events are counted in.
 const CELL_MS: i64 = 10_000;
 /// The name under which names beyond the bound of a service are counted.
@@ -59,8 +64,19 @@ struct Lane<'a> {
     declared: Option<&'a Kpi>,
     unit: &'a str,
     form: Form,
-    /// By version, one cell a window.
-    versions: BTreeMap<&'a str, Vec<Cell>>,
+    versions: Versions<'a>,
+}
+
+/// What happened by version.
+type Versions<'a> = BTreeMap<&'a str, OfVersion>;
+
+/// What happened in one version.
+#[derive(Clone, Debug, Default)]
+struct OfVersion {
+    /// One cell a window.
+    cells: Vec<Cell>,
+    /// The single values of the whole range.
+    values: Option<Exponential>,
 }
 
 /// The KPIs to show, and their columns: by version, then by key.
@@ -74,10 +90,12 @@ pub(crate) fn lanes(
     let usage = Usage::of(facts.measures, grid, windows);
     let mut columns = ColumnsByVersion::new();
     let mut kpis = Vec::with_capacity(found.len());
-    for lane in &found {
+    for (place, lane) in found.iter().enumerate() {
+        let tells = tells_values(lane, &found[..place]);
         let mut versions = Vec::new();
         for (line, role) in shown {
-            let cells = lane.versions.get(&*line.version);
+            let found = lane.versions.get(&*line.version);
+            let cells = found.map(|found| &found.cells);
             let column = (0..windows).map(|window| {
                 let together = windows_of_cell(window, windows, grid)?;
                 let cells = cells.map(|cells| &cells[together.clone()]);
@@ -89,11 +107,56 @@ pub(crate) fn lanes(
                 role: role.as_str(),
                 value: value_of(cells.map(Vec::as_slice), lane.form, &usage, line, 0..windows, grid),
                 n: cells.map_or(0, |cells| cells.iter().map(|cell| cell.count).sum()),
+                p50: found.filter(|_| tells).and_then(|found| found.quantile(0.5)),
+                p95: found.filter(|_| tells).and_then(|found| found.quantile(0.95)),
             });
         }
-        kpis.push(wire_kpi(lane, versions));
+        kpis.push(wire_kpi(lane, versions, values_of(lane, shown).filter(|_| tells)));
     }
     (kpis, columns)
+}
+
+/// The KPIs that moved, by the rule of [`differences::of_kpi`]: those that count records for each request.
+pub(crate) fn moved(
+    facts: &Facts<'_>,
+    baseline: &VersionLine,
+    candidate: &VersionLine,
+    grid: &Grid,
+    before_after: bool,
+) -> Vec<Difference> {
+    let cells = whole_cells(grid);
+    let windows = cells.starts().len();
+    let counted = |lane: &Lane<'_>| matches!(lane.form, Form { value: KpiValue::Count, per: Per::Request });
+    chosen(facts, &cells, windows)
+        .iter()
+        .filter(|lane| counted(lane))
+        .filter_map(|lane| {
+            let side = |line: &VersionLine| with_records(line, lane.versions.get(&*line.version), grid, &cells);
+            let (baseline, candidate) = (side(baseline), side(candidate));
+            differences::of_kpi((lane.key, &title_of(lane)), &baseline, &candidate, &cells, before_after)
+        })
+        .take(MOVED_MAX)
+        .collect()
+}
+
+/// The grid with windows no shorter than cells, which begins with a whole one.
+fn whole_cells(grid: &Grid) -> Grid {
+    let step_ms = grid.step_ms.max(CELL_MS);
+    Grid { from_ms: -(-grid.from_ms).div_euclid(step_ms) * step_ms, step_ms, ..*grid }
+}
+
+/// A version on the grid of `cells`, with records in the place of errors.
+fn with_records(line: &VersionLine, found: Option<&OfVersion>, grid: &Grid, cells: &Grid) -> VersionLine {
+    let mut together = vec![Requests::default(); cells.starts().len()];
+    for (cell, start_ms) in line.cells.iter().zip(grid.starts()) {
+        if let Some(place) = cells.index(start_ms).and_then(|window| together.get_mut(window)) {
+            place.requests += cell.requests;
+        }
+    }
+    for (place, cell) in together.iter_mut().zip(found.map_or(&[][..], |found| &found.cells)) {
+        place.errors = cell.count;
+    }
+    VersionLine { cells: together, ..line.clone() }
 }
 
 /// The number of the overview: the first declared KPI that can be compared, else the event that happens most. `windows` are
@@ -111,7 +174,7 @@ pub(crate) fn headline_kpi(
     let no_usage = Usage::default();
     for lane in compared {
         let side = |line: &VersionLine| {
-            let cells = lane.versions.get(&*line.version).map(|cells| &cells[windows.clone()]);
+            let cells = lane.versions.get(&*line.version).map(|found| &found.cells[windows.clone()]);
             let n: u64 = cells.map_or(0, |cells| cells.iter().map(|cell| cell.count).sum());
             let enough = line.total(windows.clone()).requests >= REQUESTS_MIN;
             (n, value_of(cells, lane.form, &no_usage, line, windows.clone(), grid).filter(|_| enough))
@@ -132,14 +195,18 @@ pub(crate) fn headline_kpi(
 
 /// The KPIs that have data or are declared, declared ones first.
 fn chosen<'a>(facts: &Facts<'a>, grid: &Grid, windows: usize) -> Vec<Lane<'a>> {
-    let mut by_key: BTreeMap<&str, (&str, BTreeMap<&str, Vec<Cell>>)> = BTreeMap::new();
+    let mut by_key: BTreeMap<&str, (&str, Versions<'a>)> = BTreeMap::new();
     for series in facts.measures.iter().filter(|series| series.key.signal == "kpi") {
         let (_, versions) = by_key.entry(&series.key.metric).or_insert_with(|| (&series.key.unit, BTreeMap::new()));
-        let cells = versions.entry(&series.key.release.version).or_insert_with(|| vec![Cell::default(); windows]);
+        let of_version = versions.entry(&series.key.release.version).or_default();
+        of_version.cells.resize(windows, Cell::default());
         for found in &series.cells {
             if let Some(window) = grid.index(found.t_ms).filter(|window| *window < windows) {
-                cells[window].count += found.count;
-                cells[window].sum += found.sum;
+                of_version.cells[window].count += found.count;
+                of_version.cells[window].sum += found.sum;
+                if let Some(values) = &found.values {
+                    of_version.values.get_or_insert_with(Exponential::for_values).merge(values);
+                }
             }
         }
     }
@@ -166,7 +233,8 @@ fn chosen<'a>(facts: &Facts<'a>, grid: &Grid, windows: usize) -> Vec<Lane<'a>> {
             Lane { key, declared: None, unit, form, versions }
         })
         .collect();
-    let events = |lane: &Lane<'_>| lane.versions.values().flatten().map(|cell| cell.count).sum::<u64>();
+    let events =
+        |lane: &Lane<'_>| lane.versions.values().flat_map(|found| &found.cells).map(|cell| cell.count).sum::<u64>();
     undeclared.sort_by(|a, b| (events(b), a.key).cmp(&(events(a), b.key)));
     undeclared.truncate(UNDECLARED_MAX);
     lanes.extend(undeclared);
@@ -245,11 +313,53 @@ fn value_of(
     (divisor > 0.0).then(|| round(total / divisor))
 }
 
+/// Whether a KPI is one of values, and no KPI before it is of the same ones.
+fn tells_values(lane: &Lane<'_>, before: &[Lane<'_>]) -> bool {
+    let Some(kpi) = lane.declared else { return true };
+    let is_same = |other: &&Kpi| other.value != KpiValue::Count && other.source == kpi.source;
+    kpi.value != KpiValue::Count && !before.iter().filter_map(|lane| lane.declared).any(|other| is_same(&other))
+}
+
+impl OfVersion {
+    /// Of the single values; 2.2 % wide of the truth at most.
+    fn quantile(&self, q: f64) -> Option<f64> {
+        self.values.as_ref().and_then(|values| values.quantile(q)).map(round)
+    }
+}
+
+/// How the values of the versions are distributed, over common bars.
+fn values_of(lane: &Lane<'_>, shown: &[(&VersionLine, Role)]) -> Option<wire::KpiValues> {
+    let valued = |(line, role): &(&VersionLine, Role)| {
+        let values = lane.versions.get(&*line.version)?.values.as_ref()?;
+        (values.count > 0).then(|| (line.version.to_string(), role.as_str(), values))
+    };
+    let found: Vec<_> = shown.iter().filter_map(valued).collect();
+    // Events that all are worth the same say no more than how many there are.
+    let (low, high) = found.iter().fold((f64::MAX, f64::MIN), |(low, high), (.., values)| {
+        (low.min(values.min.unwrap_or(low)), high.max(values.max.unwrap_or(high)))
+    });
+    if found.is_empty() || low >= high {
+        return None;
+    }
+    let (bars, counts) = Exponential::bars(&found.iter().map(|(.., values)| *values).collect::<Vec<_>>(), BARS_MAX);
+    let versions = found.into_iter().zip(counts).map(|((version, role, values), counts)| wire::KpiValuesOf {
+        version,
+        role,
+        n: values.count,
+        part: counts.into_iter().map(|count| round(count as f64 / values.count as f64)).collect(),
+    });
+    Some(wire::KpiValues {
+        low: bars.iter().map(|(low, _)| round(*low)).collect(),
+        high: bars.iter().map(|(_, high)| round(*high)).collect(),
+        versions: versions.collect(),
+    })
+}
+
 fn title_of(lane: &Lane<'_>) -> String {
     lane.declared.map_or_else(|| lane.key.to_owned(), |kpi| kpi.title.clone())
 }
 
-fn wire_kpi(lane: &Lane<'_>, versions: Vec<wire::KpiVersion>) -> wire::Kpi {
+fn wire_kpi(lane: &Lane<'_>, versions: Vec<wire::KpiVersion>, values: Option<wire::KpiValues>) -> wire::Kpi {
     wire::Kpi {
         key: lane.key.to_owned(),
         title: title_of(lane),
@@ -262,6 +372,7 @@ fn wire_kpi(lane: &Lane<'_>, versions: Vec<wire::KpiVersion>) -> wire::Kpi {
         }),
         declared: lane.declared.is_some(),
         versions,
+        values,
     }
 }
 
@@ -291,7 +402,7 @@ mod tests {
             let mut distinct = Distinct::new();
             (0..*count).for_each(|n| distinct.insert(format!("{n}").as_bytes()));
             let distinct = (signal == "usage").then_some(distinct);
-            MeasureCell { t_ms: *t_ms, count: *count, sum: *sum, distinct }
+            MeasureCell { t_ms: *t_ms, count: *count, sum: *sum, distinct, values: None }
         };
         MeasureSeries { key: Arc::new(key), cells: cells.iter().map(cell).collect() }
     }
@@ -366,6 +477,71 @@ mod tests {
             kpis.iter().map(|kpi| kpi.key.as_str()).collect::<Vec<_>>(),
             ["orders", "revenue", "basket", "per_session"]
         );
+    }
+
+    #[test]
+    fn values_are_told_by_version_over_common_bars() {
+        let grid = grid(2);
+        let (old, new) = (traffic("1", 0, &[100, 100]), traffic("2", 0, &[100, 100]));
+        let of = |version: &str, values: &[f64]| {
+            let mut found = series("kpi", "order", version, &[(grid.from_ms, values.len() as u64, 0.0)]);
+            let mut recorded = Exponential::for_values();
+            values.iter().for_each(|value| recorded.record(*value));
+            found.cells[0].values = Some(recorded);
+            found
+        };
+        let shown = [(&old, Role::Baseline), (&new, Role::Candidate)];
+        let tens: Vec<f64> = (1..=100).map(f64::from).collect();
+        let halved: Vec<f64> = tens.iter().map(|value| value / 2.0).collect();
+        let (kpis, _) = lanes(&facts(&[], &[of("1", &tens), of("2", &halved)]), &shown, &grid);
+        let medians: Vec<f64> = kpis[0].versions.iter().map(|version| version.p50.expect("values")).collect();
+        assert!((medians[0] - 50.0).abs() < 2.3 && (medians[1] - 25.0).abs() < 1.2, "{medians:?}");
+        let values = kpis[0].values.as_ref().expect("a distribution");
+        assert!(values.low.len() == values.high.len() && values.low.len() <= BARS_MAX);
+        for version in &values.versions {
+            assert_eq!((version.n, version.part.len()), (100, values.low.len()));
+            assert!((version.part.iter().sum::<f64>() - 1.0).abs() < 1e-4);
+        }
+        let (same, _) = lanes(&facts(&[], &[of("1", &[5.0; 9]), of("2", &[5.0; 9])]), &shown, &grid);
+        assert_eq!((same[0].values.as_ref(), same[0].versions[0].p50), (None, Some(5.0)), "nothing to draw");
+        // Of what counts orders, adds them up and averages them, one tells their values.
+        let declared = [KpiValue::Count, KpiValue::Sum, KpiValue::Mean].map(|value| {
+            let key = value.as_str();
+            Kpi { key: key.into(), ..kpi(key, "order", value, Per::None) }
+        });
+        let measures: Vec<MeasureSeries> = ["count", "sum", "mean"]
+            .map(|key| {
+                let mut found = of("1", &tens);
+                Arc::make_mut(&mut found.key).metric = key.into();
+                found
+            })
+            .to_vec();
+        let (kpis, _) = lanes(&facts(&declared, &measures), &shown, &grid);
+        assert_eq!(kpis.iter().map(|kpi| kpi.values.is_some()).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
+    fn a_kpi_that_moved_is_told_with_its_beginning_and_noise_is_not() {
+        let grid = grid(20);
+        let (old, new) = (traffic("1", -9, &[900; 20]), traffic("2", 0, &[100; 20]));
+        let at = |window: i64| grid.from_ms + window * grid.step_ms;
+        let of = |each: fn(i64) -> u64| {
+            let cells = |count: fn(i64) -> u64| (0..20).map(|n| (at(n), count(n), 0.0)).collect::<Vec<_>>();
+            [series("kpi", "orders", "1", &cells(|_| 90)), series("kpi", "orders", "2", &cells(each))]
+        };
+        let declared = [kpi("orders", "order", KpiValue::Count, Per::Request)];
+        let told = |measures: &[MeasureSeries]| -> Vec<String> {
+            let moved = moved(&facts(&declared, measures), &old, &new, &grid, false);
+            moved.into_iter().map(|difference| difference.text).collect()
+        };
+        let halved = of(|n| if n < 10 { 10 } else { 4 });
+        assert_eq!(told(&halved), ["The orders per 1,000 requests 100 → 40.0 since 14:01:40 UTC"]);
+        assert!(told(&of(|n| 9 + n as u64 % 3)).is_empty(), "10 each on average");
+        assert!(told(&of(|_| 200)).is_empty(), "more than one a request is no part of the requests");
+        let lost = [halved[0].clone()];
+        assert_eq!(told(&lost), ["The orders per 1,000 requests 100 → 0 since 14:00:00 UTC"]);
+        let mean = [kpi("orders", "order", KpiValue::Mean, Per::Request)];
+        assert!(moved(&facts(&mean, &halved), &old, &new, &grid, false).is_empty(), "a mean has no such test");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! - [`overview`]: is anything that is being shipped right now hurting users?
 //! - [`service`]: one service, its versions beside each other.
-//!   [`kpis`], [`usage`], [`toggles`]: what customers do with them.
+//!   [`kpis`], [`usage`], [`toggles`]: what customers do with them. [`toggle`]: one toggle, its variants beside each other.
 //! - [`pipeline`]: is data arriving, and what was refused?
 //! - [`patterns`]: log patterns of a service, kept for a moment.
 //! - [`history`], [`pattern_history`]: what is older than what shards keep in memory. [`recent`]: cells that are kept between calls.
@@ -19,6 +19,7 @@ pub mod pipeline;
 pub(crate) mod range;
 pub(crate) mod recent;
 pub(crate) mod service;
+pub(crate) mod toggle;
 pub(crate) mod toggles;
 pub(crate) mod usage;
 pub(crate) mod wire;

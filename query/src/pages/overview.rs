@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shipwake_model::{Kpi, Source, UNVERSIONED};
-use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternRow, ReleaseRow};
+use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, ReleaseRow};
 
 use crate::pages::{kpis, wire};
 use crate::release::pair::{Outcome, Pair, Role};
@@ -55,7 +55,7 @@ fn grid(now_ms: i64, watermark_ms: i64) -> Grid {
 pub(crate) fn measure_question(now_ms: i64) -> MeasureQuery {
     let HealthQuery { to_ms, step_s, .. } = question(now_ms);
     let from_ms = to_ms - (RATIO_WINDOWS as i64 + 1) * STEP_MS;
-    MeasureQuery { service: None, environment: None, signals: &["kpi"], from_ms, to_ms, step_s }
+    MeasureQuery { service: None, environment: None, signals: &["kpi"], values: &[], from_ms, to_ms, step_s }
 }
 
 /// What a service shows besides its health.
@@ -120,7 +120,7 @@ fn meta(grid: &Grid, releases: &[ReleaseRow], watermark_ms: Option<i64>, now_ms:
 }
 
 /// The log patterns of a service and environment.
-pub(crate) type PatternsOf<'a> = dyn Fn(&str, &str) -> Arc<Vec<PatternRow>> + 'a;
+pub(crate) type PatternsOf<'a> = dyn Fn(&str, &str) -> Arc<patterns::Shapes> + 'a;
 
 /// Service, environment, namespace.
 type Key = (Arc<str>, Arc<str>, Arc<str>);
@@ -180,9 +180,9 @@ fn service_line(
         _ => Vec::new(),
     };
     let new_patterns = if compared && pair.candidate.is_some() && pair.baseline.is_some() {
-        let rows = (measured.patterns_of)(&key.0, &key.1);
+        let shapes = (measured.patterns_of)(&key.0, &key.1);
         let kept_from_ms = grid.from_ms;
-        patterns::find(&patterns::Facts { rows: &rows, lines: &lines, pair: &pair, grid, kept_from_ms }).new
+        patterns::find(&patterns::Facts { shapes: &shapes, lines: &lines, pair: &pair, grid, kept_from_ms }).new
     } else {
         0
     };
@@ -196,7 +196,8 @@ fn service_line(
         Outcome::Finished => (candidate, None),
         Outcome::Withdrawn => (baseline, None),
     };
-    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, grid };
+    let told = events::find(&lines, grid);
+    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &told, grid };
     let line = wire::OverviewService {
         service: key.0.to_string(),
         env: key.1.to_string(),
@@ -211,7 +212,7 @@ fn service_line(
         spark: spark(&lines, grid),
         new_patterns,
     };
-    let told = events::find(&lines, grid).into_iter().map(|event| wire_event(event, &key.0, &key.1)).collect();
+    let told = told.into_iter().map(|event| wire_event(event, &key.0, &key.1)).collect();
     (line, told)
 }
 

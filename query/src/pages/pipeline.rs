@@ -41,6 +41,23 @@ pub struct PipelineStatus {
     pub memory_bytes: Option<u64>,
     /// What keeps data from being taken or kept at the moment, in words: the reasons of `/readyz`.
     pub problems: Vec<String>,
+    /// When the process started, in milliseconds since the epoch: counters begin there.
+    pub started_ms: i64,
+    /// When the last request of a signal came since then, by signal.
+    pub last_received: Vec<(Signal, i64)>,
+    /// What has sent since then, as far as it said so.
+    pub senders: Vec<SeenSender>,
+}
+
+/// A kind of sender, by protocol, user agent, SDK or format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenSender {
+    /// A word such as `sdk_python` or `nginx`.
+    pub kind: &'static str,
+    /// Records in its requests.
+    pub received: u64,
+    /// When the last request came, in milliseconds since the epoch.
+    pub last_ms: i64,
 }
 
 /// Records received, by signal.
@@ -97,6 +114,10 @@ pub(crate) fn answer(
             metrics: ingest.received.metrics,
             spans: ingest.received.spans,
         },
+        stored: stored(shards),
+        started: ingest.started_ms,
+        last: last_received(&ingest.last_received),
+        senders: senders(ingest.senders),
         rejected: rejected(ingest.rejected, shards),
         deduplicated: shards.iter().map(|shard| shard.deduplicated).sum(),
         shards: shards.iter().map(|status| shard(status, now_ms)).collect(),
@@ -113,6 +134,23 @@ pub(crate) fn answer(
         problems: ingest.problems,
         instances_guessed: ingest.instances_guessed || releases.iter().any(|row| row.instance_guessed),
     }
+}
+
+/// What is stored of each signal, also from before the process started.
+fn stored(shards: &[ShardStatus]) -> wire::ReceivedCounts {
+    let of = |signal: Signal| shards.iter().map(|shard| shard.stored_by_signal[signal as usize - 1]).sum();
+    wire::ReceivedCounts { logs: of(Signal::Logs), metrics: of(Signal::Metrics), spans: of(Signal::Traces) }
+}
+
+fn last_received(found: &[(Signal, i64)]) -> wire::LastReceived {
+    let of =
+        |signal: Signal| found.iter().find(|(of, last_ms)| *of == signal && *last_ms > 0).map(|(_, last_ms)| *last_ms);
+    wire::LastReceived { logs: of(Signal::Logs), metrics: of(Signal::Metrics), spans: of(Signal::Traces) }
+}
+
+fn senders(found: Vec<SeenSender>) -> Vec<wire::SeenSender> {
+    let wired = |seen: SeenSender| wire::SeenSender { kind: seen.kind, received: seen.received, last: seen.last_ms };
+    found.into_iter().map(wired).collect()
 }
 
 /// By service, environment and namespace.
@@ -134,20 +172,21 @@ fn services(releases: &[ReleaseRow], now_ms: i64) -> RunningVersions {
 
 /// Releases by when they were first seen. A shard has a row of its own for each.
 fn newest(releases: &[ReleaseRow]) -> Vec<wire::SeenRelease> {
-    let mut first_seen: BTreeMap<(&str, &str, &str), i64> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str, &str), (i64, i64)> = BTreeMap::new();
     for row in releases {
         let key = (&*row.release.service, &*row.release.environment, &*row.release.version);
-        let seen = first_seen.entry(key).or_insert(row.first_seen_ns);
-        *seen = row.first_seen_ns.min(*seen);
+        let (first, last) = seen.entry(key).or_insert((row.first_seen_ns, row.last_seen_ns));
+        (*first, *last) = (row.first_seen_ns.min(*first), row.last_seen_ns.max(*last));
     }
-    let mut newest: Vec<_> = first_seen.into_iter().collect();
-    newest.sort_by_key(|(_, first_seen)| std::cmp::Reverse(*first_seen));
+    let mut newest: Vec<_> = seen.into_iter().collect();
+    newest.sort_by_key(|(_, (first, _))| std::cmp::Reverse(*first));
     let listed = newest.into_iter().take(RELEASES_MAX);
     listed
-        .map(|((service, env, version), _)| wire::SeenRelease {
+        .map(|((service, env, version), (_, last))| wire::SeenRelease {
             service: service.to_owned(),
             env: env.to_owned(),
             version: version.to_owned(),
+            last: last.div_euclid(1_000_000),
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shipwake_model::{Kpi, Source, UNVERSIONED};
-use shipwake_store::{HealthSeries, MeasureSeries, PatternRow, ReleaseRow, ToggleRow, UsageOfDay};
+use shipwake_store::{HealthSeries, MeasureSeries, ReleaseRow, ToggleRow, UsageOfDay};
 
 use crate::pages::overview::round;
 use crate::pages::{freshness, kpis, overview, toggles, usage, wire};
@@ -27,7 +27,7 @@ pub(crate) struct Facts<'a> {
     /// The same by route; the cells of a route are added up.
     pub routes: &'a [HealthSeries],
     pub releases: &'a [ReleaseRow],
-    pub patterns: &'a [PatternRow],
+    pub patterns: &'a patterns::Shapes,
     /// Lines of patterns from here on are in `patterns`.
     pub patterns_from_ms: i64,
     pub grid: Grid,
@@ -51,26 +51,37 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
     let lines = version_lines(facts.series, facts.releases, source, &grid);
     let pair = pair::choose(&lines, &grid, facts.candidate, facts.baseline);
     let of = |version: &Option<Arc<str>>| lines.iter().find(|line| Some(&line.version) == version.as_ref());
-    let found = match (of(&pair.baseline), of(&pair.candidate)) {
-        (Some(baseline), Some(candidate)) => differences::find(baseline, candidate, &lines, &grid, pair.before_after),
-        _ => Vec::new(),
-    };
-    let said = headline::headline(&headline::Facts { lines: &lines, pair: &pair, differences: &found, grid: &grid });
-    let kept_from_ms = facts.patterns_from_ms;
-    let patterns = patterns::find(&patterns::Facts {
-        rows: facts.patterns,
-        lines: &lines,
-        pair: &pair,
-        grid: &grid,
-        kept_from_ms,
-    });
-    let (shown, left_out) = shown_lines(&lines, &pair, &grid);
     let of_kpis = kpis::Facts {
         declared: facts.kpis,
         measures: facts.measures,
         service: facts.service,
         environment: facts.environment,
     };
+    let found = match (of(&pair.baseline), of(&pair.candidate)) {
+        (Some(baseline), Some(candidate)) => {
+            let mut found = differences::find(baseline, candidate, &lines, &grid, pair.before_after);
+            found.extend(kpis::moved(&of_kpis, baseline, candidate, &grid, pair.before_after));
+            found
+        }
+        _ => Vec::new(),
+    };
+    let events = events::find(&lines, &grid);
+    let said = headline::headline(&headline::Facts {
+        lines: &lines,
+        pair: &pair,
+        differences: &found,
+        events: &events,
+        grid: &grid,
+    });
+    let kept_from_ms = facts.patterns_from_ms;
+    let patterns = patterns::find(&patterns::Facts {
+        shapes: facts.patterns,
+        lines: &lines,
+        pair: &pair,
+        grid: &grid,
+        kept_from_ms,
+    });
+    let (shown, left_out) = shown_lines(&lines, &pair, &grid);
     let (kpis, kpi_columns) = kpis::lanes(&of_kpis, &shown, &grid);
     let mut warnings = facts.warnings;
     warnings.extend(warnings_about(source, left_out, &pair, facts.candidate, facts.baseline));
@@ -103,7 +114,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         kpis,
         usage: usage::versions(facts.usage, &shown),
         toggles: toggles::toggles(facts.toggles, facts.measures),
-        events: events::find(&lines, &grid)
+        events: events
             .into_iter()
             .rev()
             .map(|event| overview::wire_event(event, facts.service, facts.environment))
@@ -117,7 +128,7 @@ fn namespaces(releases: &[ReleaseRow]) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-fn wire_pair(pair: &Pair, candidate: Option<&VersionLine>) -> wire::Pair {
+pub(crate) fn wire_pair(pair: &Pair, candidate: Option<&VersionLine>) -> wire::Pair {
     let both = pair.candidate.is_some() && pair.baseline.is_some();
     wire::Pair {
         candidate: pair.candidate.as_deref().map(str::to_owned),
@@ -128,9 +139,11 @@ fn wire_pair(pair: &Pair, candidate: Option<&VersionLine>) -> wire::Pair {
     }
 }
 
-fn wire_difference(difference: differences::Difference) -> wire::Difference {
+pub(crate) fn wire_difference(difference: differences::Difference) -> wire::Difference {
     wire::Difference {
         metric: difference.metric,
+        key: difference.kpi.as_ref().map(|(key, _)| key.clone()),
+        title: difference.kpi.map(|(_, title)| title),
         baseline: Some(round(difference.baseline)),
         candidate: Some(round(difference.candidate)),
         since: Some(difference.since_ms),
@@ -178,16 +191,41 @@ fn warnings_about(
     if pair.before_after {
         warnings.push("before/after comparison: weaker than two versions side by side".to_owned());
     }
+    warnings.extend(warnings_about_pair(pair, candidate, baseline));
+    warnings
+}
+
+/// What was asked for in the address and cannot be compared.
+fn warnings_about_pair(pair: &Pair, candidate: Option<&str>, baseline: Option<&str>) -> Vec<String> {
+    let of = |version: &Option<Arc<str>>| version.as_deref().unwrap_or("none").to_owned();
+    if let Some(both) = candidate.filter(|_| candidate == baseline)
+        && pair.candidate.as_deref() == Some(both)
+    {
+        let instead = match &pair.baseline {
+            Some(other) => format!("it is compared with {other}"),
+            None => "there is no other one to compare it with".to_owned(),
+        };
+        return vec![format!("cand and base are both {both}: a version cannot be compared with itself; {instead}")];
+    }
+    let mut warnings = Vec::new();
     for (argument, asked, chosen) in [("cand", candidate, &pair.candidate), ("base", baseline, &pair.baseline)] {
         if let Some(asked) = asked.filter(|asked| chosen.as_deref() != Some(asked)) {
-            warnings.push(format!("{argument}={asked}: this service has no such version"));
+            let what = if argument == "cand" { "candidate" } else { "baseline" };
+            warnings.push(format!(
+                "{argument}={asked}: this service has no version {asked}; the {what} is {} instead",
+                of(chosen)
+            ));
         }
     }
     warnings
 }
 
 /// The versions to show with their roles: baseline, candidate, then the others by traffic; and how many are left out.
-fn shown_lines<'a>(lines: &'a [VersionLine], pair: &Pair, grid: &Grid) -> (Vec<(&'a VersionLine, Role)>, usize) {
+pub(crate) fn shown_lines<'a>(
+    lines: &'a [VersionLine],
+    pair: &Pair,
+    grid: &Grid,
+) -> (Vec<(&'a VersionLine, Role)>, usize) {
     let arrived =
         |line: &VersionLine| line.first_seen_ms.is_some_and(|seen_ms| (grid.from_ms..grid.to_ms).contains(&seen_ms));
     let mut shown: Vec<(&VersionLine, Role)> = lines
@@ -209,7 +247,7 @@ fn shown_lines<'a>(lines: &'a [VersionLine], pair: &Pair, grid: &Grid) -> (Vec<(
     (shown, left_out)
 }
 
-fn lanes(
+pub(crate) fn lanes(
     shown: &[(&VersionLine, Role)],
     all: &[VersionLine],
     mut kpis: kpis::ColumnsByVersion,
@@ -294,5 +332,33 @@ fn route_of(route: &str, versions: &BTreeMap<&str, Cell>, shown: &[(&VersionLine
         route: route.to_owned(),
         requests: versions.values().map(|cell| cell.requests).sum(),
         versions: shown.iter().filter_map(of_version).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_that_cannot_be_compared_is_said_in_words() {
+        let pair = Pair { candidate: Some("2".into()), baseline: Some("1".into()), before_after: false };
+        let said = |candidate: Option<&str>, baseline: Option<&str>| warnings_about_pair(&pair, candidate, baseline);
+        assert!(said(None, None).is_empty() && said(Some("2"), Some("1")).is_empty());
+        assert_eq!(
+            said(Some("2"), Some("2")),
+            ["cand and base are both 2: a version cannot be compared with itself; it is compared with 1"]
+        );
+        assert_eq!(
+            said(Some("9"), Some("8")),
+            [
+                "cand=9: this service has no version 9; the candidate is 2 instead",
+                "base=8: this service has no version 8; the baseline is 1 instead"
+            ]
+        );
+        assert_eq!(said(Some("9"), Some("9")).len(), 2, "both are unknown");
+        let alone = Pair { candidate: Some("2".into()), ..Pair::default() };
+        assert!(
+            warnings_about_pair(&alone, Some("2"), Some("2"))[0].ends_with("there is no other one to compare it with")
+        );
     }
 }

@@ -160,6 +160,8 @@ pub(crate) struct Kpi {
     pub declared: bool,
     /// Over the whole range.
     pub versions: Vec<KpiVersion>,
+    /// Null where records have no values.
+    pub values: Option<KpiValues>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -169,6 +171,28 @@ pub(crate) struct KpiVersion {
     pub value: Option<f64>,
     /// Records that it is made of.
     pub n: u64,
+    /// Of the single values, where records have values, over the whole range.
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+}
+
+/// How the single values of a KPI are distributed. Bar `i` counts values from `low[i]` to `high[i]`; bars lie side by side
+/// and get wider with the values.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct KpiValues {
+    pub low: Vec<f64>,
+    pub high: Vec<f64>,
+    pub versions: Vec<KpiValuesOf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct KpiValuesOf {
+    pub version: String,
+    pub role: &'static str,
+    /// How many values.
+    pub n: u64,
+    /// Part of them in each bar.
+    pub part: Vec<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -201,6 +225,10 @@ pub(crate) struct ToggleVariant {
     pub share: Option<f64>,
     /// Since it was first seen.
     pub evaluations: u64,
+    /// In the range; null for a toggle that has no windows, because it is not hot.
+    pub range_evaluations: Option<u64>,
+    /// Of the evaluations in the range.
+    pub range_share: Option<f64>,
     /// Requests in the range whose spans tell of the variant, and how many of them failed.
     pub requests: u64,
     pub err: Option<f64>,
@@ -212,7 +240,59 @@ pub(crate) struct ToggleVariant {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ToggleShare {
     pub version: String,
+    /// Of the version's evaluations within the last hour.
     pub share: Option<f64>,
+    /// Of the version's evaluations in the range.
+    pub range_share: Option<f64>,
+}
+
+/// One toggle of a service: its variants beside each other as if they were versions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ToggleDetail {
+    pub meta: Meta,
+    pub service: String,
+    pub env: String,
+    pub key: String,
+    pub hot: bool,
+    pub changed: Option<i64>,
+    /// Only requests and evaluations of this version are shown; null for all.
+    pub version: Option<String>,
+    /// All that evaluate it.
+    pub versions: Vec<String>,
+    /// Variants in place of versions.
+    pub pair: Pair,
+    pub headline: String,
+    pub differences: Vec<Difference>,
+    /// What the lanes count: `toggled_requests`, or `evaluations` where requests do not tell of the variant.
+    pub source: Option<&'static str>,
+    pub t: Vec<i64>,
+    /// A lane is a variant.
+    pub lanes: Vec<Lane>,
+    pub variants: Vec<ToggleVariant>,
+    /// Every variant with every version.
+    pub cells: Vec<ToggleCell>,
+    /// Why the variants were served.
+    pub reasons: Vec<ToggleReason>,
+}
+
+/// A variant with a version, in the range.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ToggleCell {
+    pub variant: String,
+    pub version: String,
+    pub evaluations: u64,
+    pub requests: u64,
+    pub err: Option<f64>,
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ToggleReason {
+    pub variant: String,
+    /// Lower case, as OpenFeature names it; empty where the sender gave none.
+    pub reason: String,
+    pub evaluations: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -229,8 +309,13 @@ pub(crate) struct Pair {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Difference {
-    /// `error_ratio`, `p50`, `p95`, `p99`, `throughput`.
+    /// `error_ratio`, `p50`, `p95`, `p99`, `throughput`, `kpi`.
     pub metric: &'static str,
+    /// Of a KPI its key and title; its numbers are per 1 000 requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     pub baseline: Option<f64>,
     pub candidate: Option<f64>,
     pub since: Option<i64>,
@@ -352,7 +437,16 @@ pub(crate) struct RouteVersion {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Pipeline {
     pub meta: Meta,
+    /// Since `started`.
     pub received: ReceivedCounts,
+    /// Ever: a restart forgets nothing.
+    pub stored: ReceivedCounts,
+    /// When the process started.
+    pub started: i64,
+    /// The last request of each signal since then.
+    pub last: LastReceived,
+    /// What has sent since then, as far as it said so.
+    pub senders: Vec<SeenSender>,
     pub rejected: Vec<Rejected>,
     pub deduplicated: u64,
     pub shards: Vec<Shard>,
@@ -373,6 +467,24 @@ pub(crate) struct SeenRelease {
     pub service: String,
     pub env: String,
     pub version: String,
+    /// Event time of its newest record.
+    pub last: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct LastReceived {
+    pub logs: Option<i64>,
+    pub metrics: Option<i64>,
+    pub spans: Option<i64>,
+}
+
+/// A kind of sender: `otlp_grpc`, `otlp_http`, `collector`, `curl`, `sdk_…`, `lines`, `pipe`, `nginx`, `httpd`, `haproxy`,
+/// `varnish`, `syslog`, `events`, `remote_write`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct SeenSender {
+    pub kind: &'static str,
+    pub received: u64,
+    pub last: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

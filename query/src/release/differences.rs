@@ -9,6 +9,7 @@
 //!   that is worth speaking of (10 % more for slower, 10 % less for faster). Under "no difference" equal shares of both lie
 //!   above any level, whatever the distribution (the quantile form of the sign test: Conover, Practical Nonparametric
 //!   Statistics, §3.2). Both shares are counted, so the histogram's cells cancel out.
+//! - KPIs that count at most one record a request, each for itself: the statistic of the error ratio, for 10 % and more.
 //! - throughput: requests of the whole service a second before the candidate's first request and since, with the normal
 //!   approximation of two Poisson rates, `z = (r2 - r1) / sqrt(r1/t1 + r2/t2)` (Przyborowski and Wilenski 1940).
 //!
@@ -39,13 +40,17 @@ const EXPECTED_MIN: f64 = 5.0;
 /// Smallest change of throughput to speak of, and how much time is needed on both sides: load also moves by itself.
 const THROUGHPUT_RELATIVE_MIN: f64 = 0.5;
 const THROUGHPUT_SPAN_MIN_MS: i64 = MINUTE_MS;
+/// Smallest change of a KPI to speak of, as a part of the larger side.
+const KPI_RELATIVE_MIN: f64 = 0.10;
 
 /// One thing that differs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Difference {
-    /// `error_ratio`, `p50`, `p95`, `p99`, `throughput`.
+    /// `error_ratio`, `p50`, `p95`, `p99`, `throughput`, `kpi`.
     pub metric: &'static str,
-    /// Ratio, seconds, or requests a second.
+    /// Key and title of a KPI.
+    pub kpi: Option<(String, String)>,
+    /// Ratio, seconds, requests a second, or records per 1 000 requests.
     pub baseline: f64,
     pub candidate: f64,
     /// Start of the first window in which it shows, ms.
@@ -231,6 +236,38 @@ fn error_difference(sides: &Sides<'_>, grid: &Grid) -> Option<Difference> {
     ))
 }
 
+/// Whether a KPI moved. The lines are those of the two versions, with the KPI's records in the place of errors; a KPI that has
+/// more records than requests is no part of them, and nothing is said.
+pub(crate) fn of_kpi(
+    (key, title): (&str, &str),
+    baseline: &VersionLine,
+    candidate: &VersionLine,
+    grid: &Grid,
+    before_after: bool,
+) -> Option<Difference> {
+    let end = candidate.last_traffic()? + 1;
+    let sides = Sides { baseline, candidate, end, before_after };
+    let is_part = |line: &VersionLine| {
+        let total = line.total(0..usize::MAX);
+        total.errors <= total.requests
+    };
+    if !is_part(baseline) || !is_part(candidate) {
+        return None;
+    }
+    let large_enough = |counts: &Counts| {
+        let (p1, p2) = counts.shares();
+        (p2 - p1).abs() >= KPI_RELATIVE_MIN * p1.max(p2)
+    };
+    let window = sides.change_point(|cell| (cell.errors, cell.requests), large_enough)?;
+    let (before, now) = sides.totals_from(window);
+    let per_thousand = |cell: &Cell| error_ratio(cell.requests, cell.errors).map(|ratio| ratio * 1_000.0);
+    let (before, now, since) = (per_thousand(&before)?, per_thousand(&now)?, dated(candidate, window, grid));
+    let mut difference = difference("kpi", before, now, since);
+    difference.text = format!("{title} per 1,000 requests{}", difference.text);
+    difference.kpi = Some((key.to_owned(), title.to_owned()));
+    Some(difference)
+}
+
 fn quantile_difference(sides: &Sides<'_>, grid: &Grid, metric: &'static str, q: f64) -> Option<Difference> {
     // The level is the baseline's quantile over all windows that count, so that it does not move with the suffix.
     let (all_baseline, _) = sides.totals_from(0);
@@ -281,11 +318,13 @@ fn difference(metric: &'static str, baseline: f64, candidate: f64, since: Since)
     let (name, write): (&str, fn(f64) -> String) = match metric {
         "error_ratio" => ("error ratio", percent_text),
         "throughput" => ("throughput of the service", rate_text),
+        // Its title comes in front.
+        "kpi" => ("", number_text),
         quantile => (quantile, seconds_text),
     };
     let word = if since.before { "since before" } else { "since" };
     let text = format!("{name} {} → {} {word} {}", write(baseline), write(candidate), clock_text(since.ms));
-    Difference { metric, baseline, candidate, since_ms: since.ms, since_before: since.before, text }
+    Difference { metric, kpi: None, baseline, candidate, since_ms: since.ms, since_before: since.before, text }
 }
 
 /// `0.4 %`, `30.1 %`, `0.03 %`, `100 %`; almost everything is not written as everything.
@@ -314,6 +353,20 @@ pub(crate) fn seconds_text(seconds: f64) -> String {
     } else {
         format!("{seconds:.2} s")
     }
+}
+
+/// Three significant digits: `0.421`, `61.0`, `1240`.
+fn number_text(value: f64) -> String {
+    let places = if value >= 100.0 || value == 0.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else if value >= 1.0 {
+        2
+    } else {
+        3
+    };
+    format!("{value:.places$}")
 }
 
 /// `0.4/s`, `120/s`.

@@ -4,6 +4,7 @@
 use shipwake_model::UNVERSIONED;
 
 use crate::release::differences::{Difference, REQUESTS_MIN};
+use crate::release::events::Event;
 use crate::release::pair::{Pair, has_left, left_at, silent_since};
 use crate::release::timeline::{Grid, VersionLine};
 use crate::time::clock_text;
@@ -13,6 +14,8 @@ pub(crate) struct Facts<'a> {
     pub lines: &'a [VersionLine],
     pub pair: &'a Pair,
     pub differences: &'a [Difference],
+    /// What happened in the range, oldest first.
+    pub events: &'a [Event],
     pub grid: &'a Grid,
 }
 
@@ -49,6 +52,7 @@ fn alone(facts: &Facts<'_>, only: &VersionLine) -> String {
 
 fn compared(facts: &Facts<'_>, candidate: &VersionLine, baseline: &VersionLine) -> String {
     let (new, old) = (&candidate.version, &baseline.version);
+    let switched_ms = switched_at(facts, baseline);
     let mut sentence = if !facts.differences.is_empty() {
         let texts: Vec<&str> = facts.differences.iter().map(|difference| difference.text.as_str()).collect();
         let beside = if facts.pair.before_after { format!("{old} before it") } else { old.to_string() };
@@ -60,13 +64,26 @@ fn compared(facts: &Facts<'_>, candidate: &VersionLine, baseline: &VersionLine) 
     } else if baseline.requests() < REQUESTS_MIN {
         format!("{old} has taken {} requests: too few to compare {new} with", baseline.requests())
     } else {
-        let kind = if facts.pair.before_after { "before" } else { "beside" };
+        let kind = if facts.pair.before_after || switched_ms.is_some() { "before" } else { "beside" };
         format!("no notable difference between {new} and {old} {kind} it")
     };
+    if let Some(switched_ms) = switched_ms {
+        sentence.push_str(&format!("; {new} takes over: {old} has had no traffic since {}", clock_text(switched_ms)));
+    }
     if let Some(left_ms) = left_at(candidate, facts.grid).filter(|_| !has_left(baseline, facts.grid)) {
         sentence.push_str(&format!("; {new} was withdrawn: no traffic since {}, {old} is back", clock_text(left_ms)));
     }
     sentence
+}
+
+/// When the baseline's traffic ended, if that was a moment ago and the two are still compared side by side.
+fn switched_at(facts: &Facts<'_>, baseline: &VersionLine) -> Option<i64> {
+    if facts.pair.before_after {
+        return None;
+    }
+    let about = |event: &&Event| event.version == baseline.version && event.share.is_some();
+    let last = facts.events.iter().rfind(about)?;
+    (last.share == Some(0.0)).then_some(last.t_ms)
 }
 
 /// The newest release, if it was first seen in the range, is not compared, and nobody has sent it a request.
@@ -96,7 +113,8 @@ mod tests {
             }
             _ => Vec::new(),
         };
-        headline(&Facts { lines, pair: &pair, differences: &differences, grid: &grid })
+        let events = crate::release::events::find(lines, &grid);
+        headline(&Facts { lines, pair: &pair, differences: &differences, events: &events, grid: &grid })
     }
 
     #[test]
@@ -138,6 +156,19 @@ mod tests {
         assert_eq!(say(&[traffic("1", -9, &quiet)]), "no traffic since 14:00:30 UTC; before that, 1 took all traffic");
         let said = say(&[traffic("1", -9, &quiet), traffic("2", -5, &quiet)]);
         assert_eq!(said, "no traffic since 14:00:30 UTC; before that, no notable difference between 2 and 1 beside it");
+    }
+
+    #[test]
+    fn right_after_a_switch_the_old_version_is_not_beside_the_new_one() {
+        let blue = [&[500; 10][..], &[0; 3]].concat();
+        let green = [&[5; 10][..], &[500; 3]].concat();
+        assert_eq!(
+            say(&[traffic("blue", -9, &blue), traffic("green", 0, &green)]),
+            "no notable difference between green and blue before it; green takes over: blue has had no traffic since \
+             14:01:40 UTC"
+        );
+        let steady = say(&[traffic("blue", -9, &[500; 13]), traffic("green", 0, &[5; 13])]);
+        assert_eq!(steady, "no notable difference between green and blue beside it");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) fn choose(
     asked_baseline: Option<&str>,
 ) -> Pair {
     let known = |asked: Option<&str>| asked.and_then(|asked| lines.iter().find(|line| &*line.version == asked));
+    // Nothing can be said of a version beside itself.
+    let asked_baseline = asked_baseline.filter(|_| asked_baseline != asked_candidate);
     let fixed_baseline = known(asked_baseline);
     let candidate = known(asked_candidate).or_else(|| newest_with_traffic(lines, grid, fixed_baseline));
     let baseline = match (fixed_baseline, candidate) {
@@ -273,6 +275,7 @@ mod tests {
         assert_eq!(chosen(None, Some("2")), ("3".into(), "2".into()));
         assert_eq!(chosen(None, Some("3")), ("2".into(), "3".into()));
         assert_eq!(chosen(Some("nobody"), None), ("3".into(), "1".into()));
+        assert_eq!(chosen(Some("2"), Some("2")), ("2".into(), "1".into()), "not with itself");
     }
 
     #[test]

@@ -59,9 +59,37 @@ impl Class {
     }
 }
 
-/// What is compared. Rows are of one service and environment.
+/// The patterns of one service and environment, and which of them are one with a word that varies. Grouping depends on
+/// nothing but the shapes, so it is done once for all pages that look at them.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes {
+    rows: Vec<PatternRow>,
+    /// A template, and the places of its rows.
+    groups: Vec<(String, Vec<usize>)>,
+}
+
+impl Shapes {
+    /// Groups the rows.
+    pub fn of(rows: Vec<PatternRow>) -> Self {
+        let places: Vec<usize> = (0..rows.len()).filter(|place| rows[*place].id != OTHER_ID).collect();
+        let grouped = group(&places.iter().map(|place| &*rows[*place].template).collect::<Vec<_>>());
+        let mut groups: Vec<(String, Vec<usize>)> =
+            grouped.templates.into_iter().map(|template| (template, Vec::new())).collect();
+        for (place, number) in places.into_iter().zip(grouped.groups) {
+            groups[number].1.push(place);
+        }
+        Shapes { rows, groups }
+    }
+
+    /// The rows as they came.
+    pub fn rows(&self) -> &[PatternRow] {
+        &self.rows
+    }
+}
+
+/// What is compared.
 pub(crate) struct Facts<'a> {
-    pub rows: &'a [PatternRow],
+    pub shapes: &'a Shapes,
     pub lines: &'a [VersionLine],
     pub pair: &'a Pair,
     pub grid: &'a Grid,
@@ -103,7 +131,7 @@ pub(crate) struct Found {
 /// The comparison.
 pub(crate) fn find(facts: &Facts<'_>) -> Found {
     let Some(sides) = Sides::of(facts) else { return Found::default() };
-    let groups = groups(facts.rows);
+    let groups = groups(facts.shapes);
     let mut tested: Vec<(f64, Told)> = groups.iter().filter_map(|group| sides.test(group)).collect();
     let kept = beyond_chance(&tested.iter().map(|(chance, _)| *chance).collect::<Vec<_>>());
     let mut keep = kept.iter();
@@ -126,7 +154,7 @@ fn order(told: &Told) -> (Class, u64) {
 
 /// Shapes that are one pattern.
 struct Group<'a> {
-    template: String,
+    template: &'a str,
     rows: Vec<&'a PatternRow>,
 }
 
@@ -140,16 +168,9 @@ impl<'a> Group<'a> {
     }
 }
 
-fn groups(rows: &[PatternRow]) -> Vec<Group<'_>> {
-    let rows: Vec<&PatternRow> = rows.iter().filter(|row| row.id != OTHER_ID).collect();
-    let shapes: Vec<&str> = rows.iter().map(|row| &*row.template).collect();
-    let grouped = group(&shapes);
-    let mut groups: Vec<Group<'_>> =
-        grouped.templates.into_iter().map(|template| Group { template, rows: Vec::new() }).collect();
-    for (row, number) in rows.into_iter().zip(grouped.groups) {
-        groups[number].rows.push(row);
-    }
-    groups
+fn groups(shapes: &Shapes) -> Vec<Group<'_>> {
+    let rows_of = |places: &[usize]| places.iter().map(|place| &shapes.rows[*place]).collect();
+    shapes.groups.iter().map(|(template, places)| Group { template, rows: rows_of(places) }).collect()
 }
 
 /// The two versions, and the time in which they are compared.
@@ -163,6 +184,9 @@ struct Sides<'a> {
     baseline_since_ms: i64,
     /// When the baseline had its last request, for its rate.
     baseline_until_ms: i64,
+    /// Requests of candidate and baseline in that time; and the same without the candidate's warming up. Every pattern is
+    /// compared over these, so they are added up once.
+    exposures: [(u64, u64); 2],
 }
 
 impl<'a> Sides<'a> {
@@ -177,10 +201,22 @@ impl<'a> Sides<'a> {
         let baseline_until_ms = start_ms(baseline.last_traffic()? + 1).min(until_ms);
         let past_ms = minute_of(start_ms(baseline.first_traffic()?)).max(kept_ms);
         let baseline_since_ms = if facts.pair.before_after { past_ms } else { since_ms };
-        let sides =
-            Sides { candidate, baseline, grid: facts.grid, since_ms, until_ms, baseline_since_ms, baseline_until_ms };
-        let exposed = sides.exposure(candidate, since_ms) > 0 && sides.exposure(baseline, baseline_since_ms) > 0;
-        exposed.then_some(sides)
+        let mut sides = Sides {
+            candidate,
+            baseline,
+            grid: facts.grid,
+            since_ms,
+            until_ms,
+            baseline_since_ms,
+            baseline_until_ms,
+            exposures: Default::default(),
+        };
+        sides.exposures = [0, WARM_UP_MS].map(|delay_ms| {
+            let requests = |line: &VersionLine, from_ms: i64| sides.exposure(line, from_ms);
+            (requests(candidate, since_ms + delay_ms), requests(baseline, sides.baseline_from_ms(delay_ms)))
+        });
+        let (of_candidate, of_baseline) = sides.exposures[0];
+        (of_candidate > 0 && of_baseline > 0).then_some(sides)
     }
 
     /// Requests of a version from a time on.
@@ -196,25 +232,23 @@ impl<'a> Sides<'a> {
         cells.filter(in_time).fold((0, 0), |(count, slots), cell| (count + cell.count, slots | cell.slots))
     }
 
-    /// The counts from `delay_ms` after the candidate's arrival on; and the candidate's slots.
-    fn counts(&self, group: &Group<'_>, delay_ms: i64) -> (Counts, u8) {
-        let since_ms = self.since_ms + delay_ms;
-        let is_past = self.baseline_since_ms != self.since_ms;
-        let baseline_ms = if is_past { self.baseline_since_ms } else { since_ms };
-        let (candidate, slots) = self.lines(group, &self.candidate.version, since_ms);
-        let (baseline, _) = self.lines(group, &self.baseline.version, baseline_ms);
-        let counts = Counts {
-            candidate,
-            baseline,
-            exposure_candidate: self.exposure(self.candidate, since_ms),
-            exposure_baseline: self.exposure(self.baseline, baseline_ms),
-        };
-        (counts, slots)
+    /// From when on the baseline is looked at: with the candidate, unless its past stands in.
+    fn baseline_from_ms(&self, delay_ms: i64) -> i64 {
+        if self.baseline_since_ms == self.since_ms { self.since_ms + delay_ms } else { self.baseline_since_ms }
+    }
+
+    /// The counts from the candidate's arrival on, or from when it is warm; and the candidate's slots.
+    fn counts(&self, group: &Group<'_>, warm: bool) -> (Counts, u8) {
+        let delay_ms = if warm { WARM_UP_MS } else { 0 };
+        let (candidate, slots) = self.lines(group, &self.candidate.version, self.since_ms + delay_ms);
+        let (baseline, _) = self.lines(group, &self.baseline.version, self.baseline_from_ms(delay_ms));
+        let (exposure_candidate, exposure_baseline) = self.exposures[usize::from(warm)];
+        (Counts { candidate, baseline, exposure_candidate, exposure_baseline }, slots)
     }
 
     /// What the group would be told as, and how likely that is by chance.
     fn test(&self, group: &Group<'_>) -> Option<(f64, Told)> {
-        let (all, slots) = self.counts(group, 0);
+        let (all, slots) = self.counts(group, false);
         let is_known = group.versions().any(|(_, version)| *version.version != *self.candidate.version);
         let worst = |version: &str| group.of(version).map(|(_, version)| version.level).max();
         if !is_known {
@@ -222,7 +256,7 @@ impl<'a> Sides<'a> {
             let told = hurts(level, group) && enough(all.candidate, slots);
             return told.then(|| (all.chance_of_more(1.0), self.told(Class::New, level, group, all)));
         }
-        let (settled, slots) = self.counts(group, WARM_UP_MS);
+        let (settled, slots) = self.counts(group, true);
         let exposed = settled.exposure_candidate > 0 && settled.exposure_baseline > 0;
         if exposed && enough(settled.candidate, slots) {
             let level = worst(&self.candidate.version)?;
@@ -246,8 +280,7 @@ impl<'a> Sides<'a> {
             count as f64 * 1_000.0 / (until_ms - from_ms).max(1_000) as f64
         };
         let delay_ms = if class == Class::Escalated { WARM_UP_MS } else { 0 };
-        let is_past = self.baseline_since_ms != self.since_ms;
-        let baseline_ms = if is_past { self.baseline_since_ms } else { self.since_ms + delay_ms };
+        let baseline_ms = self.baseline_from_ms(delay_ms);
         Told {
             id: id_text(shown.id),
             ids: group
@@ -260,7 +293,7 @@ impl<'a> Sides<'a> {
                 .collect(),
             class,
             level,
-            text: group.template.clone(),
+            text: group.template.to_owned(),
             sample: shown.example.clone(),
             counts,
             rate_candidate: per_second(counts.candidate, self.since_ms + delay_ms, self.until_ms),

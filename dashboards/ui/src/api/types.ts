@@ -118,6 +118,7 @@ export interface Kpi {
   declared?: boolean;
   /** Over the whole range. */
   versions?: KpiVersion[];
+  values?: KpiValues | null;
 }
 
 export interface KpiVersion {
@@ -126,6 +127,16 @@ export interface KpiVersion {
   value?: Num;
   /** Records that it is made of. */
   n?: Num;
+  /** Of the single values, where records have values. */
+  p50?: Num;
+  p95?: Num;
+}
+
+/** How single values are distributed. Bar `i` counts values from `low[i]` to `high[i]`. */
+export interface KpiValues {
+  low: number[];
+  high: number[];
+  versions: { version: string; role?: string; n: number; part: number[] }[];
 }
 
 /** Of the last day. */
@@ -152,16 +163,58 @@ export interface ToggleVariant {
   variant: string;
   /** Of the evaluations within the last hour. */
   share?: Num;
+  /** Since it was first seen. */
   evaluations?: Num;
+  /** In the range; null for a toggle that is not hot. */
+  range_evaluations?: Num;
+  range_share?: Num;
+  /** In the range. */
   requests?: Num;
   err?: Num;
   first_seen?: Num;
   last_seen?: Num;
-  versions?: { version: string; share?: Num }[];
+  versions?: { version: string; share?: Num; range_share?: Num }[];
+}
+
+/** One toggle of a service: a lane is a variant. */
+export interface ToggleDetail {
+  meta?: Meta;
+  service?: string;
+  env?: string;
+  key?: string;
+  hot?: boolean;
+  changed?: Num;
+  /** Only this version is shown. */
+  version?: string | null;
+  versions?: string[];
+  pair?: ServiceRelease['pair'];
+  headline?: string | null;
+  differences?: Difference[];
+  /** `toggled_requests` or `evaluations`. */
+  source?: string | null;
+  t?: number[];
+  lanes?: ReleaseLane[];
+  variants?: ToggleVariant[];
+  cells?: ToggleCell[];
+  reasons?: { variant: string; reason: string; evaluations?: Num }[];
+}
+
+/** A variant with a version, in the range. */
+export interface ToggleCell {
+  variant: string;
+  version: string;
+  evaluations?: Num;
+  requests?: Num;
+  err?: Num;
+  p50?: Num;
+  p95?: Num;
 }
 
 export interface Difference {
   metric: string;
+  /** Of a KPI, whose numbers are per 1,000 requests. */
+  key?: string;
+  title?: string;
   baseline?: Num;
   candidate?: Num;
   since?: Num;
@@ -253,11 +306,28 @@ export interface SeenRelease {
   service: string;
   env: string;
   version: string;
+  /** Event time of its newest record. */
+  last?: Num;
+}
+
+export interface BySignal<T> {
+  logs?: T;
+  metrics?: T;
+  spans?: T;
 }
 
 export interface Pipeline {
   meta?: Meta;
-  received?: { logs?: number; metrics?: number; spans?: number };
+  /** Since the process started. */
+  received?: BySignal<number>;
+  /** Ever: a restart forgets nothing. */
+  stored?: BySignal<number>;
+  /** When the process started. */
+  started?: Num;
+  /** When the last request of a signal came since then. */
+  last?: BySignal<Num>;
+  /** What has sent since then, as far as it said so. */
+  senders?: { kind: string; received?: number; last?: Num }[];
   rejected?: Rejected[];
   deduplicated?: number;
   shards?: { shard: number; watermark?: Num; lag_ms?: Num; next_offset?: Num }[];

@@ -142,16 +142,24 @@ describe('users and toggles', () => {
   });
 
   it('say their variants to those who do not see the bar', () => {
-    const variants = [{ variant: 'off', share: 0.75, evaluations: 30, requests: 0, err: null, versions: [{ version: '1', share: 1 }] }, { variant: 'on', share: 0.25 }];
-    render(Toggles, { toggles: [{ key: 'checkout-v2', hot: true, changed: 1, variants }] });
-    expect(screen.getByRole('img').getAttribute('aria-label')?.replaceAll('\u202f', ' ')).toBe('Variants of the last hour: off 75 %, on 25 %');
+    const variants = [{ variant: 'off', share: 0.5, range_share: 0.75, range_evaluations: 9, evaluations: 30, requests: 0, err: null, versions: [{ version: '1', range_share: 1 }] }, { variant: 'on', range_share: 0.25 }];
+    render(Toggles, { href: (key) => `/s/shop/toggle/${key}`, toggles: [{ key: 'checkout-v2', hot: true, changed: 1, variants }] });
+    expect(screen.getByRole('img').getAttribute('aria-label')?.replaceAll('\u202f', ' ')).toBe('Variants in the range: off 75 %, on 25 %');
     const cells = [...(document.querySelector('[data-variant="off"]')?.querySelectorAll('td') ?? [])].map((cell) => plain(cell));
-    expect(cells).toEqual(['75 %', '1 100 %', '30', '—', '—']);
+    expect(cells).toEqual(['75 %', '1 100 %', '9', '—', '—', '30']);
+  });
+
+  it('say of a toggle that is not hot that it is not counted by time', () => {
+    const variants = [{ variant: 'on', share: 1, range_evaluations: null, range_share: null, evaluations: 70 }];
+    render(Toggles, { href: () => '/t', toggles: [{ key: 'old', hot: false, variants }] });
+    expect(plain(screen.getByTestId('toggle'))).toContain('on 100 % in the last hour; a toggle that is not hot');
+    const cells = [...(document.querySelector('[data-variant="on"]')?.querySelectorAll('td') ?? [])].map((cell) => plain(cell));
+    expect(cells).toEqual(['—', '', '—', '—', '—', '70']);
   });
 
   it('teach how to send them where there are none', () => {
     render(UsageTable, { lanes, usage: [] });
-    render(Toggles, { toggles: [] });
+    render(Toggles, { href: () => '', toggles: [] });
     expect(plain(screen.getByTestId('usage-empty'))).toContain('session.id');
     expect(plain(screen.getByTestId('toggles-empty'))).toContain('feature_flag.key');
   });

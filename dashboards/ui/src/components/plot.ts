@@ -37,6 +37,8 @@ const AXIS_HEIGHT = 24;
 const DRAG_MIN_PX = 6;
 /** A share holds for its whole window: a slope would show parts that no window had. */
 const STEPPED = uPlot.paths.stepped!({ align: 1 });
+/** Of the font below: digits and colons. */
+const LABEL_CHAR_PX = 6.2;
 const FONT = '11px system-ui, sans-serif';
 
 export class Plot {
@@ -92,7 +94,7 @@ export class Plot {
           size: AXIS_HEIGHT,
           space: 70,
           grid: { show: false },
-          values: (_, splits) => splits.map((ms) => options.formatTime(ms)),
+          values: (plot, splits) => splits.map((ms) => (fitsAxis(plot, ms, options.formatTime(ms)) ? options.formatTime(ms) : null)),
         },
         {
           ...axis,
@@ -120,6 +122,13 @@ export class Plot {
       },
     };
   }
+}
+
+/** Whether a label below its tick lies within the canvas: half a time says less than none. */
+function fitsAxis(plot: uPlot, ms: number, label: string): boolean {
+  const half = (label.length * LABEL_CHAR_PX) / 2;
+  const at = plot.bbox.left / devicePixelRatio + plot.valToPos(ms, 'x');
+  return at - half >= 0 && at + half <= plot.width;
 }
 
 function dataOf(frame: PlotFrame): uPlot.AlignedData {

@@ -1,9 +1,10 @@
 // Which page a path means, what each page keeps in its query, and how links are written. Pure.
-import { choiceParam, flagParam, formatQuery, parseQuery, stepParam, textParam, timeParam } from './codec.ts';
+import { choiceParam, flagParam, formatQuery, parseQuery, stepParam, textParam, timeParam, type ValuesOf } from './codec.ts';
 
 export type Route =
   | { page: 'overview' }
   | { page: 'service'; service: string }
+  | { page: 'toggle'; service: string; key: string }
   | { page: 'start' }
   | { page: 'not-found'; path: string };
 
@@ -24,6 +25,9 @@ export const serviceParams = {
   base: textParam(),
   step: stepParam(),
 };
+
+/** Candidate and baseline are variants here; `version` shows what one version did. */
+export const toggleParams = { ...serviceParams, version: textParam() };
 
 export const SNIPPET_KEYS = [
   'env', 'python', 'node', 'java', 'go', 'rust',
@@ -46,6 +50,11 @@ export function routeOf(pathname: string): Route {
   const path = pathname.length > 1 ? pathname.replace(/\/+$/, '') : pathname;
   if (path === '/' || path === '') return { page: 'overview' };
   if (path === '/start') return { page: 'start' };
+  const toggle = /^\/s\/([^/]+)\/toggle\/([^/]+)$/.exec(path);
+  if (toggle) {
+    const [name, key] = [decoded(toggle[1] ?? ''), decoded(toggle[2] ?? '')];
+    if (name !== null && key !== null) return { page: 'toggle', service: name, key };
+  }
   const service = /^\/s\/([^/]+)$/.exec(path)?.[1];
   if (service !== undefined) {
     const name = decoded(service);
@@ -83,7 +92,15 @@ export function startHref(env = '', tz: 'local' | 'utc' = 'local'): string {
   return `/start${formatQuery(startParams, { ...values, env, tz })}`;
 }
 
-export function serviceHref(service: string, env: string, tz: 'local' | 'utc' = 'local'): string {
+/** What a link keeps of the page it is on. */
+type Kept = Partial<Pick<ValuesOf<typeof serviceParams>, 'from' | 'to' | 'step'>>;
+
+export function serviceHref(service: string, env: string, tz: 'local' | 'utc' = 'local', kept: Kept = {}): string {
   const { values } = parseQuery(serviceParams, '');
-  return `/s/${segmentOf(service)}${formatQuery(serviceParams, { ...values, env, tz })}`;
+  return `/s/${segmentOf(service)}${formatQuery(serviceParams, { ...values, env, tz, ...kept })}`;
+}
+
+export function toggleHref(service: string, key: string, env: string, tz: 'local' | 'utc' = 'local', kept: Kept = {}): string {
+  const { values } = parseQuery(toggleParams, '');
+  return `/s/${segmentOf(service)}/toggle/${segmentOf(key)}${formatQuery(toggleParams, { ...values, env, tz, ...kept })}`;
 }

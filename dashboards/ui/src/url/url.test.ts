@@ -106,6 +106,7 @@ describe('paths', () => {
     expect(routeOf('/')).toEqual({ page: 'overview' });
     expect(routeOf('/start/')).toEqual({ page: 'start' });
     expect(routeOf('/s/checkout')).toEqual({ page: 'service', service: 'checkout' });
+    expect(routeOf('/s/checkout/toggle/pay%2Fv2')).toEqual({ page: 'toggle', service: 'checkout', key: 'pay/v2' });
     expect(routeOf('/s/a%2Fb%20c')).toEqual({ page: 'service', service: 'a/b c' });
     expect(routeOf('/s/%zz').page).toBe('not-found');
     expect(routeOf('/nope').page).toBe('not-found');

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { checklist, wantedStep } from './checklist.ts';
+import { checklist, seenBy, senderStep, wantedStep } from './checklist.ts';
 
 const states = (pipeline: Parameters<typeof checklist>[0]) =>
   Object.fromEntries(checklist(pipeline, pipeline).map((step) => [step.key, step.state]));
@@ -53,4 +53,30 @@ it('the release of the snippets is looked out for, and what is seen in its place
   expect(step(seen('shop', 'dev', '2'))).toMatchObject({ state: 'open', detail: expect.stringContaining('shop') });
   expect(step(seen('cart', 'prod', '2'))).toMatchObject({ state: 'problem', detail: expect.stringContaining('in prod') });
   expect(step(seen('cart', 'dev', 'unversioned'))).toMatchObject({ state: 'problem', detail: expect.stringContaining('as unversioned') });
+});
+
+it('what came before a restart is told apart from what comes now', () => {
+  const started = Date.UTC(2026, 10, 23, 14, 2, 0);
+  const pipeline = { started, received: { logs: 2 }, stored: { logs: 400, metrics: 7 }, last: { logs: started + 5_000 }, services: 1, services_without_version: [] };
+  const of = (key: string, found = pipeline as Parameters<typeof checklist>[0]) => checklist(found, found, [], 'utc').find((step) => step.key === key);
+  expect(of('log')).toMatchObject({ state: 'done', detail: '2 received since Shipwake started again at 14:02:00, last 14:02:05, 400 stored in all' });
+  expect(of('metric')).toMatchObject({ state: 'before', detail: '7 stored before Shipwake started again at 14:02:00; none since' });
+  expect(of('span')).toMatchObject({ state: 'open' });
+  const silent = { started, stored: { spans: 3 }, services: 1 };
+  expect(of('endpoint', silent)).toMatchObject({ state: 'before', detail: 'before Shipwake started again at 14:02:00; nothing since' });
+  const refused = { ...silent, rejected: [{ reason: 'tls', count: 1, detail: '' }] };
+  expect(of('endpoint', refused)).toMatchObject({ state: 'problem', detail: expect.stringContaining('since Shipwake started again at 14:02:00: TLS on a plain port') });
+  const release = { service: 'cart', env: 'dev', version: '2', last: started - 60_000 };
+  expect(wantedStep({ service: 'cart', version: '2', environment: 'dev' }, [release], started, 'utc')).toMatchObject({ state: 'before', detail: expect.stringContaining('14:01:00') });
+  expect(wantedStep({ service: 'cart', version: '2', environment: 'dev' }, [{ ...release, last: started + 1 }], started, 'utc').state).toBe('done');
+});
+
+it('each row ticks for its own kind of sender', () => {
+  const last = Date.UTC(2026, 10, 23, 14, 2, 0);
+  const pipeline = { senders: [{ kind: 'sdk_python', received: 3, last }, { kind: 'sdk_go', received: 4, last: last + 1_000 }, { kind: 'nginx', received: 9, last }] };
+  expect(seenBy('python', pipeline)).toEqual({ received: 3, last });
+  expect(seenBy('env', pipeline)).toEqual({ received: 7, last: last + 1_000 });
+  expect([seenBy('java', pipeline), seenBy('httpd', pipeline), seenBy('lines', {})]).toEqual([null, null, null]);
+  expect(senderStep('nginx', 'nginx', pipeline, 'utc')).toMatchObject({ state: 'done', detail: '9 records, last 14:02:00 (known by --format nginx)' });
+  expect(senderStep('rsyslog', 'rsyslog', { started: last, stored: { logs: 2 } }, 'utc').detail).toContain('not since Shipwake started again at 14:02:00; who sent before');
 });

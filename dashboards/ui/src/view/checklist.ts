@@ -1,11 +1,13 @@
 // The way from nothing to two versions that can be compared, read off the state of the pipeline. Pure.
-import type { OverviewService, Pipeline, SeenRelease } from '../api/types.ts';
-import { count, plural } from './format.ts';
+import type { BySignal, Num, OverviewService, Pipeline, SeenRelease } from '../api/types.ts';
+import { clockTime, count, plural, type Zone } from './format.ts';
+import type { SnippetKey } from './snippet.ts';
 
 export interface Step {
   key: string;
   title: string;
-  state: 'done' | 'open' | 'problem';
+  /** `before`: known from before the process started, and not seen since. */
+  state: 'done' | 'open' | 'problem' | 'before';
   detail: string;
 }
 
@@ -20,19 +22,17 @@ export interface Wanted {
 }
 
 /** `services` are those of the overview: the pipeline names only those without a version. */
-export function checklist(pipeline: Pipeline, first: Pipeline, services: readonly OverviewService[] = []): Step[] {
+export function checklist(pipeline: Pipeline, first: Pipeline, services: readonly OverviewService[] = [], zone: Zone = 'local'): Step[] {
   const names = services.map((each) => each.service);
-  const { logs = 0, metrics = 0, spans = 0 } = pipeline.received ?? {};
-  const before = first.received ?? {};
   const unnamed = pipeline.services_without_version ?? [];
   const known = pipeline.services ?? 0;
   const versioned = known - unnamed.length;
   const two = pipeline.services_with_two_versions ?? 0;
   return [
-    endpointStep(logs + metrics + spans, pipeline),
-    arrived('log', 'First log record', logs, before.logs ?? 0),
-    arrived('metric', 'First metric', metrics, before.metrics ?? 0),
-    arrived('span', 'First span', spans, before.spans ?? 0),
+    endpointStep(pipeline, zone),
+    arrived('log', 'First log record', 'logs', pipeline, first, zone),
+    arrived('metric', 'First metric', 'metrics', pipeline, first, zone),
+    arrived('span', 'First span', 'spans', pipeline, first, zone),
     nameStep(known, new Set([...unnamed, ...names])),
     versionStep(known, versioned, unnamed),
     {
@@ -45,12 +45,75 @@ export function checklist(pipeline: Pipeline, first: Pipeline, services: readonl
 }
 
 /** A request that was refused has come to the right machine, and says more than nothing at all. */
-function endpointStep(received: number, pipeline: Pipeline): Step {
+function endpointStep(pipeline: Pipeline, zone: Zone): Step {
   const step = { key: 'endpoint', title: 'Something reached an endpoint' };
-  if (received > 0) return { ...step, state: 'done', detail: '' };
+  if (total(pipeline.received) > 0) return { ...step, state: 'done', detail: '' };
   const newest = pipeline.rejected?.[0];
-  if (!newest) return { ...step, state: 'open', detail: 'waiting for the first request' };
-  return { ...step, state: 'problem', detail: `nothing was taken yet: ${newest.detail || refusalWord(newest.reason)}` };
+  if (newest) return { ...step, state: 'problem', detail: `nothing was taken ${sinceStart(pipeline, zone)}: ${newest.detail || refusalWord(newest.reason)}` };
+  if (total(pipeline.stored) > 0) return { ...step, state: 'before', detail: `before Shipwake started again${startedAt(pipeline, zone)}; nothing since` };
+  return { ...step, state: 'open', detail: 'waiting for the first request' };
+}
+
+const total = (counts: BySignal<number> | undefined): number => (counts?.logs ?? 0) + (counts?.metrics ?? 0) + (counts?.spans ?? 0);
+
+/** Something is stored that this process did not receive. */
+const restarted = (pipeline: Pipeline): boolean => total(pipeline.stored) > total(pipeline.received);
+
+function startedAt(pipeline: Pipeline, zone: Zone): string {
+  return pipeline.started == null ? '' : ` at ${clockTime(pipeline.started, zone)}`;
+}
+
+function sinceStart(pipeline: Pipeline, zone: Zone): string {
+  return restarted(pipeline) ? `since Shipwake started again${startedAt(pipeline, zone)}` : 'yet';
+}
+
+/** What each row of snippets is known by, as the server names it. */
+const SENDERS: Record<SnippetKey, readonly string[]> = {
+  env: ['sdk_python', 'sdk_nodejs', 'sdk_java', 'sdk_go', 'sdk_rust', 'sdk_other'],
+  python: ['sdk_python'],
+  node: ['sdk_nodejs'],
+  java: ['sdk_java'],
+  go: ['sdk_go'],
+  rust: ['sdk_rust'],
+  lines: ['lines'],
+  pipe: ['pipe'],
+  nginx: ['nginx'],
+  httpd: ['httpd'],
+  haproxy: ['haproxy'],
+  varnish: ['varnish'],
+  rsyslog: ['syslog'],
+  collector: ['collector'],
+  prometheus: ['remote_write'],
+  otlp: ['curl'],
+};
+
+/** How the server knows such a sender, for the one who waits for it. */
+const MARKS: Record<string, string> = {
+  env: 'the SDK’s telemetry.sdk.language', python: 'telemetry.sdk.language', node: 'telemetry.sdk.language', java: 'telemetry.sdk.language',
+  go: 'telemetry.sdk.language', rust: 'telemetry.sdk.language', lines: '/v1/lines', pipe: 'shipwake pipe or tail',
+  nginx: '--format nginx', httpd: '--format httpd', haproxy: '--format haproxy', varnish: '--format varnish', rsyslog: 'the syslog port',
+  collector: 'its User-Agent', prometheus: '/api/v1/write', otlp: 'curl’s User-Agent',
+};
+
+export interface Seen {
+  received: number;
+  last: number;
+}
+
+/** What has sent the way a row describes since the process started, or null. */
+export function seenBy(key: SnippetKey, pipeline: Pipeline): Seen | null {
+  const found = (pipeline.senders ?? []).filter((sender) => SENDERS[key].includes(sender.kind));
+  if (found.length === 0) return null;
+  return { received: found.reduce((sum, sender) => sum + (sender.received ?? 0), 0), last: Math.max(...found.map((sender) => sender.last ?? 0)) };
+}
+
+/** Whether somebody sends the way the chosen row describes. */
+export function senderStep(key: SnippetKey, word: string, pipeline: Pipeline, zone: Zone): Step {
+  const step = { key: 'sender', title: `Sent by: ${word}` };
+  const seen = seenBy(key, pipeline);
+  if (seen) return { ...step, state: 'done', detail: `${plural(seen.received, 'record')}, last ${clockTime(seen.last, zone)} (known by ${MARKS[key]})` };
+  const since = restarted(pipeline) ? `not since Shipwake started again${startedAt(pipeline, zone)}; who sent before that is not kept` : 'not yet';
+  return { ...step, state: 'open', detail: `${since} (known by ${MARKS[key]})` };
 }
 
 /** The server's word for a reason, as people say it. */
@@ -59,13 +122,20 @@ export function refusalWord(reason: string): string {
   return words[reason] ?? reason.replaceAll('_', ' ');
 }
 
-/** Whether the very release of the snippets is there; what was seen in its place, if not. */
-export function wantedStep(wanted: Wanted, seen: readonly SeenRelease[]): Step {
+/**
+ * Whether the very release of the snippets is there; what was seen in its place, if not. `started` is when the process
+ * started: what was seen last before that has not come through it.
+ */
+export function wantedStep(wanted: Wanted, seen: readonly SeenRelease[], started: Num | undefined = null, zone: Zone = 'local'): Step {
   const { service, version, environment } = wanted;
   const step = { key: 'wanted', title: `${service} ${version} in ${environment}` };
   const same = seen.filter((each) => each.service === service);
   const running = same.filter((each) => each.version === version);
-  if (running.some((each) => each.env === environment)) return { ...step, state: 'done', detail: 'has arrived' };
+  const here = running.find((each) => each.env === environment);
+  if (here && started != null && here.last != null && here.last < started) {
+    return { ...step, state: 'before', detail: `arrived before Shipwake started again; its last record is of ${clockTime(here.last, zone)}` };
+  }
+  if (here) return { ...step, state: 'done', detail: 'has arrived' };
   if (running.length > 0) {
     const elsewhere = listed(running.map((each) => each.env || 'no environment'));
     return { ...step, state: 'problem', detail: `${version} is here, but in ${elsewhere}: set deployment.environment.name` };
@@ -85,9 +155,20 @@ function listed(all: readonly string[]): string {
   return `${words.slice(0, LISTED_MAX).join(', ')}${words.length > LISTED_MAX ? ' …' : ''}`;
 }
 
-function arrived(key: string, title: string, now: number, before: number): Step {
-  const since = now > before ? `, ${count(now - before)} since you are here` : '';
-  return { key, title, state: now > 0 ? 'done' : 'open', detail: now > 0 ? `${count(now)} received${since}` : '' };
+function arrived(key: string, title: string, signal: keyof BySignal<number>, pipeline: Pipeline, first: Pipeline, zone: Zone): Step {
+  const [now, before, stored] = [pipeline.received?.[signal] ?? 0, first.received?.[signal] ?? 0, pipeline.stored?.[signal] ?? 0];
+  if (now === 0 && stored > 0) {
+    return { key, title, state: 'before', detail: `${count(stored)} stored before Shipwake started again${startedAt(pipeline, zone)}; none since` };
+  }
+  if (now === 0) return { key, title, state: 'open', detail: '' };
+  const last = pipeline.last?.[signal];
+  const parts = [
+    `${count(now)} received${restarted(pipeline) ? ` since Shipwake started again${startedAt(pipeline, zone)}` : ''}`,
+    ...(now > before ? [`${count(now - before)} since you are here`] : []),
+    ...(last == null ? [] : [`last ${clockTime(last, zone)}`]),
+    ...(stored > now ? [`${count(stored)} stored in all`] : []),
+  ];
+  return { key, title, state: 'done', detail: parts.join(', ') };
 }
 
 function nameStep(services: number, names: ReadonlySet<string>): Step {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { kpiPair, kpiTitle, kpiValue, relative, variantsInWords } from './product.ts';
+import { barPath, kpiPair, kpiTitle, kpiValue, middleOf, relative, variantsInWords } from './product.ts';
 
 const plain = (text: string) => text.replaceAll('\u202f', ' ');
 
@@ -33,6 +33,20 @@ describe('a KPI', () => {
 
   it('changes by a signed percentage', () => {
     expect([-0.29, 0.061, 0, null, Number.POSITIVE_INFINITY].map((value) => plain(relative(value)))).toEqual(['−29 %', '+6.1 %', '± 0 %', '', '']);
+  });
+});
+
+describe('values of a KPI', () => {
+  it('are drawn as bars side by side', () => {
+    expect(barPath([0.5, 1], 1, 20, 12)).toBe('M0 12L0.0 7.0L10.0 7.0L10.0 2.0L20.0 2.0L20 12Z');
+    expect(barPath([0.5], 1, 20, 12, true).endsWith('Z')).toBe(false);
+    expect(barPath([], 1, 20, 12)).toBe('');
+  });
+
+  it('have the edge of a bar in the middle of the axis', () => {
+    expect(middleOf({ low: [1, 2, 4, 8], high: [2, 4, 8, 16], versions: [] })).toBe(4);
+    expect(middleOf({ low: [1, 2, 4], high: [2, 4, 8], versions: [] })).toBe(4);
+    expect(middleOf({ low: [], high: [], versions: [] })).toBe(null);
   });
 });
 

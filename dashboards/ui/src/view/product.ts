@@ -1,5 +1,5 @@
 // What customers do, in words and numbers: titles and formats of KPIs, what changed, shares of variants. Pure.
-import type { Kpi, KpiVersion, Num, ToggleVariant } from '../api/types.ts';
+import type { Kpi, KpiValues, KpiVersion, Num, ToggleVariant } from '../api/types.ts';
 import { NONE, share } from './format.ts';
 
 const GAP = '\u202f';
@@ -63,7 +63,28 @@ export function kpiPair(kpi: Kpi): KpiPair {
   return { baseline, candidate, delta, good };
 }
 
+/** The outline of bars side by side, `top` being as high as the picture; closed along the ground unless `open`. */
+export function barPath(part: readonly number[], top: number, width: number, height: number, open = false): string {
+  if (part.length === 0 || top <= 0) return '';
+  const step = width / part.length;
+  const at = (value: number) => (height - (value / top) * (height - 2)).toFixed(1);
+  const bars = part.map((value, i) => `L${(i * step).toFixed(1)} ${at(value)}L${((i + 1) * step).toFixed(1)} ${at(value)}`);
+  const line = `M0 ${height}${bars.join('')}L${width} ${height}`;
+  return open ? line : `${line}Z`;
+}
+
+/** The value in the middle of the axis. */
+export function middleOf({ low, high }: KpiValues): Num {
+  const half = low.length / 2;
+  return (half % 1 === 0 ? low[half] : undefined) ?? high[Math.floor(half)] ?? null;
+}
+
+/** A variant's part of the evaluations: of the range while the toggle is hot, else of the last hour. */
+export function variantShare(variant: ToggleVariant): Num {
+  return variant.range_share ?? variant.share ?? null;
+}
+
 /** `on 25 %, off 75 %` */
 export function variantsInWords(variants: readonly ToggleVariant[]): string {
-  return variants.map((variant) => `${variant.variant} ${share(variant.share)}`).join(', ');
+  return variants.map((variant) => `${variant.variant} ${share(variantShare(variant))}`).join(', ');
 }

@@ -19,6 +19,9 @@ export const LOOKS: Record<Look, LookStyle> = {
   sixth: { marker: '○', width: 1.5, dash: [1, 5] },
 };
 
+/** Variants of a toggle beside versions are none: the colours of baseline and candidate stay with those. */
+export const VARIANT_LOOKS: Look[] = ['third', 'fourth', 'fifth', 'sixth'];
+
 const OTHERS: Look[] = ['third', 'fourth', 'fifth', 'sixth'];
 
 export interface Roled {

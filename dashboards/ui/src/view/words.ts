@@ -1,6 +1,7 @@
 // Sentences: what a release looks like in words, built only from what the server said. No judgement is made here.
 import type { Difference, Num, Overview, OverviewService, ReleaseLane, ServiceRelease } from '../api/types.ts';
 import { clockTime, count, duration, plural, rate, ratio, share, type Zone } from './format.ts';
+import { kpiValue } from './product.ts';
 
 export const METRIC_WORDS: Record<string, string> = {
   error_ratio: 'error ratio',
@@ -11,10 +12,17 @@ export const METRIC_WORDS: Record<string, string> = {
   throughput: 'service throughput',
 };
 
+/** What a difference is about. */
+export function metricWords(difference: Difference): string {
+  if (difference.metric === 'kpi') return `${difference.title ?? difference.key ?? 'KPI'} per 1,000 requests`;
+  return METRIC_WORDS[difference.metric] ?? difference.metric;
+}
+
 export function metricValue(metric: string, value: Num | undefined, approximate = false): string {
   if (metric === 'error_ratio') return ratio(value);
   if (metric === 'share') return share(value);
   if (metric === 'throughput') return rate(value);
+  if (metric === 'kpi') return kpiValue(value);
   return duration(approximate)(value);
 }
 
@@ -39,8 +47,7 @@ function signed(value: number, places: number): string {
 /** The server's sentence when it has one, else the difference from its parts. */
 export function differenceText(difference: Difference, zone: Zone): string {
   const { metric, baseline, candidate, since } = difference;
-  const words = METRIC_WORDS[metric] ?? metric;
-  const text = `${words} ${metricValue(metric, baseline)} → ${metricValue(metric, candidate)}`;
+  const text = `${metricWords(difference)} ${metricValue(metric, baseline)} → ${metricValue(metric, candidate)}`;
   return since == null ? text : `${text} ${sinceWord(difference)} ${clockTime(since, zone)}`;
 }
 
@@ -69,6 +76,12 @@ const SOURCES: Record<string, SourceWords> = {
     meaning: 'requests, errors and durations are read from access-log lines',
     more: 'Send server spans or http.server.request.duration from the app itself for routes and finer durations.',
   },
+  toggled_requests: { name: 'server spans', meaning: 'requests are those whose spans tell of the variant, while the toggle is hot', more: '' },
+  evaluations: {
+    name: 'evaluations',
+    meaning: 'evaluations are counted while the toggle is hot; no request tells of its variant',
+    more: 'Put the evaluation on the request’s server span to see errors and durations by variant.',
+  },
   logs: {
     name: 'plain logs',
     meaning: 'log records stand in for requests, and records of severity ERROR for errors; there are no durations',
@@ -86,6 +99,7 @@ export const APPROXIMATE =
 
 /** The names of the numbers: with plain logs, records stand in for requests. */
 export function laneNames(source: string | null | undefined): { rate: string; errors: string; unit: string } {
+  if (source === 'evaluations') return { rate: 'Evaluations', errors: 'Errors', unit: 'evaluations' };
   return source === 'logs'
     ? { rate: 'Log records', errors: 'Error records', unit: 'records' }
     : { rate: 'Requests', errors: 'Errors', unit: 'requests' };

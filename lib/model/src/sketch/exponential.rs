@@ -14,6 +14,8 @@ pub(super) const TAG: u8 = 0xe2;
 const VERSION: u8 = 1;
 /// Twice what SDKs keep (160), so that merging two usual histograms rarely costs resolution.
 pub const EXPONENTIAL_BUCKETS_MAX: usize = 320;
+/// Scale at which single values are recorded: buckets are 4.4 % wide, so a value is told to 2.2 %.
+const RECORDED_SCALE: i32 = 4;
 /// Scales of the OTLP data model lie well inside; beyond, bounds are not representable.
 const SCALE_RANGE: std::ops::RangeInclusive<i32> = -10..=20;
 
@@ -100,6 +102,24 @@ impl Buckets {
         *self = Buckets { offset, counts };
     }
 
+    /// Counts one more value in a bucket.
+    fn increment(&mut self, index: i32) {
+        if self.counts.is_empty() {
+            *self = Buckets { offset: index, counts: vec![1] };
+            return;
+        }
+        if index < self.offset {
+            let missing = (i64::from(self.offset) - i64::from(index)) as usize;
+            self.counts.splice(0..0, std::iter::repeat_n(0, missing));
+            self.offset = index;
+        }
+        let place = (i64::from(index) - i64::from(self.offset)) as usize;
+        if place >= self.counts.len() {
+            self.counts.resize(place + 1, 0);
+        }
+        self.counts[place] = self.counts[place].saturating_add(1);
+    }
+
     fn since(mut self, earlier: &Buckets) -> Option<Buckets> {
         for (index, count) in earlier.pairs() {
             let place = usize::try_from(index - i64::from(self.offset)).ok()?;
@@ -123,6 +143,46 @@ impl Exponential {
         let by = shift_to_fit([&self.positive], 0).max(shift_to_fit([&self.negative], 0));
         self.downscale(by);
         self
+    }
+
+    /// An empty histogram for [`Exponential::record`].
+    pub fn for_values() -> Self {
+        Exponential { scale: RECORDED_SCALE, ..Exponential::default() }
+    }
+
+    /// Counts one value. What is no finite number is passed over.
+    pub fn record(&mut self, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        let own = (1, Some(value), Some(value), Some(value));
+        (self.sum, self.min, self.max) = merged_summary((self.count, self.sum, self.min, self.max), own);
+        self.count = self.count.saturating_add(1);
+        let size = value.abs();
+        if size <= self.zero_threshold {
+            self.zero_count = self.zero_count.saturating_add(1);
+            return;
+        }
+        let index = self.index(size);
+        let side = if value < 0.0 { &self.negative } else { &self.positive };
+        let by = shift_to_fit([side, &Buckets { offset: index, counts: vec![1] }], 0);
+        if by > 0 {
+            self.downscale(by);
+        }
+        let side = if value < 0.0 { &mut self.negative } else { &mut self.positive };
+        side.increment(index >> by);
+    }
+
+    /// The same counts at `scale`, which is exact; as it is where it is coarser already.
+    pub fn at_scale(&self, scale: i32) -> Self {
+        let mut coarser = self.clone();
+        coarser.downscale(u32::try_from(self.scale.saturating_sub(scale)).unwrap_or(0));
+        coarser
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        (self.positive.counts.capacity() + self.negative.counts.capacity()) * size_of::<u64>()
     }
 
     /// Adds `other`, at the coarser of both scales.
@@ -211,8 +271,42 @@ impl Exponential {
         with_known_summary(cells.finish(), self.sum, self.min, self.max, ticks_per_unit)
     }
 
+    /// The counts of several histograms over common bars side by side, low to high: at the finest scale at which there are at
+    /// most `bars_max`. Gives the bars and, for each histogram, a count for each bar.
+    pub fn bars(parts: &[&Exponential], bars_max: usize) -> (Vec<(f64, f64)>, Vec<Vec<u64>>) {
+        let mut whole = Exponential { scale: RECORDED_SCALE, ..Exponential::default() };
+        parts.iter().for_each(|part| whole.merge(part));
+        let bars =
+            |of: &Exponential| of.positive.counts.len() + of.negative.counts.len() + usize::from(of.zero_count > 0);
+        while bars(&whole) > bars_max.max(3) && whole.scale > *SCALE_RANGE.start() {
+            whole.downscale(1);
+        }
+        let side = |buckets: &Buckets| {
+            (0..buckets.counts.len() as i64).map(|at| i64::from(buckets.offset) + at).collect::<Vec<_>>()
+        };
+        let (negative, positive) = (side(&whole.negative), side(&whole.positive));
+        let has_zero = whole.zero_count > 0;
+        let mut ranges: Vec<(f64, f64)> =
+            negative.iter().rev().map(|at| (-whole.bound(at + 1), -whole.bound(*at))).collect();
+        ranges.extend(has_zero.then_some((0.0, 0.0)));
+        ranges.extend(positive.iter().map(|at| (whole.bound(*at), whole.bound(at + 1))));
+        let counts_of = |part: &&Exponential| {
+            let mut part = part.at_scale(whole.scale);
+            part.widen_zero(whole.zero_threshold);
+            let count = |buckets: &Buckets, index: i64| {
+                let place = usize::try_from(index - i64::from(buckets.offset)).ok();
+                place.and_then(|place| buckets.counts.get(place)).copied().unwrap_or(0)
+            };
+            let mut counts: Vec<u64> = negative.iter().rev().map(|at| count(&part.negative, *at)).collect();
+            counts.extend(has_zero.then_some(part.zero_count));
+            counts.extend(positive.iter().map(|at| count(&part.positive, *at)));
+            counts
+        };
+        (ranges, parts.iter().map(counts_of).collect())
+    }
+
     /// Populated ranges (low, high, count) in rising order of value.
-    fn ranges(&self) -> impl Iterator<Item = (f64, f64, u64)> + '_ {
+    pub fn ranges(&self) -> impl Iterator<Item = (f64, f64, u64)> + '_ {
         let negative = self.negative.pairs().rev().map(|(at, n)| (-self.bound(at + 1), -self.bound(at), n));
         let zero = (self.zero_count > 0).then_some((0.0, 0.0, self.zero_count));
         let positive = self.positive.pairs().map(|(at, n)| (self.bound(at), self.bound(at + 1), n));
@@ -222,6 +316,12 @@ impl Exponential {
     /// The lower bound of bucket `index`, kept finite.
     fn bound(&self, index: i64) -> f64 {
         (index as f64 * f64::from(-self.scale).exp2()).exp2().clamp(f64::MIN_POSITIVE, f64::MAX)
+    }
+
+    /// The bucket of a positive value: the first whose upper bound is not below it.
+    fn index(&self, size: f64) -> i32 {
+        // A value on a bound belongs to the bucket below; a rounding error moves it by one bucket at most.
+        (size.log2() * f64::from(self.scale).exp2()).ceil() as i32 - 1
     }
 
     fn downscale(&mut self, by: u32) {

@@ -136,6 +136,69 @@ fn explicit(bounds: &[f64], values: &[f64]) -> Explicit {
     out
 }
 
+proptest! {
+    #[test]
+    fn recorded_values_are_counted_and_told_within_their_bucket(
+        values in prop::collection::vec(prop_oneof![Just(0.0), -1e9f64..1e9, 1e-9f64..1e-3, 1.0f64..500.0], 1..200),
+        cut in 0usize..200,
+    ) {
+        let of = |values: &[f64]| {
+            let mut recorded = Exponential::for_values();
+            values.iter().for_each(|value| recorded.record(*value));
+            recorded
+        };
+        let whole = of(&values);
+        let counted: u64 = whole.ranges().map(|(_, _, count)| count).sum();
+        prop_assert_eq!((whole.count, counted), (values.len() as u64, values.len() as u64));
+        let (low, high) = (values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(f64::MIN, f64::max));
+        prop_assert_eq!((whole.min, whole.max), (Some(low), Some(high)));
+        prop_assert!(whole.is_representable() && whole.positive.counts.len() <= EXPONENTIAL_BUCKETS_MAX);
+        // However the values come, and in whatever parts, they lie in the same buckets.
+        let (first, second) = values.split_at(cut.min(values.len()));
+        let mut merged = of(second);
+        merged.merge(&of(first));
+        let scale = merged.scale.min(whole.scale);
+        let (merged, whole) = (merged.at_scale(scale), whole.at_scale(scale));
+        prop_assert_eq!(merged.ranges().collect::<Vec<_>>(), whole.ranges().collect::<Vec<_>>());
+        prop_assert_eq!(Sketch::decode(&Sketch::Exponential(whole.clone()).encode()).unwrap(), Sketch::Exponential(whole));
+    }
+}
+
+proptest! {
+    #[test]
+    fn bars_lie_side_by_side_and_hold_every_value(
+        left in prop::collection::vec(prop_oneof![Just(0.0), -1e6f64..1e6], 0..60),
+        right in prop::collection::vec(1.0f64..500.0, 0..60),
+        bars_max in 1usize..40,
+    ) {
+        let [left, right] = [left, right].map(|values| {
+            let mut recorded = Exponential::for_values();
+            values.iter().for_each(|value| recorded.record(*value));
+            recorded
+        });
+        let (bars, counts) = Exponential::bars(&[&left, &right], bars_max);
+        // Zero and one bar on each side of it is the least that there can be.
+        prop_assert!(bars.len() <= bars_max.max(3), "{}", bars.len());
+        prop_assert!(bars.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        let sums: Vec<u64> = counts.iter().map(|counts| counts.iter().sum()).collect();
+        prop_assert_eq!(sums, [left.count, right.count]);
+        prop_assert!(counts.iter().all(|counts| counts.len() == bars.len()));
+    }
+}
+
+#[test]
+fn a_quantile_of_recorded_values_is_right_to_the_width_of_a_bucket() {
+    let mut recorded = Exponential::for_values();
+    (1..=1_000).for_each(|n| recorded.record(f64::from(n) / 10.0));
+    recorded.record(f64::NAN);
+    recorded.record(f64::INFINITY);
+    for (q, expected) in [(0.5, 50.0), (0.95, 95.0), (1.0, 100.0)] {
+        let found = recorded.quantile(q).unwrap();
+        assert!((found / expected - 1.0).abs() < 0.045, "{q}: {found}");
+    }
+    assert_eq!(recorded.count, 1_000);
+}
+
 /// Buckets computed value by value, at the resolution that fits the bound.
 fn exponential(scale: i32, values: &[f64]) -> Exponential {
     let mut out =

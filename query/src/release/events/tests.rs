@@ -102,3 +102,44 @@ fn a_share_that_swings_around_a_step_is_told_once() {
     let told = told(&[traffic("1", -9, &old), traffic("2", 0, &new)]);
     assert_eq!(told, ["0 release 2 first seen"]);
 }
+
+proptest::proptest! {
+    /// Traffic is moved at any moment within a window, between any two shares, at any rate, with the noise of a real split.
+    #[test]
+    fn one_step_within_a_window_is_told_as_one_share(
+        from in 0.0f64..0.4,
+        rise in 0.1f64..0.6,
+        moment in 0.0f64..1.0,
+        rate in 60u64..4_000,
+        seed in 0u64..u64::MAX,
+    ) {
+        let mut random = seed | 1;
+        let mut noise = || {
+            // A sum of uniform numbers is normal enough.
+            (0..12).map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (random >> 33) as f64 / (1u64 << 31) as f64
+            }).sum::<f64>() - 6.0
+        };
+        let to = (from + rise).min(0.95);
+        let share = |window: usize| match window {
+            0..12 => from,
+            12 => from + (to - from) * (1.0 - moment),
+            _ => to,
+        };
+        let own: Vec<u64> = (0..30)
+            .map(|window| {
+                let (n, p) = (rate as f64, share(window));
+                let deviation = (n * p * (1.0 - p)).sqrt();
+                (n * p + noise() * deviation).round().clamp(0.0, n) as u64
+            })
+            .collect();
+        let rest: Vec<u64> = own.iter().map(|own| rate - own).collect();
+        let lines = [traffic("1", -99, &rest), traffic("2", -50, &own)];
+        let told = find(&lines, &grid(30));
+        let risen: Vec<&Event> = told.iter().filter(|event| &*event.version == "2" && event.share > Some(0.0)).collect();
+        proptest::prop_assert!(risen.len() == 1, "{:?} of {:?}", told, own);
+        let found = risen[0].share.unwrap();
+        proptest::prop_assert!((found - to).abs() < 4.0 * (to * (1.0 - to) / (rate as f64 * 2.0)).sqrt() + 0.02, "{} {} {:?}", found, to, own);
+    }
+}

@@ -41,7 +41,7 @@ fn found(rows: &[PatternRow]) -> Found {
     let lines = [traffic("1", -99, &[90; 60]), traffic("2", 12, &candidate)];
     let grid = grid(60);
     let pair = crate::release::pair::choose(&lines, &grid, None, None);
-    find(&Facts { rows, lines: &lines, pair: &pair, grid: &grid, kept_from_ms: T0 })
+    find(&Facts { shapes: &Shapes::of(rows.to_vec()), lines: &lines, pair: &pair, grid: &grid, kept_from_ms: T0 })
 }
 
 /// `class template` of what is told.
@@ -163,7 +163,8 @@ fn without_two_versions_nothing_is_compared() {
     let grid = grid(60);
     let pair = crate::release::pair::choose(&lines, &grid, None, None);
     let rows = [row(7, "disk failed", vec![version("1", Level::Error, &[50; 10])])];
-    let found = find(&Facts { rows: &rows, lines: &lines, pair: &pair, grid: &grid, kept_from_ms: T0 });
+    let shapes = Shapes::of(rows.to_vec());
+    let found = find(&Facts { shapes: &shapes, lines: &lines, pair: &pair, grid: &grid, kept_from_ms: T0 });
     assert_eq!(found, Found::default());
 }
 
@@ -180,4 +181,30 @@ fn of_many_only_the_most_frequent_are_told_and_all_are_counted() {
     let found = found(&rows);
     assert_eq!((found.told.len(), found.new), (TOLD_MAX, 36));
     assert!(found.told.windows(2).all(|two| two[0].counts.candidate >= two[1].counts.candidate));
+}
+
+/// `cargo test --release -p shipwake-query --lib a_tick_with -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn a_tick_with_a_thousand_patterns_of_twenty_versions() {
+    let versions: Vec<String> = (0..20).map(|n| format!("1.{n}")).collect();
+    let of_row = |id: u64| {
+        let of = |name: &String| version(name, Level::Error, &[3 + id % 7; 60]);
+        row(id, &format!("step {} of job <*> at <*> ended with {}", id % 40, id), versions.iter().map(of).collect())
+    };
+    let rows: Vec<PatternRow> = (0..1_000).map(of_row).collect();
+    let lines: Vec<VersionLine> =
+        versions.iter().enumerate().map(|(n, name)| traffic(name, n as i64, &[50; 360])).collect();
+    let grid = grid(360);
+    let pair = crate::release::pair::choose(&lines, &grid, None, None);
+    let started = std::time::Instant::now();
+    let shapes = Shapes::of(rows);
+    let grouped = started.elapsed();
+    let started = std::time::Instant::now();
+    let ticks = 20u32;
+    for _ in 0..ticks {
+        let found = find(&Facts { shapes: &shapes, lines: &lines, pair: &pair, grid: &grid, kept_from_ms: T0 });
+        std::hint::black_box(found);
+    }
+    println!("grouping {grouped:?} once, then {:?} a tick", started.elapsed() / ticks);
 }

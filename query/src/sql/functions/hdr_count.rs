@@ -1,15 +1,13 @@
 //! `hdr_count(histogram, low, high)`: how many values lie from `low` to `high` (both included, at the histogram's
 //! precision), in its unit: microseconds for durations. For OTLP histograms the count is an estimate.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, AsArray, Int64Array};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use shipwake_model::sketch::Sketch;
 
-use super::{TICKS_PER_UNIT, decode, histograms};
+use super::{TICKS_PER_UNIT, of_each};
 
 /// See the file's head.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -39,17 +37,11 @@ impl ScalarUDFImpl for HdrCount {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let histograms = histograms(&arrays[0])?;
         let (lows, highs) = (arrays[1].as_primitive::<Float64Type>(), arrays[2].as_primitive::<Float64Type>());
-        let mut counts = Int64Array::builder(histograms.len());
-        for row in 0..histograms.len() {
-            if histograms.is_null(row) || lows.is_null(row) || highs.is_null(row) {
-                counts.append_null();
-                continue;
-            }
-            counts.append_value(count(&decode(histograms.value(row))?, lows.value(row), highs.value(row)));
-        }
-        Ok(ColumnarValue::Array(Arc::new(counts.finish())))
+        of_each::<Int64Type>(&arrays[0], |sketch, row| {
+            let known = !lows.is_null(row) && !highs.is_null(row);
+            Ok(known.then(|| count(sketch, lows.value(row), highs.value(row))))
+        })
     }
 }
 

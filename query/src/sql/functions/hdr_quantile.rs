@@ -1,14 +1,12 @@
 //! `hdr_quantile(histogram, q)`: the value at quantile `q` (0 to 1) in the histogram's unit: microseconds for durations.
 //! Null for a null or empty histogram. Of an OTLP histogram it is an estimate within a bucket: `hdr_quantile_bounds` says of which.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, AsArray, Float64Array};
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
-use super::{decode, histograms, quantile};
+use super::{of_each, quantile};
 
 /// See the file's head.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -37,16 +35,13 @@ impl ScalarUDFImpl for HdrQuantile {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let (histograms, quantiles) = (histograms(&arrays[0])?, arrays[1].as_primitive::<Float64Type>());
-        let mut values = Float64Array::builder(histograms.len());
-        for row in 0..histograms.len() {
-            if histograms.is_null(row) || quantiles.is_null(row) {
-                values.append_null();
-                continue;
+        let quantiles = arrays[1].as_primitive::<Float64Type>();
+        of_each::<Float64Type>(&arrays[0], |sketch, row| {
+            if quantiles.is_null(row) {
+                return Ok(None);
             }
             let q = quantile(quantiles.value(row))?;
-            values.append_option(decode(histograms.value(row))?.quantile(q).map(|(value, _)| value));
-        }
-        Ok(ColumnarValue::Array(Arc::new(values.finish())))
+            Ok(sketch.quantile(q).map(|(value, _)| value))
+        })
     }
 }

@@ -8,9 +8,10 @@ mod hdr_quantile_bounds;
 
 use std::sync::Arc;
 
-use arrow::array::BinaryArray;
+use arrow::array::{Array, ArrayRef, BinaryArray, PrimitiveBuilder};
+use arrow::datatypes::ArrowPrimitiveType;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ColumnarValue, ScalarUDF};
 use shipwake_model::sketch::Sketch;
 
 /// Ticks of HDR cells in a second: forms that differ meet in microseconds.
@@ -51,7 +52,24 @@ fn decode(bytes: &[u8]) -> Result<Sketch> {
     Sketch::decode(bytes).map_err(|error| DataFusionError::Execution(format!("not a histogram: {error}")))
 }
 
-fn histograms(array: &arrow::array::ArrayRef) -> Result<&BinaryArray> {
+/// A function of the histograms of a column, row by row; null for null, and where it gives nothing.
+fn of_each<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    of: impl Fn(&Sketch, usize) -> Result<Option<T::Native>>,
+) -> Result<ColumnarValue> {
+    let histograms = histograms(array)?;
+    let mut values = PrimitiveBuilder::<T>::with_capacity(histograms.len());
+    for row in 0..histograms.len() {
+        let value = match histograms.is_null(row) {
+            true => None,
+            false => of(&decode(histograms.value(row))?, row)?,
+        };
+        values.append_option(value);
+    }
+    Ok(ColumnarValue::Array(Arc::new(values.finish())))
+}
+
+fn histograms(array: &ArrayRef) -> Result<&BinaryArray> {
     array
         .as_any()
         .downcast_ref::<BinaryArray>()
