@@ -57,11 +57,13 @@ type Reader = (&'static str, fn(&[u8]), i64);
 
 /// The readers, with how many bytes each may hold for a byte of input. OTLP counts by resource, and an empty one has two
 /// bytes. Remote-write may hold most: a label of two bytes is two slices, and what it makes was measured before.
-const READERS: [Reader; 4] = [
+const READERS: [Reader; 5] = [
     ("otlp_protobuf", probe::otlp_protobuf, 128),
     ("otlp_json", probe::otlp_json, 12),
     ("lines", probe::lines, 64),
     ("remote_write", probe::remote_write, 4096),
+    // A message of one byte is a record with the names of its sender and the default service.
+    ("syslog", probe::syslog, 1024),
 ];
 /// Besides, whatever the input: tables and messages of errors.
 const CONSTANT_BYTES: i64 = 64 << 10;
