@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use shipwake_ingest::probe;
 
 /// What each reader reads if nothing else is said: a few seconds for all of them.
-const INPUTS: u64 = 3_000;
+const INPUTS: u64 = 20_000;
 const SEED: u64 = 2026;
 /// Longest input. Troubles of length have their own tests.
 const BYTES_MAX: usize = 4096;
