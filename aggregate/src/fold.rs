@@ -264,6 +264,7 @@ impl<'a> LogSink<'a> for LogFold<'_, 'a> {
         let placed = self.base.place(time, observed, context.known.release);
         let state = &mut *self.base.state;
         let parts = state.rows.logs.append(context.row_ref, self.scope, record, placed);
+        let record = &LogRecord { event_name: parts.event_name, ..*record };
         let counted_ns = placed.folds.then_some(placed.time_ns);
         let pattern = state.pattern(self.book, &context.known, record, &parts, counted_ns);
         state.rows.logs.end(pattern);

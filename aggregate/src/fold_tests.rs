@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, Summary, SummaryDataPoint};
 use shipwake_model::window::NS_PER_S;
 use shipwake_model::{HdrCells, Resolution, Signal, Sketch};
 use shipwake_store::Table;
@@ -377,4 +381,82 @@ fn doubtful_points_are_rejected_with_a_reason_and_leave_the_windows_alone() {
     assert_eq!(windows["1.0 metric cumulative  metrics 0"].1, Some(6.0), "the negative one is not taken for a reset");
     assert_eq!(windows["1.0 metric delta  metrics 0"].1, Some(2.0));
     assert!(!windows.contains_key("1.0 metric h  metrics 0"));
+}
+
+/// A summary with the quantiles 0.5 and 0.99.
+fn summary(name: &str, points: &[(i64, i64, u64, f64)]) -> Metric {
+    let point = |(start_ns, time_ns, count, sum): &(i64, i64, u64, f64)| SummaryDataPoint {
+        start_time_unix_nano: *start_ns as u64,
+        time_unix_nano: *time_ns as u64,
+        count: *count,
+        sum: *sum,
+        quantile_values: [(0.99, 1.5), (0.5, f64::NAN)]
+            .map(|(quantile, value)| ValueAtQuantile { quantile, value })
+            .to_vec(),
+        ..SummaryDataPoint::default()
+    };
+    let data_points = points.iter().map(point).collect();
+    Metric {
+        name: name.to_owned(),
+        unit: "s".to_owned(),
+        data: Some(Data::Summary(Summary { data_points })),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_summary_keeps_its_quantiles_in_points_and_its_count_and_sum_add_up() {
+    let mut folder = Folder::new();
+    let start = NOW - 20 * NS_PER_S;
+    // A running total of 7, then 10; then it begins anew at 2.
+    let points = [
+        (start, NOW - 9 * NS_PER_S, 7, 3.5),
+        (start, NOW - 8 * NS_PER_S, 10, 5.0),
+        (NOW - 7 * NS_PER_S, NOW - 6 * NS_PER_S, 2, 1.0),
+    ];
+    let name = "http.server.request.duration";
+    folder.fold(Signal::Metrics, NOW, metrics("shop", "1", vec![summary(name, &points)]));
+    let rows = folder.rows(Table::Points);
+    let entries = column(&rows[0], "quantiles").as_map().value(0);
+    let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_primitive::<Float64Type>());
+    assert_eq!((keys.value(0), keys.value(1), values.value(1)), ("0.5", "0.99", 1.5));
+    assert!(values.is_null(0), "not a number is no number");
+    assert!(column(&rows[0], "histogram").is_null(0), "and there are no buckets");
+
+    let windows = folder.windows(Resolution::S60);
+    let of = |signal: &str, metric: &str| {
+        let prefix = format!("1 {signal} {metric} ");
+        windows.iter().find(|(key, _)| key.starts_with(&prefix)).map(|(_, content)| content.clone())
+    };
+    let (count, sum, histogram) = of("metric", name).expect("a window");
+    assert_eq!((count, sum), (12, Some(6.0)));
+    let sketch = Sketch::decode(&histogram.expect("its form")).expect("our own");
+    assert_eq!((sketch.count(), sketch.quantile(0.5)), (12, None), "quantiles of summaries cannot be merged");
+    // It is a duration metric: requests are known, durations are not made up.
+    let requests: i64 = windows
+        .iter()
+        .filter(|(key, _)| key.starts_with("1 requests"))
+        .map(|(_, content)| content.0)
+        .max()
+        .unwrap_or(0);
+    assert_eq!(requests, 12);
+    assert!(!windows.keys().any(|key| key.starts_with("1 duration")), "{:?}", windows.keys());
+}
+
+#[test]
+fn an_event_may_be_named_by_the_attribute_of_old() {
+    let mut folder = Folder::new();
+    let named = |severity: i32, name: &str, field: &str| LogRecord {
+        attributes: vec![text("event.name", name)],
+        event_name: field.to_owned(),
+        ..log(NOW as u64, severity, "body")
+    };
+    let records =
+        vec![named(0, "order_placed", ""), named(0, "older", "newer"), named(0, "", ""), log(NOW as u64, 0, "x")];
+    folder.fold(Signal::Logs, NOW, logs("shop", "1", records));
+    let rows = folder.rows(Table::Logs);
+    let names: Vec<Option<&str>> = column(&rows[0], "event_name").as_string::<i32>().iter().collect();
+    assert_eq!(names, [Some("order_placed"), Some("newer"), None, None]);
+    let requests = folder.state.releases.iter().next().expect("one").requests;
+    assert_eq!(requests[3], 2, "an event without a severity is no request");
 }

@@ -42,6 +42,8 @@ pub struct RequestParts<'a> {
     pub exception_type: &'a [u8],
     /// `exception.message`, or empty.
     pub exception_message: &'a [u8],
+    /// `event.name`, by which events were named before log records had a field for it; or empty.
+    pub event_name: &'a [u8],
     /// Whose record it is.
     pub who: Who,
 }
@@ -68,6 +70,7 @@ impl<'a> RequestParts<'a> {
                 self.rpc_fault = is_rpc_fault(value);
             }
             b"error.type" => self.has_error_type = true,
+            b"event.name" => self.event_name = text(value),
             b"exception.type" => self.exception_type = text(value),
             b"exception.message" => self.exception_message = text(value),
             b"shipwake.access_log" => self.access_log = is_true(value),

@@ -45,6 +45,8 @@ mod spans;
 mod stage;
 pub mod state;
 mod state_bytes;
+#[cfg(test)]
+mod state_golden_tests;
 mod text;
 pub mod view;
 mod watermark;

@@ -67,7 +67,8 @@ impl LogRows {
         self.resources.number(resource)
     }
 
-    /// Appends a row, which [`LogRows::end`] ends; says what its attributes mean for release health.
+    /// Appends a row, which [`LogRows::end`] ends; says what its attributes mean for release health, and under which name
+    /// it is an event: that of the field, or that of the attribute.
     #[inline]
     pub fn append<'a>(
         &mut self,
@@ -82,20 +83,23 @@ impl LogRows {
         self.observed_time.append_option(observed);
         self.severity_number.append_value(record.severity_number);
         append_optional(&mut self.severity_text, record.severity_text);
-        let mut bytes = ROW_BYTES + record.severity_text.len() + record.event_name.len() + scope.len();
+        let mut bytes = ROW_BYTES + record.severity_text.len() + scope.len();
         if record.body.is_empty() {
             self.body.append_null();
         } else {
             bytes += append_value(&mut self.body, &record.body, &mut self.scratch);
         }
-        append_optional(&mut self.event_name, record.event_name);
         append_id::<16>(&mut self.trace_id, record.trace_id);
         append_id::<8>(&mut self.span_id, record.span_id);
         append_optional(&mut self.scope_name, scope);
         let mut parts = RequestParts::default();
         let (attributes, original) = (&record.attributes, time.original);
         bytes += append_attributes(&mut self.attributes, attributes, original, &mut parts, &mut self.scratch);
-        self.bytes += bytes;
+        if !record.event_name.is_empty() {
+            parts.event_name = record.event_name;
+        }
+        append_optional(&mut self.event_name, parts.event_name);
+        self.bytes += bytes + parts.event_name.len();
         parts
     }
 

@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use shipwake_model::{Sketch, Source};
+use shipwake_model::sketch::Explicit;
+use shipwake_model::{HdrCells, Sketch, Source};
 use shipwake_otlp::{Metric, MetricKind, MetricSink, Point, Resource, Scope};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -80,10 +81,15 @@ impl<'s> MetricFold<'s> {
                 (MetricForm::Explicit, Total::Sketch(sketch))
             }
             (_, PointValues { histogram: Some(sketch), .. }) => (MetricForm::Exponential, Total::Sketch(sketch)),
+            (MetricKind::Summary, PointValues { count: Some(count), sum, .. }) => {
+                (MetricForm::Explicit, Total::Sketch(without_buckets(count, sum)))
+            }
             _ => return None,
         };
-        let is_total = form != MetricForm::Level && metric.temporality == CUMULATIVE;
-        if form != MetricForm::Level && !matches!(metric.temporality, DELTA | CUMULATIVE) {
+        // A summary has no temporality: its count and sum are running totals, and begin anew where its start does.
+        let temporality = if metric.kind == MetricKind::Summary { CUMULATIVE } else { metric.temporality };
+        let is_total = form != MetricForm::Level && temporality == CUMULATIVE;
+        if form != MetricForm::Level && !matches!(temporality, DELTA | CUMULATIVE) {
             return None;
         }
         let (series, increase) = self.advance(known, metric, point, form, is_total.then_some(time.time_ns), total)?;
@@ -189,7 +195,8 @@ impl<'s> MetricFold<'s> {
         state.scratch = route;
         let requests = sketch.count();
         let errors = if parts.point_failed() { requests } else { 0 };
-        let (duration, _) = sketch.to_hdr(metric.us_per_unit);
+        // Count and sum alone say nothing about any duration, and no duration is better than one that was made up.
+        let duration = if says_values(sketch) { sketch.to_hdr(metric.us_per_unit).0 } else { HdrCells::new() };
         let cell = FullCell { requests, errors, duration };
         let by_route = state.health_series(known, Source::Metrics, number);
         let whole = state.health_series(known, Source::Metrics, Routes::NONE);
@@ -255,6 +262,20 @@ impl<'a> MetricSink<'a> for MetricFold<'_> {
             self.base.note_event(placed.time_ns);
         }
         self.base.context = Some(context);
+    }
+}
+
+/// What is known of a summary that adds up: a histogram of one bucket, which has a count and a sum and no quantiles.
+fn without_buckets(count: u64, sum: Option<f64>) -> Sketch {
+    let one_bucket = Explicit::new(Arc::new([]));
+    Sketch::Explicit(Explicit { counts: vec![count], count, sum, ..one_bucket })
+}
+
+/// Whether a histogram says anything about single values.
+fn says_values(sketch: &Sketch) -> bool {
+    match sketch {
+        Sketch::Explicit(explicit) => !explicit.bounds.is_empty() || explicit.min.is_some() || explicit.max.is_some(),
+        _ => true,
     }
 }
 

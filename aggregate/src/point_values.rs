@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use shipwake_model::Sketch;
 use shipwake_model::sketch::{Buckets, Explicit, Exponential};
-use shipwake_otlp::{ExponentialHistogramPoint, HistogramPoint, Metric, MetricKind, Point};
+use shipwake_otlp::{ExponentialHistogramPoint, HistogramPoint, Metric, MetricKind, Point, SummaryPoint};
 
 use crate::points::PointValues;
 
@@ -16,6 +16,8 @@ use crate::points::PointValues;
 const SHARED_BOUNDS_MAX: usize = 1_024;
 /// More buckets than any SDK makes.
 const BUCKETS_MAX: usize = 4_096;
+/// More quantiles than anybody asks for.
+const QUANTILES_MAX: usize = 256;
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
 
 /// Why a point cannot be used.
@@ -74,9 +76,21 @@ pub fn values(metric: &Metric<'_>, point: &Point<'_>, bounds: &mut SharedBounds)
                 finite([summary.sum], "sum is NaN or infinite")?;
             }
             let sum = Some(summary.sum).filter(|sum| sum.is_finite());
-            Ok(PointValues { count: Some(summary.count), sum, ..PointValues::default() })
+            let quantiles = quantiles(summary);
+            Ok(PointValues { count: Some(summary.count), sum, quantiles, ..PointValues::default() })
         }
     }
+}
+
+/// The quantiles of a summary, in rising order. What the door refuses today may be in an older journal: it is passed over.
+fn quantiles(point: &SummaryPoint<'_>) -> Vec<(f64, f64)> {
+    let all = point.quantiles.iter().map(|found| (found.quantile, found.value));
+    // Minus zero is zero: as text they would be two keys.
+    let within = all.filter(|(quantile, _)| (0.0..=1.0).contains(quantile)).map(|(q, value)| (q.abs(), value));
+    let mut kept: Vec<(f64, f64)> = within.take(QUANTILES_MAX).collect();
+    kept.sort_by(|a, b| a.0.total_cmp(&b.0));
+    kept.dedup_by(|later, earlier| later.0 == earlier.0);
+    kept
 }
 
 fn explicit(point: &HistogramPoint<'_>, shared: &mut SharedBounds) -> Result<PointValues, Fault> {
@@ -102,7 +116,7 @@ fn explicit(point: &HistogramPoint<'_>, shared: &mut SharedBounds) -> Result<Poi
     drop_infinite_bounds(&mut bounds, &mut counts);
     let (count, sum, min, max) = (point.count, point.sum, point.min, point.max);
     let histogram = Sketch::Explicit(Explicit { bounds: shared.share(bounds), counts, count, sum, min, max });
-    Ok(PointValues { value: None, count: Some(count), sum, min, max, histogram: Some(histogram) })
+    Ok(PointValues { count: Some(count), sum, min, max, histogram: Some(histogram), ..PointValues::default() })
 }
 
 /// An infinite last bound, a habit of some exporters, says nothing: its bucket and the one above are one.
@@ -162,7 +176,7 @@ fn exponential(point: &ExponentialHistogramPoint<'_>) -> Result<PointValues, Fau
         return Err(inconsistent("a bucket lies beyond what a number can hold"));
     }
     let histogram = Sketch::Exponential(histogram.normalized());
-    Ok(PointValues { value: None, count: Some(count), sum, min, max, histogram: Some(histogram) })
+    Ok(PointValues { count: Some(count), sum, min, max, histogram: Some(histogram), ..PointValues::default() })
 }
 
 /// What a histogram says about all of its values must be possible.

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use shipwake_model::Sketch;
 use shipwake_otlp::{KeyValues, Metric, MetricKind};
-use shipwake_store::tables::{TextMapBuilder, text_map_builder};
+use shipwake_store::tables::{NumberMapBuilder, TextMapBuilder, number_map_builder, text_map_builder};
 use shipwake_store::{RowChunk, Table};
 
 use crate::chunk_resources::ChunkResources;
@@ -35,6 +35,8 @@ pub struct PointValues {
     pub max: Option<f64>,
     /// The buckets, in the form in which they came.
     pub histogram: Option<Sketch>,
+    /// Quantiles of a summary with their values; a value that is no number says that there was none.
+    pub quantiles: Vec<(f64, f64)>,
 }
 
 /// An open chunk of points.
@@ -56,6 +58,7 @@ pub struct PointRows {
     max: Float64Builder,
     histogram: BinaryBuilder,
     attributes: TextMapBuilder,
+    quantiles: NumberMapBuilder,
     bytes: usize,
     scratch: Vec<u8>,
 }
@@ -79,6 +82,7 @@ impl Default for PointRows {
             max: Float64Builder::new(),
             histogram: BinaryBuilder::new(),
             attributes: text_map_builder(),
+            quantiles: number_map_builder(),
             bytes: 0,
             scratch: Vec::new(),
         }
@@ -119,8 +123,18 @@ impl PointRows {
         self.histogram.append_option(histogram);
         let mut parts = RequestParts::default();
         bytes += append_attributes(&mut self.attributes, attributes, time.original, &mut parts, &mut self.scratch);
-        self.bytes += bytes;
+        self.bytes += bytes + self.append_quantiles(&values.quantiles);
         parts
+    }
+
+    /// Appends a map, or null where there are no quantiles. Returns how many bytes it took.
+    fn append_quantiles(&mut self, quantiles: &[(f64, f64)]) -> usize {
+        for (quantile, value) in quantiles {
+            self.quantiles.keys().append_value(quantile.to_string());
+            self.quantiles.values().append_option(Some(*value).filter(|value| value.is_finite()));
+        }
+        self.quantiles.append(!quantiles.is_empty()).expect("as many keys as values were appended");
+        24 * quantiles.len()
     }
 
     /// Number of rows.
@@ -155,6 +169,7 @@ impl PointRows {
             finish_numbers(&mut self.max),
             Arc::new(self.histogram.finish()) as _,
             finish_attributes(&mut self.attributes),
+            Arc::new(self.quantiles.finish()) as _,
         ];
         Some(self.resources.seal(Table::Points, columns))
     }

@@ -47,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) refusal: Refusal,
     /// Patterns of senders of lines.
     pub(crate) patterns: lines::Patterns,
+    /// What senders of remote-write have said about their metrics.
+    pub(crate) metadata: remote_write::Metadata,
     failed: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -69,6 +71,7 @@ impl Ingest {
             warnings: Warnings::default(),
             refusal: Refusal::default(),
             patterns: lines::Patterns::default(),
+            metadata: remote_write::Metadata::default(),
             failed: watch::Sender::new(None),
             config,
         };

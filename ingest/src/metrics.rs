@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use shipwake_model::Signal;
 
+use crate::remote_write::RemoteWriteMetrics;
 use crate::syslog::SyslogMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,6 +48,7 @@ pub(crate) struct Metrics {
     backlog_seconds: Gauge<f64, AtomicU64>,
     connections: Gauge,
     syslog: SyslogMetrics,
+    remote_write: RemoteWriteMetrics,
 }
 
 impl Metrics {
@@ -109,6 +111,7 @@ impl Metrics {
             backlog_seconds,
             connections,
             syslog: SyslogMetrics::new(registry),
+            remote_write: RemoteWriteMetrics::new(registry),
         }
     }
 
@@ -148,5 +151,9 @@ impl Metrics {
 
     pub(crate) fn syslog(&self) -> &SyslogMetrics {
         &self.syslog
+    }
+
+    pub(crate) fn remote_write(&self) -> &RemoteWriteMetrics {
+        &self.remote_write
     }
 }

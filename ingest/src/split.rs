@@ -22,7 +22,7 @@ const ENTRY_RESOURCE: u32 = 1;
 /// How a repetition of a request is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repetition {
-    /// By the client's bytes, unless no record has a time: then equal bytes can be two events.
+    /// By the client's bytes, whether they hold times or not: the times that are given to records without one are ours.
     ByBytes,
     /// By a key that the client sent, or that stands for its bytes.
     ByKey(u128),
@@ -115,7 +115,7 @@ fn header(group: &[Placed<'_, '_>], context: &Context<'_>) -> Header {
     let request_hash = match context.repetition {
         Repetition::Never => None,
         Repetition::ByKey(key) => Some(key),
-        Repetition::ByBytes => times.map(|_| hash(group, context)),
+        Repetition::ByBytes => Some(hash(group, context)),
     };
     let (time_min_ns, time_max_ns) = times.unwrap_or((context.received_ns, context.received_ns));
     let records = group.iter().map(|(_, part, _)| part.counts.records).sum::<u64>();

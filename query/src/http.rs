@@ -87,6 +87,7 @@ async fn tables() -> Response {
     let functions = json!([
         {"name": "hdr_merge(histogram)", "comment": "aggregate: all histograms of a group as one"},
         {"name": "hdr_quantile(histogram, q)", "comment": "value at quantile q, 0 to 1, in the histogram's unit (us for durations)"},
+        {"name": "hdr_quantile_bounds(histogram, q)", "comment": "a struct of value, low, high and approximate: the quantile, between what it surely lies, and whether it is an estimate within a bucket"},
         {"name": "hdr_count(histogram, low, high)", "comment": "how many values lie from low to high"},
     ]);
     answered(json!({"tables": tables, "functions": functions}).to_string().into_bytes(), "application/json")

@@ -123,6 +123,8 @@ async fn sums_gauges_and_histograms_of_both_temporalities_are_points_and_windows
         ("m.hist.total", "count", 5.0),
         ("m.exp.delta", "count", 8.0),
         ("m.exp.total", "count", 8.0),
+        ("m.summary", "count", 7.0),
+        ("m.summary", "sum", 3.5),
     ] {
         assert_eq!(total(&shipwake, name, column).await, expected, "{name}");
     }
@@ -134,6 +136,22 @@ async fn sums_gauges_and_histograms_of_both_temporalities_are_points_and_windows
         let median = shipwake.sql(&query).await[0][0].as_f64().unwrap_or(f64::NAN);
         assert!((low..=high).contains(&median), "{name}: {median}");
     }
+    for (name, expected) in [
+        ("m.hist.total", json!([0.1, 1.0, true])),
+        ("m.exp.total", json!([1.0, 2.0, true])),
+        // A summary says nothing that could be merged: there is no quantile, and none is made up.
+        ("m.summary", json!([null, null, null])),
+    ] {
+        let query = format!(
+            "select b['low'], b['high'], b['approximate'] from (select hdr_quantile_bounds(hdr_merge(histogram), 0.5) as b \
+             from windows where metric = '{name}' and resolution_s = 60)"
+        );
+        assert_eq!(json!(shipwake.sql(&query).await[0]), expected, "{name}");
+    }
+    let quantiles = "select quantiles['0.5'], quantiles['0.99'], quantiles from points where metric = 'm.summary'";
+    assert_eq!(json!(shipwake.sql(quantiles).await), json!([[0.2, 1.5, {"0.5": 0.2, "0.99": 1.5}]]));
+    let others = "select count(*) from points where quantiles is not null and metric <> 'm.summary'";
+    assert_eq!(shipwake.number(others).await, 0);
     assert_conserved(&shipwake).await;
 }
 
@@ -174,6 +192,12 @@ async fn old_and_new_names_of_durations_give_the_same_requests() {
         );
         let median_us = shipwake.sql(&median).await[0][0].as_f64().expect("a duration");
         assert!(median_us <= 100_500.0, "{service}: {median_us} µs");
+        let flags = format!(
+            "select cast(bool_and(approximate) as int) from release_health where service = '{service}' and resolution_s = 60"
+        );
+        assert_eq!(shipwake.number(&flags).await, 1, "{service}: durations are estimates");
+        let page = shipwake.api(&format!("/api/v1/services/{service}/release?env=test&from=now-5m&to=now")).await;
+        assert_eq!((&page["source"], &page["approximate"]), (&json!("metrics"), &json!(true)));
     }
     assert_conserved(&shipwake).await;
 }

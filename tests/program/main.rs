@@ -3,6 +3,7 @@
 
 mod bad_corpus;
 mod bad_input;
+mod cardinality;
 mod demo;
 mod disk;
 mod doctor;
@@ -16,6 +17,7 @@ mod patterns;
 mod pipe;
 mod product;
 mod prometheus;
+mod retries;
 mod sender;
 mod senders;
 mod shutdown;

@@ -23,6 +23,9 @@ const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
 /// More buckets than any SDK makes. A histogram beyond costs the reader memory for every series, and says nothing more.
 const BUCKETS_MAX: usize = 4_096;
 
+/// More quantiles than anybody asks for.
+const QUANTILES_MAX: usize = 256;
+
 /// What is wrong with a point, if anything.
 pub(crate) fn fault(metric: &Metric<'_>, point: &Point<'_>) -> Option<Fault> {
     if point.has_no_value() {
@@ -153,8 +156,25 @@ fn side(buckets: &Buckets<'_>) -> Option<u64> {
 }
 
 fn quantiles(point: &SummaryPoint<'_>) -> Option<Fault> {
-    // A summary without observations has NaN quantiles by definition; only the sum is added up.
-    if point.count == 0 { None } else { not_finite([point.sum], "sum is NaN or infinite") }
+    // A summary without observations has a sum of NaN in some clients, and NaN values of quantiles by definition.
+    if point.count > 0
+        && let Some(fault) = not_finite([point.sum], "sum is NaN or infinite")
+    {
+        return Some(fault);
+    }
+    let mut seen = Vec::new();
+    for found in point.quantiles {
+        if !(0.0..=1.0).contains(&found.quantile) {
+            return Some(Fault { reason: "inconsistent_quantiles", detail: "a quantile lies outside 0 to 1" });
+        }
+        if seen.len() == QUANTILES_MAX {
+            return Some(Fault { reason: "too_many_quantiles", detail: "a summary has more than 256 quantiles" });
+        }
+        seen.push(found.quantile);
+    }
+    seen.sort_by(f64::total_cmp);
+    let is_twice = seen.windows(2).any(|pair| pair[0] == pair[1]);
+    is_twice.then_some(Fault { reason: "inconsistent_quantiles", detail: "a quantile is given twice" })
 }
 
 #[cfg(test)]
@@ -162,6 +182,7 @@ mod tests {
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
     use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
     use opentelemetry_proto::tonic::metrics::v1::{
         ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
         NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, number_data_point,
@@ -307,5 +328,22 @@ mod tests {
         check(&summary(0, f64::NAN), &[]);
         check(&summary(1, 2.0), &[]);
         check(&summary(1, f64::NAN), &["not_a_number"]);
+    }
+
+    #[test]
+    fn quantiles_of_a_summary_lie_within_0_and_1_and_are_given_once() {
+        let summary = |quantiles: &[f64]| {
+            let quantile_values =
+                quantiles.iter().map(|quantile| ValueAtQuantile { quantile: *quantile, value: f64::NAN }).collect();
+            let point = SummaryDataPoint { count: 1, quantile_values, ..SummaryDataPoint::default() };
+            Data::Summary(Summary { data_points: vec![point] })
+        };
+        check(&summary(&[1.0, 0.0, 0.5]), &[]);
+        for bad in [&[1.1][..], &[-0.1], &[f64::NAN], &[0.5, 0.9, 0.5], &[0.0, -0.0]] {
+            check(&summary(bad), &["inconsistent_quantiles"]);
+        }
+        let many = |count: u32| (0..count).map(|n| f64::from(n) / 1e3).collect::<Vec<_>>();
+        check(&summary(&many(256)), &[]);
+        check(&summary(&many(257)), &["too_many_quantiles"]);
     }
 }

@@ -17,7 +17,7 @@ use shipwake_model::release::IDENTITY_BYTES_MAX;
 
 use super::encode::Event;
 use super::split::{DEPTH_MAX, is_too_deep};
-use crate::lines::{Identity, flatten, time};
+use crate::lines::{Identity, flatten, time, with_wide_integers_quoted};
 
 /// An event with more attributes is a mistake: every one of them is stored.
 const ATTRIBUTES_MAX: usize = 128;
@@ -30,7 +30,8 @@ pub(super) fn parse(text: &[u8], bytes_max: usize) -> Result<Event, String> {
     if is_too_deep(text) {
         return Err(format!("nested deeper than {DEPTH_MAX}"));
     }
-    let object = match serde_json::from_slice(text) {
+    let json = String::from_utf8_lossy(text);
+    let object = match serde_json::from_str(&with_wide_integers_quoted(&json)) {
         Ok(Json::Object(object)) => object,
         Ok(_) => return Err("not a JSON object".to_owned()),
         Err(error) => return Err(format!("not valid JSON: {error}")),
@@ -100,6 +101,12 @@ fn bounded(field: &str, text: &str) -> Result<String, String> {
 }
 
 fn number_of(value: &Json) -> Result<f64, String> {
+    if let Json::String(text) = value
+        && text.len() > 18
+        && text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err(format!("value {} is no integer of 64 bits; with a decimal point it is a double", shown(value)));
+    }
     value.as_f64().filter(|number| number.is_finite()).ok_or_else(|| format!("value {} is not a number", shown(value)))
 }
 
@@ -151,6 +158,10 @@ mod tests {
         );
         assert_eq!(event(r#"{"name":"a","time":1795428000123}"#).time_ns, Some(1_795_428_000_123_000_000));
         assert_eq!(event(r#"{"name":"a","value":-3}"#).value, Some(-3.0));
+        assert_eq!(event(r#"{"name":"a","value":18446744073709551616.0}"#).value, Some(18_446_744_073_709_551_616.0));
+        let wide = event(r#"{"name":"a","user":36893488147419103233,"attributes":{"id":18446744073709551617}}"#);
+        assert_eq!(wide.user, "36893488147419103233");
+        assert_eq!(wide.attributes, [("id".to_owned(), text("18446744073709551617"))], "no digit is rounded away");
     }
 
     #[test]
@@ -165,6 +176,7 @@ mod tests {
             (r#"{"name":7}"#, "name is not a text"),
             (r#"{"name":"a","value":"12"}"#, "value \"12\" is not a number"),
             (r#"{"name":"a","value":1e999}"#, "JSON"),
+            (r#"{"name":"a","value":18446744073709551616}"#, "64 bits"),
             (r#"{"name":"a","time":"yesterday"}"#, "time"),
             (r#"{"name":"a","time":"2026-11-23T10:00:00"}"#, "offset"),
             (r#"{"name":"a","user":1.5}"#, "user"),

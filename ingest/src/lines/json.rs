@@ -1,8 +1,9 @@
 //! A line that is a JSON object. Nested objects become dotted names, lists become JSON text: attributes are a flat map in
-//! every table, and this is what one would search for.
+//! every table, and this is what one would search for. An integer beyond 64 bits becomes a text with all its digits.
 
 use serde_json::{Map, Value as Json};
 
+use super::exact::with_wide_integers_quoted;
 use super::fields::Value;
 
 /// Objects nested deeper than this stay JSON text.
@@ -17,7 +18,8 @@ pub(super) fn looks_like(line: &[u8]) -> bool {
 /// The fields of the object.
 pub(super) fn parse(line: &[u8]) -> Result<Vec<(String, Value)>, String> {
     let text = String::from_utf8_lossy(line);
-    let object: Json = serde_json::from_str(&text).map_err(|error| format!("not valid JSON: {error}"))?;
+    let object: Json =
+        serde_json::from_str(&with_wide_integers_quoted(&text)).map_err(|error| format!("not valid JSON: {error}"))?;
     let Json::Object(object) = object else { return Err("not a JSON object".to_owned()) };
     let mut fields = Vec::with_capacity(object.len());
     flatten(object, "", 0, usize::MAX, &mut fields);
@@ -69,6 +71,7 @@ mod tests {
         assert_eq!(text("l").as_deref(), Some(r#"[1,{"x":2}]"#));
         assert_eq!(text("n"), None);
         assert_eq!(text("f").as_deref(), Some("0.5"));
+        assert_eq!(text("u").as_deref(), Some("18446744073709551615"), "to the last digit");
     }
 
     #[test]

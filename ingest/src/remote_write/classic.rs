@@ -3,10 +3,11 @@
 
 use shipwake_otlp::write::{HistogramValues, MetricForm, put_histogram_point, put_summary_point};
 
-use super::convert::{Metrics, form_of, head};
+use super::convert::{Metrics, head};
+use super::family::{Kind, base_name};
 use super::identity::attributes;
 use super::native::whole;
-use super::read::{Item, Kind, Series, base_name};
+use super::read::{Item, Series};
 use crate::error::IngestError;
 
 /// What a series is in its family.
@@ -26,6 +27,8 @@ pub(super) struct Parts {
     quantiles: bool,
     sum: bool,
     count: bool,
+    /// Whether metadata says that it is a summary: then there may be no quantiles.
+    is_summary: bool,
 }
 
 /// The family that a series may be a part of, and which part.
@@ -37,16 +40,20 @@ pub(super) fn part_of<'a>(series: &Series<'a>) -> Option<(&'a [u8], Part)> {
     if let Some(quantile) = series.label(b"quantile").and_then(number) {
         return (0.0..=1.0).contains(&quantile).then_some((series.name, Part::Quantile(quantile)));
     }
+    let is_gauge = series.kind == Kind::GaugeHistogram;
     match base_name(series.name) {
         (base, b"_bucket") => Some((base, Part::Bucket(number(series.label(b"le")?)?))),
-        (base, b"_sum") => Some((base, Part::Sum)),
-        (base, b"_count") => Some((base, Part::Count)),
+        (base, b"_sum") if !is_gauge => Some((base, Part::Sum)),
+        (base, b"_count") if !is_gauge => Some((base, Part::Count)),
+        (base, b"_gsum") if is_gauge => Some((base, Part::Sum)),
+        (base, b"_gcount") if is_gauge => Some((base, Part::Count)),
         _ => None,
     }
 }
 
 impl Parts {
-    pub(super) fn note(&mut self, part: &Part) {
+    pub(super) fn note(&mut self, part: &Part, kind: Kind) {
+        self.is_summary |= kind == Kind::Summary;
         match part {
             Part::Bucket(_) => self.buckets = true,
             Part::Quantile(_) => self.quantiles = true,
@@ -57,17 +64,9 @@ impl Parts {
 
     /// Whether a histogram or a summary may come of them.
     pub(super) fn can_be_one(self) -> bool {
-        self.buckets != self.quantiles && self.count && (self.buckets || self.sum)
-    }
-
-    /// What a part is that stands for itself. A lone `_sum` or `_count` is any gauge of that name; beside other parts it is
-    /// a running total.
-    pub(super) fn form_of(self, series: &Series<'_>) -> MetricForm {
-        let several = [self.buckets, self.quantiles, self.sum, self.count].iter().filter(|has| **has).count() > 1;
-        match base_name(series.name).1 {
-            b"_sum" | b"_count" if several => MetricForm::Sum,
-            _ => form_of(series),
-        }
+        let histogram = self.buckets && !self.quantiles;
+        let summary = !self.buckets && self.sum && (self.quantiles || self.is_summary);
+        self.count && (histogram || summary)
     }
 }
 
@@ -83,6 +82,7 @@ pub(super) fn assemble<'a>(
         series.each(|item| match item {
             Item::Sample { time_ms, value } => samples.push((time_ms, value)),
             Item::Histogram(_) => natives = true,
+            Item::Exemplar => {}
         })?;
         if natives {
             return Ok(false);
@@ -115,7 +115,9 @@ pub(super) fn assemble<'a>(
             Point::Histogram { count, sum, bounds, counts } => {
                 let values =
                     HistogramValues { count: *count, sum: *sum, bucket_counts: counts, explicit_bounds: bounds };
-                put_histogram_point(metrics.points(base, MetricForm::Histogram, series.unit), &head, &values);
+                let is_gauge = series.kind == Kind::GaugeHistogram;
+                let form = if is_gauge { MetricForm::GaugeHistogram } else { MetricForm::Histogram };
+                put_histogram_point(metrics.points(base, form, series.unit), &head, &values);
             }
             Point::Summary { count, sum, quantiles } => {
                 let out = metrics.points(base, MetricForm::Summary, series.unit);
@@ -149,6 +151,10 @@ fn point(values: &[(Part, f64)]) -> Option<Point> {
     if buckets.is_empty() {
         let sum = sum.filter(|sum| sum.is_finite())?;
         quantiles.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // `quantile="0.5"` beside `quantile="0.50"`.
+        if quantiles.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return None;
+        }
         return Some(Point::Summary { count, sum, quantiles });
     }
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -185,5 +191,8 @@ mod tests {
         let summary = [(Quantile(0.9), f64::NAN), (Quantile(0.5), 1.0), (Sum, 3.0), (Count, 2.0)];
         let Some(Point::Summary { count: 2, quantiles, .. }) = point(&summary) else { panic!("a summary") };
         assert_eq!((quantiles[0], quantiles[1].0), ((0.5, 1.0), 0.9));
+        assert_eq!(point(&[&summary[..], &[(Quantile(0.5), 2.0)]].concat()), None, "a quantile twice");
+        let bare = Point::Summary { count: 2, sum: 3.0, quantiles: Vec::new() };
+        assert_eq!(point(&[(Sum, 3.0), (Count, 2.0)]), Some(bare));
     }
 }

@@ -12,13 +12,16 @@ use shipwake_otlp::write::{
 use xxhash_rust::xxh3::Xxh3;
 
 use super::classic::{Part, Parts, part_of};
+use super::family::{Kind, base_name, form_of};
 use super::identity::{Defaults, Identity, TARGET_INFO, Target, attributes, target};
-use super::native::{self, Native, NativeBuckets, Outcome, Run};
-use super::read::{Batch, Item, Kind, Label, Series, base_name};
+use super::native::{self, GAUGE_SCALE, Native, NativeBuckets, Outcome, Run};
+use super::read::{Batch, Item, Label, Series};
 use crate::decode::Rejected;
 use crate::error::IngestError;
 
 const SCOPE: &str = "prometheus";
+/// The attribute of a point whose counts and sum are so many times what was sent.
+const SCALE_ATTRIBUTE: &[u8] = b"shipwake.histogram.scale";
 /// What a point takes besides its attributes, and a native histogram besides its own bytes.
 const POINT_BYTES: usize = 96;
 const BUCKETS_BYTES: usize = 4096;
@@ -29,6 +32,8 @@ pub(super) struct Converted {
     pub(super) request: Vec<u8>,
     pub(super) rejected: Rejected,
     pub(super) histograms_rejected: u64,
+    /// Histograms whose counts were no whole numbers and are now.
+    pub(super) histograms_rounded: u64,
 }
 
 /// How many bytes [`convert`] makes and uses, at most: labels are written again with every point.
@@ -65,6 +70,7 @@ pub(super) fn convert(batch: &mut Batch<'_>, defaults: &Defaults) -> Result<Conv
         request: Vec::new(),
         rejected: std::mem::take(&mut batch.rejected),
         histograms_rejected: batch.histograms_rejected,
+        histograms_rounded: 0,
     };
     for (identity, series) in &resources {
         let info = series.first().and_then(|first| infos.get(&target(first))).copied();
@@ -123,7 +129,7 @@ fn fold_resource<'a>(
     let mut families: HashMap<&[u8], Parts> = HashMap::new();
     for series in all {
         if let Some((base, part)) = part_of(series) {
-            families.entry(base).or_default().note(&part);
+            families.entry(base).or_default().note(&part, series.kind);
         }
     }
     // The parts of one histogram or summary: same family, same labels but for the one that tells the parts apart.
@@ -140,15 +146,13 @@ fn fold_resource<'a>(
                 }
                 groups[place].1.push((part, series));
             }
-            Some((_, _, parts)) => plain(series, parts.form_of(series), metrics, converted)?,
-            None => plain(series, form_of(series), metrics, converted)?,
+            _ => plain(series, metrics, converted)?,
         }
     }
     for (base, group) in groups {
         if !super::classic::assemble(base, &group, metrics)? {
-            let parts = families.get(base).copied().unwrap_or_default();
             for (_, series) in &group {
-                plain(series, parts.form_of(series), metrics, converted)?;
+                plain(series, metrics, converted)?;
             }
         }
     }
@@ -156,15 +160,12 @@ fn fold_resource<'a>(
 }
 
 /// A series that stands for itself.
-fn plain<'a>(
-    series: &Series<'a>,
-    form: MetricForm,
-    metrics: &mut Metrics<'a>,
-    converted: &mut Converted,
-) -> Result<(), IngestError> {
+fn plain<'a>(series: &Series<'a>, metrics: &mut Metrics<'a>, converted: &mut Converted) -> Result<(), IngestError> {
     let attributes = attributes(series);
+    let form = form_of_values(series)?;
     let mut failed = None;
     series.each(|item| match item {
+        Item::Exemplar => {}
         Item::Sample { value, .. } if super::is_stale(value) => {}
         Item::Sample { time_ms, value } => {
             let head = head(&attributes, series, time_ms);
@@ -173,7 +174,10 @@ fn plain<'a>(
             put_number_point(metrics.points(series.name, form, series.unit), &head, value);
         }
         Item::Histogram(message) => match native::read(message) {
-            Ok(Outcome::Histogram(native)) => put_native(series, &attributes, &native, metrics),
+            Ok(Outcome::Histogram(native)) => {
+                converted.histograms_rounded += u64::from(native.rounded);
+                put_native(series, &attributes, &native, metrics);
+            }
             Ok(Outcome::Stale) => {}
             Ok(Outcome::Rejected(reason, detail)) => {
                 converted.histograms_rejected += 1;
@@ -187,8 +191,24 @@ fn plain<'a>(
     failed.map_or(Ok(()), Err)
 }
 
+/// What the series is. A sum of observations that is below zero may go down.
+fn form_of_values(series: &Series<'_>) -> Result<MetricForm, IngestError> {
+    let form = form_of(series);
+    if form != MetricForm::Sum || base_name(series.name).1 != b"_sum" {
+        return Ok(form);
+    }
+    let mut is_negative = false;
+    series.each(|item| is_negative |= matches!(item, Item::Sample { value, .. } if value < 0.0))?;
+    Ok(if is_negative { MetricForm::Gauge } else { form })
+}
+
 fn put_native<'a>(series: &Series<'a>, attributes: &[Label<'a>], native: &Native, metrics: &mut Metrics<'a>) {
-    let head = head(attributes, series, native.time_ms);
+    let mut attributes = attributes.to_vec();
+    if native.scale == GAUGE_SCALE {
+        attributes.push((SCALE_ATTRIBUTE, b"1000000"));
+    }
+    let head = head(&attributes, series, native.time_ms);
+    let is_gauge = native.is_gauge || series.kind == Kind::GaugeHistogram;
     let (count, sum) = (native.count, native.sum);
     match &native.buckets {
         NativeBuckets::Exponential { scale, zero_count, zero_threshold, positive, negative } => {
@@ -201,11 +221,13 @@ fn put_native<'a>(series: &Series<'a>, attributes: &[Label<'a>], native: &Native
                 positive: side(positive),
                 negative: side(negative),
             };
-            put_exponential_point(metrics.points(series.name, MetricForm::Exponential, series.unit), &head, &values);
+            let form = if is_gauge { MetricForm::GaugeExponential } else { MetricForm::Exponential };
+            put_exponential_point(metrics.points(series.name, form, series.unit), &head, &values);
         }
         NativeBuckets::Explicit { bounds, counts } => {
             let values = HistogramValues { count, sum, bucket_counts: counts, explicit_bounds: bounds };
-            put_histogram_point(metrics.points(series.name, MetricForm::Histogram, series.unit), &head, &values);
+            let form = if is_gauge { MetricForm::GaugeHistogram } else { MetricForm::Histogram };
+            put_histogram_point(metrics.points(series.name, form, series.unit), &head, &values);
         }
     }
 }
@@ -217,20 +239,6 @@ fn side(run: &Run) -> Side<'_> {
 pub(super) fn head<'h>(attributes: &'h [Label<'h>], series: &Series<'_>, time_ms: i64) -> PointHead<'h> {
     let ns = |ms: i64| u64::try_from(ms).unwrap_or(0).saturating_mul(1_000_000);
     PointHead { attributes, start_time_unix_nano: ns(series.created_ms), time_unix_nano: ns(time_ms) }
-}
-
-/// What a series is that belongs to no family of the request.
-pub(super) fn form_of(series: &Series<'_>) -> MetricForm {
-    match series.kind {
-        Kind::Counter => MetricForm::Sum,
-        Kind::Level => MetricForm::Gauge,
-        Kind::Unknown | Kind::Other => {
-            let is_sum = series.name.ends_with(b"_total")
-                || series.name.ends_with(b"_bucket") && series.label(b"le").is_some()
-                || series.kind == Kind::Other && !base_name(series.name).1.is_empty();
-            if is_sum { MetricForm::Sum } else { MetricForm::Gauge }
-        }
-    }
 }
 
 fn labels_hash(labels: &[Label<'_>]) -> u128 {

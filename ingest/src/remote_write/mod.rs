@@ -6,11 +6,17 @@
 //! kept is kept, and must not be sent again), 415 for another message or compression, 503 with `Retry-After` for what may
 //! come again. In 2.0 headers count what was written.
 //!
+//! 1.0 says what metrics are in requests of their own; `metadata.rs` remembers it. A repetition is recognised by the sender's
+//! bytes, not by what became of them, which that memory may have changed.
+//!
 //! Nothing is allocated on the word of a length in the request: the snappy header's first, then each step's need.
 
 mod classic;
 mod convert;
+mod family;
 mod identity;
+mod metadata;
+mod metrics;
 mod native;
 mod read;
 mod wire;
@@ -41,7 +47,9 @@ use crate::split::{Repetition, hash_of_key};
 
 use convert::Converted;
 use identity::Defaults;
-use read::Protocol;
+pub(crate) use metadata::Metadata;
+pub(crate) use metrics::RemoteWriteMetrics;
+use read::{Batch, Protocol};
 
 /// The NaN by which Prometheus says that a series has ended.
 const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
@@ -66,11 +74,19 @@ struct Parameters {
     environment: Option<String>,
 }
 
-/// What was written, in the sender's units.
+/// What was written, in the sender's units. Exemplars never are.
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
     samples: u64,
     histograms: u64,
+}
+
+/// What a request brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Brought {
+    samples: u64,
+    histograms: u64,
+    exemplars: u64,
 }
 
 /// What became of a request that could be read.
@@ -130,10 +146,8 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
         what: "bad query",
         reason: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
     })?;
-    let repetition = match idempotency_key(&parts.headers)? {
-        Some(key) => Repetition::ByKey(hash_of_key(&core.tenant, "remote-write", key)),
-        None => Repetition::ByBytes,
-    };
+    let key = idempotency_key(&parts.headers)?.map(|key| hash_of_key(&core.tenant, "remote-write", key));
+    let query = parts.uri.query().unwrap_or_default();
     let deadlines = Deadlines::starting_now(&core.config);
     let journal = core.journal.wait(deadlines.hold).await?;
     let (limit, declared) = (core.config.message_bytes_max, declared_length(&parts.headers));
@@ -142,16 +156,27 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
 
     let (work, client_bytes) = unpack(core, &packed, &mut grant, deadlines.hold).await?;
     drop(packed);
-    let job = Job { bytes: work, protocol, defaults: defaults_of(&parameters) };
+    let peer = peer_of(parts);
+    let key = match key {
+        Some(key) => key,
+        None => {
+            let of_query = hash_of_key(&core.tenant, "remote-write by content", query.as_bytes());
+            let bytes = work.clone();
+            blocking(work.len(), move || hash_of_key(&of_query.to_string(), "content", &bytes)).await
+        }
+    };
+    let sender = metadata::sender(peer.as_deref(), query);
+    let job = Job { bytes: work, protocol, defaults: defaults_of(&parameters), sender };
     let (converted, totals) = job.run(core, &mut grant, deadlines.hold).await?;
+    core.metrics.remote_write().not_kept(totals.exemplars, converted.histograms_rounded);
     grant.settle(converted.request.len());
     let delivery = Delivery {
         signal: Signal::Metrics,
         request: Bytes::from(converted.request),
         client_bytes,
         grant,
-        peer: peer_of(parts),
-        repetition,
+        peer,
+        repetition: Repetition::ByKey(key),
         rejected_before: converted.rejected,
     };
     let outcome = deliver(core, journal, delivery).await?;
@@ -216,11 +241,17 @@ struct Job {
     bytes: Bytes,
     protocol: Protocol,
     defaults: Defaults,
+    sender: u128,
 }
 
 impl Job {
     /// Measures, acquires what is needed, and converts.
-    async fn run(self, core: &Core, grant: &mut Grant, hold: Instant) -> Result<(Converted, Written), IngestError> {
+    async fn run(
+        self,
+        core: &Arc<Core>,
+        grant: &mut Grant,
+        hold: Instant,
+    ) -> Result<(Converted, Brought), IngestError> {
         let len = self.bytes.len();
         let (limit, room) = (core.config.message_bytes_max, core.config.in_flight_bytes_max);
         let reading = read::memory(&self.bytes, self.protocol)?;
@@ -231,10 +262,14 @@ impl Job {
             return Err(IngestError::TooLarge { limit, when: "as metric points" });
         }
         grant.grow(len.saturating_add(reading).saturating_add(writing).min(room), true, hold).await?;
+        let core = core.clone();
         blocking(len, move || {
             let mut batch = read::read(&self.bytes, self.protocol)?;
-            let totals = Written { samples: batch.samples, histograms: batch.histograms };
-            convert::convert(&mut batch, &self.defaults).map(|converted| (converted, totals))
+            let said = core.metadata.exchange(self.sender, &batch);
+            batch.fill_in(&said);
+            let Batch { samples, histograms, exemplars, .. } = batch;
+            let converted = convert::convert(&mut batch, &self.defaults)?;
+            Ok((converted, Brought { samples, histograms, exemplars }))
         })
         .await
     }

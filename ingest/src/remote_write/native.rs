@@ -3,6 +3,11 @@
 //!
 //! Prometheus names a bucket by its upper bound and OTLP by its lower one, so indexes differ by one. Sparse spans become
 //! runs of counts; where gaps would make a run very long the resolution is halved, which loses nothing but resolution.
+//!
+//! Counts that are no whole numbers (recording rules make them) are rounded bucket by bucket, and the count of all is the sum
+//! of what is kept. Rounding each bucket by itself is what keeps running totals from ever going down, and since it is the
+//! total that is rounded, the errors of many points do not add up. A gauge has no total, and may be all fractions: its
+//! counts and its sum are multiplied by [`GAUGE_SCALE`] first, and the point says so.
 
 use super::wire::{Fields, Value, doubles, integers, signed};
 use crate::error::IngestError;
@@ -13,6 +18,10 @@ const BUCKETS_MAX: i64 = 1024;
 const CUSTOM: i64 = -53;
 /// Counts above this are not exact in a double.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// What the counts of a gauge with fractions are multiplied by: a rate of one observation in eleven days is still there.
+pub(super) const GAUGE_SCALE: f64 = 1e6;
+/// How far a float histogram's count may be from the sum of its buckets, as a share: sums of doubles are not exact.
+const COUNT_TOLERANCE: f64 = 1e-6;
 
 /// A histogram as it can be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +30,12 @@ pub(super) struct Native {
     pub(super) count: u64,
     pub(super) sum: Option<f64>,
     pub(super) buckets: NativeBuckets,
+    /// It goes up and down, and is no running total.
+    pub(super) is_gauge: bool,
+    /// Counts and sum are this many times what was sent; 1 but for gauges with fractions.
+    pub(super) scale: f64,
+    /// Whether fractions of counts were rounded away.
+    pub(super) rounded: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -121,38 +136,68 @@ fn convert(raw: &Raw) -> Outcome {
     if super::is_stale(raw.sum) {
         return Outcome::Stale;
     }
-    if raw.reset_hint == GAUGE {
-        return Outcome::Rejected("gauge_histogram", "a histogram that is a gauge has no form in OTLP");
-    }
-    let (Some(count), Some(zero_count)) = (raw.count.whole(), raw.zero_count.whole()) else {
-        return Outcome::Rejected("float_histogram", "a histogram with counts that are no whole numbers");
+    let is_gauge = raw.reset_hint == GAUGE;
+    let fractions = raw.floats().any(|count| count.fract() != 0.0);
+    let fits = raw.floats().all(|count| count * GAUGE_SCALE <= EXACT_MAX);
+    let scale = if is_gauge && fractions && fits { GAUGE_SCALE } else { 1.0 };
+    let Some(zero_count) = raw.zero_count.scaled(scale) else {
+        return Outcome::Rejected("float_histogram", "a count is negative or beyond what a double holds exactly");
     };
-    let buckets = if raw.schema == CUSTOM { explicit(raw) } else { exponential(raw, zero_count) };
-    match buckets {
-        Ok(buckets) => {
-            let sum = Some(raw.sum).filter(|sum| sum.is_finite());
-            Outcome::Histogram(Native { time_ms: raw.time_ms, count, sum, buckets })
+    let buckets = if raw.schema == CUSTOM { explicit(raw, scale) } else { exponential(raw, zero_count, scale) };
+    match buckets.and_then(|buckets| Ok((raw.count(&buckets, scale)?, buckets))) {
+        Ok((count, buckets)) => {
+            let sum = Some(raw.sum * scale).filter(|sum| sum.is_finite());
+            let rounded = fractions && scale == 1.0;
+            Outcome::Histogram(Native { time_ms: raw.time_ms, count, sum, buckets, is_gauge, scale, rounded })
         }
         Err(detail) => Outcome::Rejected("inconsistent_buckets", detail),
     }
 }
 
-fn exponential(raw: &Raw, zero_count: u64) -> Result<NativeBuckets, &'static str> {
+impl Raw {
+    /// All counts of a float histogram.
+    fn floats(&self) -> impl Iterator<Item = f64> + '_ {
+        let sides = self.positive.counts.iter().chain(&self.negative.counts).copied();
+        self.count.float.into_iter().chain(self.zero_count.float).chain(sides)
+    }
+
+    /// The count of all: of a float histogram what its rounded buckets add up to, if that is what it says itself.
+    fn count(&self, buckets: &NativeBuckets, scale: f64) -> Result<u64, &'static str> {
+        let Some(said) = self.count.float else { return Ok(self.count.integer) };
+        let sides = self.positive.counts.iter().chain(&self.negative.counts).sum::<f64>();
+        let zeros = if self.schema == CUSTOM { 0.0 } else { self.zero_count.value() };
+        // Not a number compares as false, and is refused with the rest.
+        let agrees = (said - sides - zeros).abs() <= COUNT_TOLERANCE * said.max(1.0 / scale);
+        if !agrees {
+            return Err("the buckets' counts do not add up to count");
+        }
+        let lists: [&[u64]; 3] = match buckets {
+            NativeBuckets::Exponential { zero_count, positive, negative, .. } => {
+                [std::slice::from_ref(zero_count), &positive.counts, &negative.counts]
+            }
+            NativeBuckets::Explicit { counts, .. } => [counts, &[], &[]],
+        };
+        let total = lists.into_iter().flatten().try_fold(0u64, |total, count| total.checked_add(*count));
+        total.ok_or("the buckets' counts overflow")
+    }
+}
+
+fn exponential(raw: &Raw, zero_count: u64, scale: f64) -> Result<NativeBuckets, &'static str> {
     if !(-4..=8).contains(&raw.schema) {
         return Err("schema is neither -4 to 8 nor -53");
     }
-    let (positive, negative) = (raw.positive.buckets(-1)?, raw.negative.buckets(-1)?);
+    let (positive, negative) = (raw.positive.buckets(-1, scale)?, raw.negative.buckets(-1, scale)?);
     let mut halvings = 0;
     while [&positive, &negative].iter().any(|side| width(side, halvings) > BUCKETS_MAX) {
         halvings += 1;
     }
-    let scale = raw.schema - i64::from(halvings);
+    let resolution = raw.schema - i64::from(halvings);
     // Indexes of 32 bits have become few long before this scale.
-    if scale < -10 {
+    if resolution < -10 {
         return Err("buckets are too far apart");
     }
     Ok(NativeBuckets::Exponential {
-        scale: scale as i32,
+        scale: resolution as i32,
         zero_count,
         zero_threshold: raw.zero_threshold,
         positive: run(&positive, halvings)?,
@@ -160,7 +205,7 @@ fn exponential(raw: &Raw, zero_count: u64) -> Result<NativeBuckets, &'static str
     })
 }
 
-fn explicit(raw: &Raw) -> Result<NativeBuckets, &'static str> {
+fn explicit(raw: &Raw, scale: f64) -> Result<NativeBuckets, &'static str> {
     let mut bounds = raw.custom_values.clone();
     if bounds.last() == Some(&f64::INFINITY) {
         bounds.pop();
@@ -169,7 +214,7 @@ fn explicit(raw: &Raw) -> Result<NativeBuckets, &'static str> {
         return Err("custom bounds are not increasing numbers");
     }
     let mut counts = vec![0; bounds.len() + 1];
-    for (index, count) in raw.positive.buckets(0)? {
+    for (index, count) in raw.positive.buckets(0, scale)? {
         let bucket = usize::try_from(index).ok().and_then(|index| counts.get_mut(index));
         *bucket.ok_or("a span goes beyond the custom bounds")? = count;
     }
@@ -196,8 +241,8 @@ fn run(side: &[(i64, u64)], halvings: u32) -> Result<Run, &'static str> {
 }
 
 impl RawSide {
-    /// Index and count of every bucket, in order; `shift` is added to each index.
-    fn buckets(&self, shift: i64) -> Result<Vec<(i64, u64)>, &'static str> {
+    /// Index and count of every bucket, in order; `shift` is added to each index, float counts are multiplied by `scale`.
+    fn buckets(&self, shift: i64, scale: f64) -> Result<Vec<(i64, u64)>, &'static str> {
         let listed = self.deltas.len().max(self.counts.len()) as u64;
         let spanned = self.spans.iter().try_fold(0u64, |sum, span| sum.checked_add(span.1));
         if spanned != Some(listed) || (!self.deltas.is_empty() && !self.counts.is_empty()) {
@@ -215,7 +260,7 @@ impl RawSide {
                         total = total.checked_add(*delta).ok_or("the buckets' counts overflow")?;
                         u64::try_from(total).map_err(|_| "a bucket's count is negative")?
                     }
-                    None => whole(self.counts[at]).ok_or("a bucket's count is no whole number")?,
+                    None => rounded(self.counts[at] * scale).ok_or("a bucket's count is negative or no number")?,
                 };
                 if i32::try_from(index).is_err() {
                     return Err("a bucket's index overflows");
@@ -229,9 +274,18 @@ impl RawSide {
 }
 
 impl Count {
-    fn whole(self) -> Option<u64> {
-        self.float.map_or(Some(self.integer), whole)
+    fn value(self) -> f64 {
+        self.float.unwrap_or(self.integer as f64)
     }
+
+    fn scaled(self, scale: f64) -> Option<u64> {
+        self.float.map_or(Some(self.integer), |count| rounded(count * scale))
+    }
+}
+
+/// The nearest count.
+fn rounded(value: f64) -> Option<u64> {
+    (0.0..=EXACT_MAX).contains(&value).then(|| value.round() as u64)
 }
 
 /// A double that is a count.
@@ -293,9 +347,6 @@ mod tests {
         assert_eq!(rejected(&raw(0, &[(0, u64::MAX), (0, 2)], &[1])), "inconsistent_buckets");
         assert_eq!(rejected(&raw(0, &[(0, 1), (-1, 1)], &[1, 1])), "inconsistent_buckets");
         assert_eq!(rejected(&raw(0, &[(i64::MAX, 1)], &[1])), "inconsistent_buckets");
-        assert_eq!(rejected(&Raw { reset_hint: 3, ..raw(0, &[], &[]) }), "gauge_histogram");
-        let half = Count { integer: 0, float: Some(0.5) };
-        assert_eq!(rejected(&Raw { count: half, ..raw(0, &[], &[]) }), "float_histogram");
         let stale = f64::from_bits(super::super::STALE_NAN);
         assert_eq!(convert(&Raw { sum: stale, ..raw(0, &[], &[]) }), Outcome::Stale);
     }
@@ -308,5 +359,80 @@ mod tests {
         assert_eq!(native.buckets, expected);
         let beyond = Raw { custom_values: vec![0.1], ..raw(CUSTOM, &[(2, 1)], &[1]) };
         assert_eq!(rejected(&beyond), "inconsistent_buckets");
+    }
+
+    /// A float histogram of schema 0 with one span of buckets.
+    fn floats(reset_hint: u64, count: f64, zero: f64, counts: &[f64]) -> Raw {
+        let float = |value| Count { integer: 0, float: Some(value) };
+        let positive = RawSide { spans: vec![(0, counts.len() as u64)], deltas: Vec::new(), counts: counts.to_vec() };
+        Raw { count: float(count), zero_count: float(zero), positive, sum: 1.5, reset_hint, ..Raw::default() }
+    }
+
+    fn taken(raw: &Raw) -> (u64, Vec<u64>, f64, bool) {
+        match convert(raw) {
+            Outcome::Histogram(Native {
+                count,
+                scale,
+                rounded,
+                buckets: NativeBuckets::Exponential { zero_count, positive, .. },
+                ..
+            }) => (count, [&[zero_count], &positive.counts[..]].concat(), scale, rounded),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn whole_float_counts_are_exact_and_fractions_are_rounded_bucket_by_bucket() {
+        assert_eq!(taken(&floats(0, 6.0, 1.0, &[2.0, 3.0])), (6, vec![1, 2, 3], 1.0, false));
+        assert_eq!(taken(&floats(0, 6.2, 1.4, &[2.4, 2.4])), (5, vec![1, 2, 2], 1.0, true));
+        let nothing = floats(0, 0.0, 0.0, &[]);
+        assert_eq!(taken(&nothing), (0, vec![0], 1.0, false));
+    }
+
+    #[test]
+    fn a_gauge_of_fractions_is_scaled_and_says_so() {
+        let rate = floats(3, 0.03, 0.0, &[0.01, 0.02]);
+        assert_eq!(taken(&rate), (30_000, vec![0, 10_000, 20_000], GAUGE_SCALE, false));
+        let Outcome::Histogram(native) = convert(&rate) else { panic!("it is good") };
+        assert_eq!((native.sum, native.is_gauge), (Some(1.5e6), true));
+        assert_eq!(taken(&floats(3, 5.0, 0.0, &[2.0, 3.0])), (5, vec![0, 2, 3], 1.0, false));
+        let Outcome::Histogram(integers) = convert(&Raw { reset_hint: 3, ..raw(0, &[(0, 1)], &[4]) }) else {
+            panic!("it is good")
+        };
+        assert!(integers.is_gauge && integers.scale == 1.0);
+    }
+
+    #[test]
+    fn only_what_cannot_be_a_count_is_rejected() {
+        for (bad, reason) in [
+            (floats(0, 1.0, -0.5, &[1.5]), "float_histogram"),
+            (floats(0, 1.0, f64::NAN, &[1.0]), "float_histogram"),
+            (floats(0, 1e300, 1e300, &[]), "float_histogram"),
+            (floats(0, 1.0, 0.0, &[f64::INFINITY]), "inconsistent_buckets"),
+            (floats(0, 1.0, 0.0, &[-1.0, 2.0]), "inconsistent_buckets"),
+            (floats(0, 7.0, 0.0, &[2.0, 3.0]), "inconsistent_buckets"),
+            (floats(0, f64::NAN, 0.0, &[2.0]), "inconsistent_buckets"),
+        ] {
+            assert_eq!(rejected(&bad), reason);
+        }
+    }
+
+    proptest::proptest! {
+        /// A running total that grows by any fractions never goes down in any bucket once it is rounded, and what it grew by
+        /// from first to last is right to one observation a bucket, however many points lie between.
+        #[test]
+        fn rounded_totals_never_go_down(steps in proptest::collection::vec(proptest::array::uniform4(0.0f64..3.0), 1..40)) {
+            let (mut total, mut before) = ([0.0f64; 4], [0u64; 4]);
+            for step in &steps {
+                total.iter_mut().zip(step).for_each(|(total, step)| *total += step);
+                let (count, buckets, ..) = taken(&floats(0, total.iter().sum(), total[0], &total[1..]));
+                proptest::prop_assert_eq!(count, buckets.iter().sum::<u64>());
+                for at in 0..4 {
+                    proptest::prop_assert!(buckets[at] >= before[at]);
+                    proptest::prop_assert!((buckets[at] as f64 - total[at]).abs() <= 0.5);
+                    before[at] = buckets[at];
+                }
+            }
+        }
     }
 }

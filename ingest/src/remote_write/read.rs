@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use super::family::{Kind, of_name};
+use super::metadata::Said;
 use super::wire::{Fields, integers};
 use crate::decode::Rejected;
 use crate::error::IngestError;
@@ -14,17 +16,6 @@ use crate::error::IngestError;
 pub(super) enum Protocol {
     V1,
     V2,
-}
-
-/// What a metric is, as far as it was said. Both protocols use the same numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
-    #[default]
-    Unknown,
-    Counter,
-    /// Gauges, infos and state sets.
-    Level,
-    Other,
 }
 
 /// Name and value.
@@ -48,18 +39,26 @@ pub(super) struct Series<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {
     pub(super) series: Vec<Series<'a>>,
+    /// Of families, in 1.0.
+    pub(super) metadata: HashMap<&'a [u8], (Kind, &'a [u8])>,
     pub(super) samples: u64,
     pub(super) histograms: u64,
+    pub(super) exemplars: u64,
     /// Of samples in series that cannot be used.
     pub(super) rejected: Rejected,
     pub(super) samples_rejected: u64,
     pub(super) histograms_rejected: u64,
 }
 
-/// A sample's or a histogram's occurrence in a series.
+/// What occurs in a series.
 pub(super) enum Item<'a> {
-    Sample { time_ms: i64, value: f64 },
+    Sample {
+        time_ms: i64,
+        value: f64,
+    },
     Histogram(&'a [u8]),
+    /// Not read any further.
+    Exemplar,
 }
 
 const SERIES_BYTES: usize = size_of::<Series<'static>>() + 160;
@@ -123,26 +122,25 @@ pub(super) fn read(request: &[u8], protocol: Protocol) -> Result<Batch<'_>, Inge
             batch.add(read?, message, protocol)?;
         }
     }
-    for series in &mut batch.series {
-        let family = [series.name, base_name(series.name).0].into_iter().find_map(|name| metadata.get(name));
-        if let (Kind::Unknown, Some((kind, unit))) = (series.kind, family) {
-            (series.kind, series.unit) = (*kind, *unit);
+    for series in batch.series.iter_mut().filter(|series| series.kind == Kind::Unknown) {
+        if let Some((kind, unit)) = of_name(series.name, |name| metadata.get(name).copied()) {
+            (series.kind, series.unit) = (kind, unit);
         }
     }
+    batch.metadata = metadata;
     Ok(batch)
 }
 
-/// A name without the suffix that says which part of a family a series is, and the suffix.
-pub(super) fn base_name(name: &[u8]) -> (&[u8], &[u8]) {
-    for suffix in [&b"_bucket"[..], b"_sum", b"_count"] {
-        if let Some(base) = name.strip_suffix(suffix).filter(|base| !base.is_empty()) {
-            return (base, suffix);
+impl<'a> Batch<'a> {
+    /// Takes what was said before about series that the request says nothing about; as many as there are series, or none.
+    pub(super) fn fill_in(&mut self, said: &'a [Option<Said>]) {
+        for (series, said) in self.series.iter_mut().zip(said) {
+            if let Some((kind, unit)) = said {
+                (series.kind, series.unit) = (*kind, unit);
+            }
         }
     }
-    (name, b"")
-}
 
-impl<'a> Batch<'a> {
     /// Takes a series, or what is wrong with its labels.
     fn add(
         &mut self,
@@ -150,13 +148,15 @@ impl<'a> Batch<'a> {
         message: &'a [u8],
         protocol: Protocol,
     ) -> Result<(), IngestError> {
-        let (mut samples, mut histograms) = (0, 0);
+        let (mut samples, mut histograms, mut exemplars) = (0, 0, 0);
         each_item(message, protocol, |item| match item {
             Item::Sample { .. } => samples += 1,
             Item::Histogram(_) => histograms += 1,
+            Item::Exemplar => exemplars += 1,
         })?;
         self.samples += samples;
         self.histograms += histograms;
+        self.exemplars += exemplars;
         match read.and_then(Series::checked) {
             Ok(series) => self.series.push(series),
             Err(detail) => {
@@ -200,7 +200,7 @@ impl<'a> Series<'a> {
 }
 
 fn each_item<'a>(message: &'a [u8], protocol: Protocol, mut each: impl FnMut(Item<'a>)) -> Result<(), IngestError> {
-    let histograms = if protocol == Protocol::V1 { 4 } else { 3 };
+    let (histograms, exemplars) = if protocol == Protocol::V1 { (4, 3) } else { (3, 4) };
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next()? {
         if number == 2 {
@@ -215,6 +215,9 @@ fn each_item<'a>(message: &'a [u8], protocol: Protocol, mut each: impl FnMut(Ite
             each(Item::Sample { time_ms, value: sample });
         } else if number == histograms {
             each(Item::Histogram(value.bytes()?));
+        } else if number == exemplars {
+            value.bytes()?;
+            each(Item::Exemplar);
         }
     }
     Ok(())
@@ -255,7 +258,7 @@ fn series_v2<'a>(message: &'a [u8], symbols: &[&'a [u8]]) -> Result<Result<Serie
                 let mut fields = Fields::of(value.bytes()?);
                 while let Some((number, value)) = fields.next()? {
                     match number {
-                        1 => series.kind = kind(value.integer()?),
+                        1 => series.kind = Kind::from_number(value.integer()?),
                         4 => series.unit = symbol(value.integer()?).unwrap_or_default(),
                         _ => {}
                     }
@@ -277,20 +280,11 @@ fn family_metadata(message: &[u8]) -> Result<(&[u8], Kind, &[u8]), IngestError> 
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next()? {
         match number {
-            1 => found = kind(value.integer()?),
+            1 => found = Kind::from_number(value.integer()?),
             2 => family = value.bytes()?,
             5 => unit = value.bytes()?,
             _ => {}
         }
     }
     Ok((family, found, unit))
-}
-
-fn kind(number: u64) -> Kind {
-    match number {
-        0 => Kind::Unknown,
-        1 => Kind::Counter,
-        2 | 6 | 7 => Kind::Level,
-        _ => Kind::Other,
-    }
 }

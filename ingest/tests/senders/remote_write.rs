@@ -25,6 +25,8 @@ struct TimeSeries {
     labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    exemplars: Vec<Sample>,
     #[prost(message, repeated, tag = "4")]
     histograms: Vec<Histogram>,
 }
@@ -89,6 +91,8 @@ struct Metadata {
 struct Histogram {
     #[prost(uint64, tag = "1")]
     count: u64,
+    #[prost(double, optional, tag = "2")]
+    count_float: Option<f64>,
     #[prost(double, tag = "3")]
     sum: f64,
     #[prost(sint32, tag = "4")]
@@ -101,6 +105,8 @@ struct Histogram {
     positive_spans: Vec<Span>,
     #[prost(sint64, repeated, tag = "12")]
     positive_deltas: Vec<i64>,
+    #[prost(double, repeated, tag = "13")]
+    positive_counts: Vec<f64>,
     #[prost(int32, tag = "14")]
     reset_hint: i32,
     #[prost(int64, tag = "15")]
@@ -126,7 +132,7 @@ fn series(text: &str, value: f64) -> TimeSeries {
     let pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
     let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
     let labels = std::iter::once(("__name__", name)).chain(pairs).map(label).collect();
-    TimeSeries { labels, samples: vec![Sample { value, timestamp: TIME_MS }], histograms: Vec::new() }
+    TimeSeries { labels, samples: vec![Sample { value, timestamp: TIME_MS }], ..TimeSeries::default() }
 }
 
 fn v1(timeseries: Vec<TimeSeries>) -> Vec<u8> {
@@ -274,7 +280,7 @@ async fn a_classic_histogram_is_put_together_and_one_that_lacks_a_part_is_not() 
     let Some(Data::Summary(summary)) = &find("rpc_seconds").data else { panic!("{metrics:?}") };
     assert_eq!((summary.data_points[0].count, summary.data_points[0].sum), (3, 1.5));
     assert_eq!(summary.data_points[0].quantile_values.len(), 2);
-    assert!(matches!(find("node_count").data, Some(Data::Gauge(_))), "a lone name that ends like a part is no part");
+    assert!(matches!(find("node_count").data, Some(Data::Sum(_))), "a count whose other parts came elsewhere");
     assert_eq!(count(&journal).await, 6);
 }
 
@@ -417,10 +423,127 @@ async fn a_repetition_has_the_same_hash() {
     for _ in 0..2 {
         assert_eq!(write_v1(&server, all.clone()).await.status, 200);
     }
-    let stored = stored(&journal).await;
-    let mut hashes: Vec<_> = stored.iter().map(|stored| stored.header.request_hash.expect("a hash")).collect();
-    let appended = hashes.len();
-    hashes.sort_unstable();
-    hashes.dedup();
-    assert_eq!(hashes.len() * 2, appended);
+    let hashes = || async {
+        let stored = stored(&journal).await;
+        let mut hashes: Vec<_> = stored.iter().map(|stored| stored.header.request_hash.expect("a hash")).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.len()
+    };
+    assert_eq!(hashes().await, 1, "all parts of a request have the hash of its bytes, and so has its repetition");
+    assert_eq!(write_v1(&server, vec![series("x_1{job=j1}", 1.0)]).await.status, 200);
+    assert_eq!(hashes().await, 2);
+    let path = "/api/v1/write?service=other";
+    assert_eq!(write(&server, path, "application/x-protobuf", &v1(vec![series("x_1{job=j1}", 1.0)])).await.status, 200);
+    assert_eq!(hashes().await, 3, "the same bytes to another address are other data");
+}
+
+/// What a metric is, and its unit.
+fn form(metrics: &[Metric], name: &str) -> (&'static str, String) {
+    let metric = metrics.iter().rfind(|metric| metric.name == name).unwrap_or_else(|| panic!("{name} in {metrics:?}"));
+    let form = match &metric.data {
+        Some(Data::Gauge(_)) => "gauge",
+        Some(Data::Sum(_)) => "sum",
+        Some(Data::Histogram(found)) if found.aggregation_temporality == 0 => "gauge histogram",
+        Some(Data::Histogram(_)) => "histogram",
+        Some(Data::ExponentialHistogram(found)) if found.aggregation_temporality == 0 => "gauge exponential",
+        Some(Data::ExponentialHistogram(_)) => "exponential",
+        Some(Data::Summary(_)) => "summary",
+        None => "nothing",
+    };
+    (form, metric.unit.clone())
+}
+
+#[tokio::test]
+async fn metadata_of_another_request_says_what_series_are() {
+    let (server, journal) = Server::in_memory().await;
+    let names = ["hits", "pool_count", "wait_sum", "wait_count", "lag_sum", "lag_count", "size_gcount", "depth_sum"];
+    let all = |at: f64| names.iter().map(|name| series(&format!("{name}{{job=a}}"), at)).collect::<Vec<_>>();
+    let mut first = all(1.0);
+    first.push(series("depth_sum{job=a,below=zero}", -1.0));
+    assert_eq!(write_v1(&server, first).await.status, 200);
+    let forms = |metrics: &[Metric]| names.map(|name| form(metrics, name).0);
+    let before = resources(&journal).await;
+    assert_eq!(forms(&metrics(&before[0])), ["gauge", "sum", "sum", "sum", "sum", "sum", "gauge", "gauge"]);
+
+    let said =
+        |kind, family: &str, unit: &str| MetricMetadata { kind, family: family.to_owned(), unit: unit.to_owned() };
+    let metadata = vec![
+        said(1, "hits", "bytes"),
+        said(2, "pool_count", ""),
+        said(5, "wait", "seconds"),
+        said(3, "lag", ""),
+        said(4, "size", ""),
+    ];
+    let words = WriteRequest { timeseries: Vec::new(), metadata }.encode_to_vec();
+    assert_eq!(write(&server, "/api/v1/write", "application/x-protobuf", &words).await.status, 200);
+    assert_eq!(write_v1(&server, all(2.0)).await.status, 200);
+    let after = resources(&journal).await;
+    let found = metrics(after.last().expect("one more"));
+    assert_eq!(form(&found, "hits"), ("sum", "By".to_owned()));
+    assert_eq!(form(&found, "pool_count").0, "gauge");
+    assert_eq!(form(&found, "wait"), ("summary", "s".to_owned()), "sum and count are all that this summary has");
+    assert_eq!((form(&found, "lag_sum").0, form(&found, "lag_count").0), ("sum", "sum"), "parts of a cut histogram");
+    assert_eq!(form(&found, "size_gcount").0, "gauge");
+
+    // Another address of the same server is another sender.
+    let path = "/api/v1/write?service=other";
+    assert_eq!(write(&server, path, "application/x-protobuf", &v1(all(3.0))).await.status, 200);
+    let other = resources(&journal).await;
+    let other = other.iter().find(|resource| of_resource(resource, "service.name") == "other").expect("one more");
+    assert_eq!(form(&metrics(other), "hits").0, "gauge");
+}
+
+#[tokio::test]
+async fn float_and_gauge_histograms_are_kept_and_exemplars_are_counted() {
+    let (server, journal) = Server::in_memory().await;
+    let float = |counts: &[f64], reset_hint| Histogram {
+        count_float: Some(counts.iter().sum()),
+        sum: 2.5,
+        positive_spans: vec![Span { offset: 1, length: counts.len() as u32 }],
+        positive_counts: counts.to_vec(),
+        reset_hint,
+        timestamp: TIME_MS,
+        ..Histogram::default()
+    };
+    let of = |name: &str, histogram| TimeSeries {
+        samples: Vec::new(),
+        histograms: vec![histogram],
+        ..series(&format!("{name}{{job=a}}"), 0.0)
+    };
+    let mut traced = series("hits_total{job=a}", 1.0);
+    traced.exemplars = vec![Sample { value: 0.5, timestamp: TIME_MS }; 3];
+    let gauge_bucket = |le: &str, value| series(&format!("size_bucket{{job=a,le={le}}}"), value);
+    let request = WriteRequest {
+        timeseries: vec![
+            of("whole", float(&[2.0, 3.0], 0)),
+            of("cut", float(&[2.4, 3.4], 0)),
+            of("rate", float(&[0.25, 0.5], 3)),
+            traced,
+            gauge_bucket("1", 2.0),
+            gauge_bucket("+Inf", 3.0),
+            series("size_gcount{job=a}", 3.0),
+            series("size_gsum{job=a}", 4.0),
+        ],
+        metadata: vec![MetricMetadata { kind: 4, family: "size".to_owned(), unit: String::new() }],
+    };
+    let answer = write(&server, "/api/v1/write", "application/x-protobuf", &request.encode_to_vec()).await;
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let found = metrics(&resources(&journal).await[0]);
+    assert_eq!(form(&found, "whole").0, "exponential");
+    assert_eq!(form(&found, "rate").0, "gauge exponential");
+    assert_eq!(form(&found, "size").0, "gauge histogram");
+    let point = |name: &str| {
+        let metric = found.iter().find(|metric| metric.name == name).expect("is there");
+        let Some(Data::ExponentialHistogram(histogram)) = &metric.data else { panic!("{metric:?}") };
+        let point = histogram.data_points[0].clone();
+        let buckets = point.positive.expect("buckets").bucket_counts;
+        (point.count, point.sum, buckets, text(&point.attributes, "shipwake.histogram.scale"))
+    };
+    assert_eq!(point("whole"), (5, Some(2.5), vec![2, 3], String::new()));
+    assert_eq!(point("cut"), (5, Some(2.5), vec![2, 3], String::new()));
+    assert_eq!(point("rate"), (750_000, Some(2_500_000.0), vec![250_000, 500_000], "1000000".to_owned()));
+    let not_kept =
+        |what: &str| server.metric(&format!("shipwake_remote_write_parts_not_kept_total{{what=\"{what}\"}}"));
+    assert_eq!((not_kept("exemplars"), not_kept("fractions")), (3, 1));
 }

@@ -20,6 +20,20 @@ pub use explicit::Explicit;
 pub use exponential::{Buckets, EXPONENTIAL_BUCKETS_MAX, Exponential};
 pub use hdr::{HDR_TICKS_MAX, HdrCells};
 
+/// A quantile of a histogram, and between which numbers it surely lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuantileBounds {
+    /// The value at the quantile, in the histogram's unit.
+    pub value: f64,
+    /// Where its bucket begins; `None` where nothing is known: a first bucket without minimum.
+    pub low: Option<f64>,
+    /// Where its bucket ends; `None` where nothing is known: a last bucket without maximum.
+    pub high: Option<f64>,
+    /// Whether the value was estimated inside its bucket: so it is for the histograms of OTLP, whose buckets are as wide as their
+    /// sender made them. Not so for HDR, whose two digits are promised.
+    pub approximate: bool,
+}
+
 /// A histogram of any form.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sketch {
@@ -66,6 +80,20 @@ impl Sketch {
             Sketch::Exponential(cells) => cells.quantile(q).map(|value| (value, true)),
             Sketch::Distinct(_) => None,
         }
+    }
+
+    /// The value at quantile `q` with the bounds of its bucket. `None` as for [`Sketch::quantile`].
+    pub fn quantile_bounds(&self, q: f64) -> Option<QuantileBounds> {
+        let (value, approximate) = self.quantile(q)?;
+        let (low, high) = match self {
+            Sketch::Hdr(cells) => cells.cell_at(q).map(|(low, high)| (Some(low as f64), Some(high as f64)))?,
+            Sketch::Explicit(cells) => cells.bucket_at(q)?,
+            Sketch::Exponential(cells) => cells.bucket_at(q)?,
+            Sketch::Distinct(_) => return None,
+        };
+        // A bucket that holds one value only tells it exactly.
+        let approximate = approximate && (low.is_none() || low != high);
+        Some(QuantileBounds { value, low, high, approximate })
     }
 
     /// The same distribution in HDR cells, and whether the conversion was approximate. `ticks_per_unit` turns a value of

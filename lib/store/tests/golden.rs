@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::Float64Type;
 use common::{START, log_commit, open, rows, scratch};
 use shipwake_store::{Commit, HotRows, Table};
 
@@ -82,9 +83,31 @@ fn a_directory_of_format_version_1_opens_with_its_contents() {
     for file in recovered.files.iter() {
         store.read_segment(file, None, i64::MIN..i64::MAX).expect("reads");
     }
+    assert_eq!(quantiles(&store, &recovered.files).null_count(), 2, "points had no such column then");
     let logs = store.read_segment(&recovered.files[0], None, i64::MIN..i64::MAX).expect("reads");
     let text = |name: &str| logs[0].column_by_name(name).expect("is there").as_string::<i32>().value(0).to_owned();
     assert_eq!((text("service"), text("version"), text("instance")), ("checkout".into(), "2.0".into(), "pod-3".into()));
     let (_one, recovered) = store.open_shard(1).expect("opens");
     assert_eq!(recovered.expect("has a commit").next_offset, 40);
+}
+
+/// The column `quantiles` of the only segment of points.
+fn quantiles(store: &shipwake_store::Store, files: &[shipwake_store::SegmentFile]) -> ArrayRef {
+    let file = files.iter().find(|file| file.table == Table::Points).expect("is there");
+    store.read_segment(file, None, i64::MIN..i64::MAX).expect("reads")[0]["quantiles"].clone()
+}
+
+#[test]
+fn quantiles_of_points_are_kept_as_they_were_written() {
+    let dir = scratch();
+    copy(&golden("v1-quantiles"), dir.path());
+    let store = open(dir.path());
+    let (_zero, recovered) = store.open_shard(0).expect("opens");
+    let column = quantiles(&store, &recovered.expect("has commits").files);
+    // Rows are sorted by service: which of the two has the quantile is not what matters.
+    let row = (0..2).find(|row| column.is_valid(*row)).expect("one of two has a quantile");
+    let entries = column.as_map().value(row);
+    assert_eq!((column.null_count(), entries.len()), (1, 1));
+    let value = entries.column(1).as_primitive::<Float64Type>().value(0);
+    assert_eq!((entries.column(0).as_string::<i32>().value(0), value), ("0.99", 1.0));
 }

@@ -114,6 +114,7 @@ mod tests {
             headline: String::new(),
             differences: vec![],
             source: None,
+            approximate: false,
             unversioned: false,
             t: t.to_vec(),
             lanes: lanes.iter().map(lane).collect(),

@@ -203,6 +203,7 @@ fn service_line(
         namespace: key.2.to_string(),
         state,
         source: source.map(Source::as_str),
+        approximate: source == Some(Source::Metrics),
         headline: says.then(|| headline::headline(&facts)),
         lanes: lanes(&lines, &pair, outcome, grid),
         red: red(&lines, baseline, candidate, grid),

@@ -93,6 +93,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         headline: said,
         differences: found.into_iter().map(wire_difference).collect(),
         source: source.map(Source::as_str),
+        approximate: source == Some(Source::Metrics),
         unversioned: lines.iter().any(|line| &*line.version == UNVERSIONED && line.requests() > 0),
         t: grid.starts(),
         lanes: lanes(&shown, &lines, kpi_columns, &grid),

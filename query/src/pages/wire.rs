@@ -52,6 +52,8 @@ pub(crate) struct OverviewService {
     /// `steady`, `rollout`, `unversioned`.
     pub state: &'static str,
     pub source: Option<&'static str>,
+    /// Durations are estimates within the buckets of the app's own histograms.
+    pub approximate: bool,
     pub headline: Option<String>,
     pub lanes: Vec<OverviewLane>,
     pub red: Red,
@@ -125,6 +127,8 @@ pub(crate) struct ServiceRelease {
     pub headline: String,
     pub differences: Vec<Difference>,
     pub source: Option<&'static str>,
+    /// Durations are estimates within the buckets of the app's own histograms.
+    pub approximate: bool,
     /// Some traffic comes without a version.
     pub unversioned: bool,
     pub t: Vec<i64>,

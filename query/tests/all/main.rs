@@ -6,6 +6,7 @@ mod damage;
 mod figures;
 mod http;
 mod live;
+mod older;
 mod pages;
 mod patterns;
 mod scripts;

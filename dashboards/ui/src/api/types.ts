@@ -44,6 +44,8 @@ export interface OverviewService {
   state?: ServiceState | string;
   headline?: string | null;
   source?: Source | string | null;
+  /** Durations are estimates within the buckets of the app's own histograms. */
+  approximate?: boolean;
   lanes?: VersionLane[];
   red?: { rps?: Num; err?: Pair | null; p99_s?: Pair | null };
   /** A business figure of the candidate against the baseline. */
@@ -183,6 +185,8 @@ export interface ServiceRelease {
   headline?: string | null;
   differences?: Difference[];
   source?: Source | string | null;
+  /** Durations are estimates within the buckets of the app's own histograms. */
+  approximate?: boolean;
   unversioned?: boolean;
   t?: number[];
   lanes?: ReleaseLane[];

@@ -66,6 +66,15 @@ describe('versions beside each other', () => {
     expect(cells.slice(0, 7)).toEqual(['0', '—', '—', '0 /s', '—', '—', '—']);
   });
 
+  it('say which durations are estimates, and why', () => {
+    const measured = [{ ...lanes[0]!, latest: { ...lanes[0]!.latest, p99: { value: 0.25, t: 10_000 } } }];
+    render(VersionTable, { lanes: measured, times: [0, 10_000], source: 'metrics', approximate: true, zone: 'utc' });
+    const cells = [...document.querySelectorAll('[data-version="2.13.4"] td')];
+    expect(cells.map((cell) => plain(cell)).slice(4, 7)).toEqual(['—', '—', '≈ 250 ms']);
+    expect(cells[6]?.getAttribute('title')).toContain('within a bucket');
+    expect(cells[3]?.getAttribute('title')).not.toContain('bucket');
+  });
+
   it('with plain logs show no columns of durations', () => {
     render(VersionTable, { lanes, times: [0, 10_000], source: 'logs', zone: 'utc' });
     expect(screen.queryByText('p99')).toBeNull();

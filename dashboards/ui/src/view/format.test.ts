@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { age, clockMinute, clockTime, count, fullTime, plural, rate, ratio, seconds, share, tickLabels, trimZeros } from './format.ts';
+import { NONE, age, clockMinute, clockTime, count, duration, fullTime, plural, rate, ratio, seconds, share, tickLabels, trimZeros } from './format.ts';
 
 const plain = (text: string) => text.replaceAll('\u202f', ' ');
 
@@ -66,5 +66,14 @@ describe('labels of an axis', () => {
     expect(ticks(60_000)).toEqual(['14:02', '14:03', '14:04']);
     expect(ticks(86_400_000)).toEqual(['23/11 14:02', '24/11 14:02', '25/11 14:02']);
     expect(ticks(300)).toEqual(['14:02:10', '', '']);
+  });
+});
+
+describe('a duration that is an estimate', () => {
+  it('says so in front, and no data stays no data', () => {
+    expect(duration(true)(0.25)).toBe('≈\u202f250\u202fms');
+    expect(duration(true)(null)).toBe(NONE);
+    expect(duration(false)(0.25)).toBe('250\u202fms');
+    expect(duration(undefined)(0.25)).toBe('250\u202fms');
   });
 });

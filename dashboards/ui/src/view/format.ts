@@ -51,6 +51,15 @@ export function seconds(value: Num | undefined): string {
   return `${significant(value / 60)}${GAP}min`;
 }
 
+/** A duration that may be an estimate: then it says so, which no digit of it does. */
+export function duration(approximate: boolean | undefined): (value: Num | undefined) => string {
+  if (!approximate) return seconds;
+  return (value) => {
+    const text = seconds(value);
+    return text === NONE ? text : `≈${GAP}${text}`;
+  };
+}
+
 export function rate(value: Num | undefined): string {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   if (Math.abs(value) >= 100_000) return `${digits(value / 1_000, 0)}k${GAP}/s`;

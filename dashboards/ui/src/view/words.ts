@@ -1,6 +1,6 @@
 // Sentences: what a release looks like in words, built only from what the server said. No judgement is made here.
 import type { Difference, Num, Overview, OverviewService, ReleaseLane, ServiceRelease } from '../api/types.ts';
-import { clockTime, count, plural, rate, ratio, seconds, share, type Zone } from './format.ts';
+import { clockTime, count, duration, plural, rate, ratio, share, type Zone } from './format.ts';
 
 export const METRIC_WORDS: Record<string, string> = {
   error_ratio: 'error ratio',
@@ -11,11 +11,11 @@ export const METRIC_WORDS: Record<string, string> = {
   throughput: 'service throughput',
 };
 
-export function metricValue(metric: string, value: Num | undefined): string {
+export function metricValue(metric: string, value: Num | undefined, approximate = false): string {
   if (metric === 'error_ratio') return ratio(value);
   if (metric === 'share') return share(value);
   if (metric === 'throughput') return rate(value);
-  return seconds(value);
+  return duration(approximate)(value);
 }
 
 /** How much the candidate differs: percentage points for ratios, a factor or per cent for durations. */
@@ -79,6 +79,10 @@ const SOURCES: Record<string, SourceWords> = {
 export function sourceWords(source: string | null | undefined): SourceWords | null {
   return source ? (SOURCES[source] ?? { name: source, meaning: '', more: '' }) : null;
 }
+
+/** Why a duration has a ≈ in front. */
+export const APPROXIMATE =
+  'estimated within a bucket of the histogram that the app sends: as fine as its buckets. hdr_quantile_bounds in SQL says between which bounds';
 
 /** The names of the numbers: with plain logs, records stand in for requests. */
 export function laneNames(source: string | null | undefined): { rate: string; errors: string; unit: string } {

@@ -87,6 +87,23 @@ impl Explicit {
 
     /// The value at quantile `q`, interpolated inside its bucket.
     pub fn quantile(&self, q: f64) -> Option<f64> {
+        let (at, share) = self.place_of(q)?;
+        let (low, high) = self.bucket_range(at)?;
+        Some(interpolate(low, high, share))
+    }
+
+    /// Between what the value at quantile `q` surely lies; a side is `None` where nothing bounds it.
+    pub(super) fn bucket_at(&self, q: f64) -> Option<(Option<f64>, Option<f64>)> {
+        let (at, _) = self.place_of(q)?;
+        let low = at.checked_sub(1).map(|below| self.bounds[below]);
+        let high = self.bounds.get(at).copied();
+        let low = low.map_or(self.min, |low| Some(self.min.map_or(low, |min| low.max(min))));
+        let high = high.map_or(self.max, |high| Some(self.max.map_or(high, |max| high.min(max))));
+        Some((low, high))
+    }
+
+    /// The bucket in which quantile `q` lies, and how far into it.
+    fn place_of(&self, q: f64) -> Option<(usize, f64)> {
         if self.count == 0 {
             return None;
         }
@@ -94,8 +111,7 @@ impl Explicit {
         let mut below = 0u64;
         for (at, &count) in self.counts.iter().enumerate() {
             if count > 0 && below.saturating_add(count) as f64 >= rank {
-                let (low, high) = self.bucket_range(at)?;
-                return Some(interpolate(low, high, (rank - below as f64) / count as f64));
+                return Some((at, (rank - below as f64) / count as f64));
             }
             below = below.saturating_add(count);
         }
@@ -198,7 +214,8 @@ pub(super) fn merged_summary(left: Summary, right: Summary) -> (Option<f64>, Opt
 pub(super) fn interpolate(low: f64, high: f64, share: f64) -> f64 {
     let share = share.clamp(0.0, 1.0);
     if low > 0.0 && high > low {
-        return low * (high / low).powf(share);
+        // Powers are rounded: without the clamp the whole of a bucket could end a hair above it.
+        return (low * (high / low).powf(share)).clamp(low, high);
     }
     low + (high - low) * share
 }

@@ -173,13 +173,29 @@ impl Exponential {
 
     /// The value at quantile `q`, interpolated inside its bucket.
     pub fn quantile(&self, q: f64) -> Option<f64> {
+        let (low, high, share) = self.place_of(q)?;
+        let value = interpolate(low, high, share);
+        let value = self.min.map_or(value, |min| value.max(min));
+        Some(self.max.map_or(value, |max| value.min(max)))
+    }
+
+    /// Between what the value at quantile `q` surely lies.
+    pub(super) fn bucket_at(&self, q: f64) -> Option<(Option<f64>, Option<f64>)> {
+        let (low, high, _) = self.place_of(q)?;
+        // The bucket around zero is as wide as its threshold, on both sides.
+        let (low, high) =
+            if high == 0.0 && low == 0.0 { (-self.zero_threshold, self.zero_threshold) } else { (low, high) };
+        let (min, max) = (self.min.unwrap_or(low), self.max.unwrap_or(high));
+        Some((Some(low.max(min)), Some(high.min(max))))
+    }
+
+    /// The bucket in which quantile `q` lies (low, high), and how far into it.
+    fn place_of(&self, q: f64) -> Option<(f64, f64, f64)> {
         let rank = q.clamp(0.0, 1.0) * self.count as f64;
         let mut below = 0u64;
         for (low, high, count) in self.ranges() {
             if below.saturating_add(count) as f64 >= rank {
-                let value = interpolate(low, high, (rank - below as f64) / count as f64);
-                let value = self.min.map_or(value, |min| value.max(min));
-                return Some(self.max.map_or(value, |max| value.min(max)));
+                return Some((low, high, (rank - below as f64) / count as f64));
             }
             below = below.saturating_add(count);
         }

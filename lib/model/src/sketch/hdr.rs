@@ -62,19 +62,21 @@ impl HdrCells {
     /// The value at quantile `q`: the highest value that is equivalent to the one at that rank, as hdrhistogram gives it.
     /// `None` when empty.
     pub fn quantile(&self, q: f64) -> Option<u64> {
+        self.cell_at(q).map(|(low, high)| if q <= 0.0 { low } else { high })
+    }
+
+    /// The lowest and the highest value of the cell in which quantile `q` lies; `None` when empty.
+    pub(super) fn cell_at(&self, q: f64) -> Option<(u64, u64)> {
         if self.count == 0 {
             return None;
         }
         let rank = ((q.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).max(1);
         let mut seen = 0;
-        for cell in &self.cells {
-            seen += cell_count(*cell);
-            if seen >= rank {
-                let index = cell_index(*cell);
-                return Some(if q <= 0.0 { lowest_of(index) } else { highest_of(index) });
-            }
-        }
-        self.cells.last().map(|cell| highest_of(cell_index(*cell)))
+        let reached = self.cells.iter().find(|cell| {
+            seen += cell_count(**cell);
+            seen >= rank
+        });
+        reached.or(self.cells.last()).map(|cell| (lowest_of(cell_index(*cell)), highest_of(cell_index(*cell))))
     }
 
     /// How many values lie in the cells from the one of `low` to the one of `high`, both included.

@@ -267,3 +267,54 @@ fn sums_stay_finite() {
         Some(f64::MAX)
     );
 }
+
+proptest! {
+    /// Whatever the buckets, the value that really stands at the quantile lies within the bounds, and so does the estimate.
+    #[test]
+    fn bounds_of_a_quantile_hold_the_true_value(
+        values in prop::collection::vec(prop_oneof![-50.0..50.0f64, Just(0.0), 0.001..0.002f64], 1..60),
+        q in prop_oneof![Just(0.0), Just(1.0), 0.0..=1.0f64],
+        with_extremes in any::<bool>(),
+    ) {
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = ((q * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len());
+        let truth = sorted[rank - 1];
+        let mut forms = (explicit(&[-10.0, 0.0, 0.0015, 1.0, 20.0], &values), exponential(2, &values));
+        if !with_extremes {
+            (forms.0.min, forms.0.max, forms.1.min, forms.1.max) = (None, None, None, None);
+        }
+        for sketch in [Sketch::Explicit(forms.0), Sketch::Exponential(forms.1)] {
+            let found = sketch.quantile_bounds(q).expect("there are values");
+            let (low, high) = (found.low.unwrap_or(f64::NEG_INFINITY), found.high.unwrap_or(f64::INFINITY));
+            // Bounds of exponential buckets are powers, which doubles only come near to.
+            let slack = truth.abs() * 1e-9;
+            prop_assert!(low - slack <= truth && truth <= high + slack, "{} not within {low} to {high}", truth);
+            prop_assert!(low <= found.value && found.value <= high, "{found:?}");
+            prop_assert_eq!(Some(found.value), sketch.quantile(q).map(|(value, _)| value));
+        }
+    }
+}
+
+#[test]
+fn bounds_say_what_is_not_known_and_what_is_exact() {
+    let check = |sketch: Sketch, q: f64, low: Option<f64>, high: Option<f64>, approximate: bool| {
+        let found = sketch.quantile_bounds(q).expect("a value");
+        assert_eq!((found.low, found.high, found.approximate), (low, high, approximate), "{sketch:?} at {q}");
+    };
+    let buckets = |counts: [u64; 3], min, max| {
+        let count = counts.iter().sum();
+        Sketch::Explicit(Explicit { bounds: [1.0, 2.0].into(), counts: counts.to_vec(), count, sum: None, min, max })
+    };
+    check(buckets([1, 1, 1], None, None), 0.5, Some(1.0), Some(2.0), true);
+    check(buckets([1, 1, 1], None, None), 0.0, None, Some(1.0), true);
+    check(buckets([1, 1, 1], None, None), 1.0, Some(2.0), None, true);
+    check(buckets([1, 1, 1], Some(0.5), Some(9.0)), 1.0, Some(2.0), Some(9.0), true);
+    check(buckets([0, 3, 0], Some(1.5), Some(1.5)), 0.5, Some(1.5), Some(1.5), false);
+    let zeros = Exponential { zero_count: 3, zero_threshold: 0.1, count: 3, ..Exponential::default() };
+    check(Sketch::Exponential(zeros.clone()), 0.5, Some(-0.1), Some(0.1), true);
+    check(Sketch::Exponential(Exponential { zero_threshold: 0.0, ..zeros }), 0.5, Some(0.0), Some(0.0), false);
+    check(Sketch::Hdr(cells(&[(1000, 5)])), 0.5, Some(1000.0), Some(1003.0), false);
+    assert_eq!(Sketch::Hdr(HdrCells::new()).quantile_bounds(0.5), None);
+    assert_eq!(Sketch::Explicit(Explicit::new([1.0].into())).quantile_bounds(0.5), None);
+}

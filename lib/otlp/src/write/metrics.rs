@@ -13,7 +13,7 @@ const NO_RECORDED_VALUE: u64 = 1;
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
 const CUMULATIVE: u64 = 2;
 
-/// What a metric's points are. Sums and histograms are cumulative, sums monotonic.
+/// What a metric's points are. Sums and histograms are cumulative, sums monotonic, unless they say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MetricForm {
     /// A value that goes up and down.
@@ -24,6 +24,10 @@ pub enum MetricForm {
     Histogram,
     /// Running totals of buckets with exponential bounds.
     Exponential,
+    /// Buckets with explicit bounds that go up and down. OTLP has no word for them: their temporality is unspecified.
+    GaugeHistogram,
+    /// The same with exponential bounds.
+    GaugeExponential,
     /// Quantiles as the sender calculated them.
     Summary,
 }
@@ -148,6 +152,8 @@ pub fn put_metric(out: &mut Vec<u8>, name: &[u8], unit: &[u8], form: MetricForm,
         MetricForm::Sum => (7, true),
         MetricForm::Histogram => (9, true),
         MetricForm::Exponential => (10, true),
+        MetricForm::GaugeHistogram => (9, false),
+        MetricForm::GaugeExponential => (10, false),
         MetricForm::Summary => (11, false),
     };
     put_message(out, 2, |out| {

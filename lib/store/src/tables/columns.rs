@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{MapBuilder, StringBuilder};
+use arrow::array::{Float64Builder, MapBuilder, StringBuilder};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
 /// Key of the field metadata that holds the comment of a column.
@@ -13,6 +13,8 @@ pub const RESOURCE_REF: &str = "resource_ref";
 
 /// A builder of map columns whose array has exactly [`map_type`].
 pub type TextMapBuilder = MapBuilder<StringBuilder, StringBuilder>;
+/// A builder of map columns whose array has exactly [`number_map_type`].
+pub type NumberMapBuilder = MapBuilder<StringBuilder, Float64Builder>;
 
 const RESOURCE_LEVEL: [&str; 6] = ["service", "namespace", "environment", "version", "instance", "resource"];
 
@@ -23,14 +25,27 @@ pub fn time_type() -> DataType {
 
 /// The type of attribute columns: map from text to text. The names of the inner fields are those of Arrow's builder.
 pub fn map_type() -> DataType {
-    let entries =
-        Fields::from(vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Utf8, true)]);
+    map_to(DataType::Utf8)
+}
+
+/// The type of maps from text to number.
+pub fn number_map_type() -> DataType {
+    map_to(DataType::Float64)
+}
+
+fn map_to(values: DataType) -> DataType {
+    let entries = Fields::from(vec![Field::new("keys", DataType::Utf8, false), Field::new("values", values, true)]);
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
 }
 
 /// A builder of map columns: append to `keys()` and `values()`, then `append(true)` for each row.
 pub fn text_map_builder() -> TextMapBuilder {
     MapBuilder::new(None, StringBuilder::new(), StringBuilder::new())
+}
+
+/// The same for maps from text to number.
+pub fn number_map_builder() -> NumberMapBuilder {
+    MapBuilder::new(None, StringBuilder::new(), Float64Builder::new())
 }
 
 /// A column that is never null.

@@ -1,7 +1,8 @@
 //! The tables of the store: their names and Arrow schemas, one file a table.
 //!
 //! The column comments are the user documentation: `DESCRIBE` and `/api/v1/tables` show them. They travel as field
-//! metadata under [`COMMENT`]. All text is `Utf8`, maps are `Map<Utf8, Utf8>`, times are nanoseconds in UTC.
+//! metadata under [`COMMENT`]. All text is `Utf8`, maps are `Map<Utf8, Utf8>` (quantiles: to `Float64`), times are
+//! nanoseconds in UTC.
 //! Columns are only ever added, at the end: stored segments of an older schema stay readable.
 
 mod columns;
@@ -15,7 +16,10 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-pub use columns::{COMMENT, RESOURCE_REF, TextMapBuilder, map_type, text_map_builder, time_type};
+pub use columns::{
+    COMMENT, NumberMapBuilder, RESOURCE_REF, TextMapBuilder, map_type, number_map_builder, number_map_type,
+    text_map_builder, time_type,
+};
 
 /// What is stored. The numbers are part of nothing stored; the names are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, Schema};
 
-use super::columns::{attributes, identity, optional, required, resource, time_type};
+use super::columns::{attributes, identity, number_map_type, optional, required, resource, time_type};
 
 pub(super) fn schema() -> Schema {
     let mut fields = identity();
@@ -22,6 +22,11 @@ pub(super) fn schema() -> Schema {
         optional("histogram", DataType::Binary, "the buckets, in the form that hdr_quantile reads"),
         attributes("attributes of the point"),
         resource(),
+        optional(
+            "quantiles",
+            number_map_type(),
+            "quantiles of a summary as its sender calculated them: quantiles['0.99']; they cannot be added up or averaged",
+        ),
     ]);
     Schema::new(fields)
 }

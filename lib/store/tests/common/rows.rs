@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Float64Array, Int8Array, Int32Array, Int64Array, MapArray, RecordBatch,
     StringArray, TimestampNanosecondArray, UInt32Array,
 };
-use shipwake_store::tables::text_map_builder;
+use shipwake_store::tables::{number_map_builder, text_map_builder};
 use shipwake_store::{RowChunk, Table};
 
 const RESOURCES: usize = 4;
@@ -60,7 +60,7 @@ pub fn spans(time_ns: i64, count: usize) -> RowChunk {
     chunk(Table::Spans, columns)
 }
 
-/// `count` points of one gauge.
+/// `count` points of one gauge; every second one has a quantile, as if it were a summary's.
 pub fn points(time_ns: i64, count: usize) -> RowChunk {
     let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; count])) };
     let no_float = || -> ArrayRef { Arc::new(Float64Array::new_null(count)) };
@@ -80,8 +80,21 @@ pub fn points(time_ns: i64, count: usize) -> RowChunk {
         no_float(),
         Arc::new(BinaryArray::new_null(count)),
         Arc::new(attributes(count, |_| Vec::new())),
+        quantiles(count),
     ];
     chunk(Table::Points, columns)
+}
+
+fn quantiles(count: usize) -> ArrayRef {
+    let mut column = number_map_builder();
+    for row in 0..count {
+        if row % 2 == 1 {
+            column.keys().append_value("0.99");
+            column.values().append_value(row as f64);
+        }
+        column.append(row % 2 == 1).expect("as many keys as values");
+    }
+    Arc::new(column.finish())
 }
 
 /// `count` windows of requests, in the public schema.

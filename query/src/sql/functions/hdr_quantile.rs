@@ -1,14 +1,14 @@
 //! `hdr_quantile(histogram, q)`: the value at quantile `q` (0 to 1) in the histogram's unit: microseconds for durations.
-//! Null for a null or empty histogram.
+//! Null for a null or empty histogram. Of an OTLP histogram it is an estimate within a bucket: `hdr_quantile_bounds` says of which.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
-use super::{decode, histograms};
+use super::{decode, histograms, quantile};
 
 /// See the file's head.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -44,10 +44,7 @@ impl ScalarUDFImpl for HdrQuantile {
                 values.append_null();
                 continue;
             }
-            let q = quantiles.value(row);
-            if !(0.0..=1.0).contains(&q) {
-                return Err(DataFusionError::Execution(format!("a quantile lies between 0 and 1, not at {q}")));
-            }
+            let q = quantile(quantiles.value(row))?;
             values.append_option(decode(histograms.value(row))?.quantile(q).map(|(value, _)| value));
         }
         Ok(ColumnarValue::Array(Arc::new(values.finish())))

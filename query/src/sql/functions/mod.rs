@@ -4,6 +4,7 @@ mod distinct_count;
 mod hdr_count;
 mod hdr_merge;
 mod hdr_quantile;
+mod hdr_quantile_bounds;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ const TICKS_PER_UNIT: f64 = 1e6;
 pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::new_from_impl(hdr_quantile::HdrQuantile::new())),
+        Arc::new(ScalarUDF::new_from_impl(hdr_quantile_bounds::HdrQuantileBounds::new())),
         Arc::new(ScalarUDF::new_from_impl(hdr_count::HdrCount::new())),
         distinct_count(),
     ]
@@ -37,6 +39,12 @@ pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
 /// `hdr_merge`, for plans that are built without text.
 pub(crate) fn hdr_merge() -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(hdr_merge::HdrMerge::new()))
+}
+
+/// A quantile that was asked for, if it is one.
+fn quantile(q: f64) -> Result<f64> {
+    let error = || DataFusionError::Execution(format!("a quantile lies between 0 and 1, not at {q}"));
+    (0.0..=1.0).contains(&q).then_some(q).ok_or_else(error)
 }
 
 fn decode(bytes: &[u8]) -> Result<Sketch> {

@@ -37,7 +37,8 @@ select service, namespace, environment, version, window_start, resolution_s, sou
        hdr_quantile(histogram, 0.95) / 1e6 as p95,
        hdr_quantile(histogram, 0.99) / 1e6 as p99,
        instances,
-       distinct_count(users) as users
+       distinct_count(users) as users,
+       histogram is not null and source = 'metrics' as approximate
 from (
   select *, min(case when requests > 0 then rank end) over (partition by service, namespace, environment) as best,
          hdr_merge(users_of_source) over (
@@ -91,6 +92,12 @@ pub(super) fn schema() -> SchemaRef {
             DataType::Int64,
             true,
             "distinct users, about; null where records name none, and in windows of one second",
+        ),
+        column(
+            "approximate",
+            DataType::Boolean,
+            true,
+            "whether p50, p95 and p99 are estimates within the buckets that an app's duration metric has",
         ),
     ]))
 }
