@@ -57,14 +57,8 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         service: facts.service,
         environment: facts.environment,
     };
-    let found = match (of(&pair.baseline), of(&pair.candidate)) {
-        (Some(baseline), Some(candidate)) => {
-            let mut found = differences::find(baseline, candidate, &lines, &grid, pair.before_after);
-            found.extend(kpis::moved(&of_kpis, baseline, candidate, &grid, pair.before_after));
-            found
-        }
-        _ => Vec::new(),
-    };
+    let both = of(&pair.baseline).zip(of(&pair.candidate));
+    let found = both.map(|both| differing(both, &lines, &of_kpis, &pair, &grid)).unwrap_or_default();
     let events = events::find(&lines, &grid);
     let said = headline::headline(&headline::Facts {
         lines: &lines,
@@ -120,6 +114,19 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
             .map(|event| overview::wire_event(event, facts.service, facts.environment))
             .collect(),
     }
+}
+
+/// What differs between baseline and candidate, KPIs last.
+fn differing(
+    (baseline, candidate): (&VersionLine, &VersionLine),
+    all: &[VersionLine],
+    of_kpis: &kpis::Facts<'_>,
+    pair: &Pair,
+    grid: &Grid,
+) -> Vec<differences::Difference> {
+    let mut found = differences::find(baseline, candidate, all, grid, pair.before_after);
+    found.extend(kpis::moved(of_kpis, baseline, candidate, grid, pair.before_after));
+    found
 }
 
 fn namespaces(releases: &[ReleaseRow]) -> Vec<String> {
