@@ -25,6 +25,8 @@ const EVIDENCE_BETWEEN: f64 = 4.5;
 const ODDS_RATIO_MIN: f64 = 1.3;
 /// Windows that a new level must hold for.
 const HELD_WINDOWS: usize = 2;
+/// A level that gives way to one further on within this many windows was the traffic on its way.
+const PASSING_WINDOWS: usize = 3;
 /// How far back the beginning of a new level is looked for.
 const LOOK_BACK_MS: i64 = 5 * MINUTE_MS;
 const LOOK_BACK_WINDOWS_MAX: usize = 60;
@@ -124,6 +126,12 @@ struct Step {
     now: Part,
 }
 
+impl Step {
+    fn rises(&self) -> bool {
+        self.now.share() > self.before.share()
+    }
+}
+
 /// The parts of a version, window by window.
 fn parts(line: &VersionLine, totals: &[u64]) -> Vec<Part> {
     totals.iter().zip(&line.cells).map(|(all, cell)| Part { own: cell.requests, all: *all }).collect()
@@ -131,12 +139,18 @@ fn parts(line: &VersionLine, totals: &[u64]) -> Vec<Part> {
 
 /// The levels of a share, one after the other, without the first.
 fn steps(parts: &[Part], look_back: usize) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
     let mut began = 0;
     for end in 1..=parts.len() {
         if let Some(step) = likeliest_step(parts, began, end, look_back) {
             began = step.window;
-            steps.push(step);
+            match steps.last_mut() {
+                // It was too little to be told apart from this level at once.
+                Some(last) if step.window <= last.window + PASSING_WINDOWS && last.rises() == step.rises() => {
+                    last.now = step.now
+                }
+                _ => steps.push(step),
+            }
         }
     }
     steps
@@ -150,6 +164,10 @@ fn likeliest_step(parts: &[Part], began: usize, end: usize, look_back: usize) ->
         return None;
     }
     let recent = sum(&parts[end - HELD_WINDOWS..end]);
+    if parts[end - 1].evidence_against(parts[end - 2]) >= EVIDENCE_BETWEEN {
+        // The traffic was moved in the newest window: the level that it goes to shows in the next.
+        return None;
+    }
     let (mut before, mut since) = (sum(&parts[began..earliest]), sum(&parts[earliest..end]));
     let mut likeliest: Option<(f64, Step)> = None;
     for (left, &first) in parts.iter().enumerate().take(end - HELD_WINDOWS + 1).skip(earliest) {
@@ -157,6 +175,7 @@ fn likeliest_step(parts: &[Part], began: usize, end: usize, look_back: usize) ->
         let in_between = is_between(first, before, tail);
         let (window, now) = if in_between { (left + 1, tail) } else { (left, since) };
         let evidence = before.evidence_against(now);
+        let others = Part { own: now.own - parts[window].own, all: now.all - parts[window].all };
         let holds = end - window >= HELD_WINDOWS
             && before.all >= SHARE_REQUESTS_MIN
             && now.all >= SHARE_REQUESTS_MIN
@@ -165,7 +184,7 @@ fn likeliest_step(parts: &[Part], began: usize, end: usize, look_back: usize) ->
             && now.is_apart(before)
             // A version takes more from a window on in which it has a request: a long tail of nothing hides the moment.
             && (now.share() <= before.share() || parts[window].own > 0)
-            && (in_between || first.evidence_against(tail) < EVIDENCE_BETWEEN)
+            && parts[window].evidence_against(others) < EVIDENCE_BETWEEN
             && recent.is_apart(before)
             && (recent.share() > before.share()) == (now.share() > before.share());
         if holds && likeliest.is_none_or(|(best, _)| evidence > best) {
@@ -204,7 +223,7 @@ fn follow_share(
     for step in steps(&parts(line, totals), look_back) {
         if step.now.own == 0 {
             gone = Some(at_ms(step.window));
-        } else if step.now.share() > step.before.share() {
+        } else if step.rises() {
             events.extend(gone.take().map(|t_ms| gone_event(line, t_ms)));
             events.push(rise_event(lines, index, &step, totals, at_ms(step.window)));
         }

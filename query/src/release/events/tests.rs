@@ -103,43 +103,53 @@ fn a_share_that_swings_around_a_step_is_told_once() {
     assert_eq!(told, ["0 release 2 first seen"]);
 }
 
-proptest::proptest! {
-    /// Traffic is moved at any moment within a window, between any two shares, at any rate, with the noise of a real split.
-    #[test]
-    fn one_step_within_a_window_is_told_as_one_share(
-        from in 0.0f64..0.4,
-        rise in 0.1f64..0.6,
-        moment in 0.0f64..1.0,
-        rate in 60u64..4_000,
-        seed in 0u64..u64::MAX,
-    ) {
-        let mut random = seed | 1;
-        let mut noise = || {
-            // A sum of uniform numbers is normal enough.
-            (0..12).map(|_| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (random >> 33) as f64 / (1u64 << 31) as f64
-            }).sum::<f64>() - 6.0
-        };
-        let to = (from + rise).min(0.95);
-        let share = |window: usize| match window {
-            0..12 => from,
-            12 => from + (to - from) * (1.0 - moment),
-            _ => to,
-        };
+/// Traffic is moved at any moment within a window, between any two shares, at any rate, with the noise of a real split.
+/// What is moved within the window can be too little to be told apart, and noise can look like a small step before the large
+/// one: so it is nearly always one share, not always. Before the last two windows had to agree nine of ten were told as two.
+#[test]
+fn one_step_within_a_window_is_nearly_always_told_as_one_share() {
+    const MOVES: usize = 4_000;
+    let mut random = Random(0x5eed);
+    let (mut several, mut wrong) = (0, 0);
+    for _ in 0..MOVES {
+        let rate = 300.0 + random.uniform() * 4_000.0;
+        let from = random.uniform() * 0.4;
+        let to = (from + 0.1 + random.uniform() * 0.5).min(0.95);
+        let moved_at = random.uniform();
         let own: Vec<u64> = (0..30)
             .map(|window| {
-                let (n, p) = (rate as f64, share(window));
-                let deviation = (n * p * (1.0 - p)).sqrt();
-                (n * p + noise() * deviation).round().clamp(0.0, n) as u64
+                let share = match window {
+                    0..12 => from,
+                    12 => from * moved_at + to * (1.0 - moved_at),
+                    _ => to,
+                };
+                let deviation = (rate * share * (1.0 - share)).sqrt();
+                (rate * share + random.normal() * deviation).round().clamp(0.0, rate.floor()) as u64
             })
             .collect();
-        let rest: Vec<u64> = own.iter().map(|own| rate - own).collect();
-        let lines = [traffic("1", -99, &rest), traffic("2", -50, &own)];
-        let told = find(&lines, &grid(30));
-        let risen: Vec<&Event> = told.iter().filter(|event| &*event.version == "2" && event.share > Some(0.0)).collect();
-        proptest::prop_assert!(risen.len() == 1, "{:?} of {:?}", told, own);
-        let found = risen[0].share.unwrap();
-        proptest::prop_assert!((found - to).abs() < 4.0 * (to * (1.0 - to) / (rate as f64 * 2.0)).sqrt() + 0.02, "{} {} {:?}", found, to, own);
+        let rest: Vec<u64> = own.iter().map(|own| rate as u64 - own).collect();
+        let told = find(&[traffic("1", -99, &rest), traffic("2", -50, &own)], &grid(30));
+        let shares: Vec<f64> =
+            told.iter().filter(|event| &*event.version == "2").filter_map(|event| event.share).collect();
+        several += usize::from(shares.len() > 1);
+        let last = shares.last().expect("a rise of ten points is told");
+        let noise = 4.0 * (to * (1.0 - to) / (rate * 2.0)).sqrt();
+        wrong += usize::from((last - to).abs() > noise.max((to - from) / 2.0));
+    }
+    println!("of {MOVES} moves {several} were told as several shares, {wrong} with a share far off");
+    assert!(several <= MOVES / 1_000 && wrong <= MOVES / 1_000, "{several} several, {wrong} wrong, of {MOVES}");
+}
+
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as f64 / (1u64 << 31) as f64
+    }
+
+    /// A sum of uniform numbers is normal enough.
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
     }
 }
