@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -29,9 +30,21 @@ pub struct Start<'a> {
 
 /// Ports that nobody uses right now: gRPC, HTTP, UI.
 pub fn free_ports() -> [u16; 3] {
-    let sockets: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")).collect();
-    [0, 1, 2].map(|at| sockets[at].local_addr().expect("bound").port())
+    std::array::from_fn(|_| free_port())
+}
+
+/// Below the ports that the kernel gives to outgoing connections: one of these could take a port before the program listens.
+fn free_port() -> u16 {
+    const PORTS: std::ops::Range<u32> = 12_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Programs of tests that run at once begin at different places.
+    let begin = std::process::id().wrapping_mul(613);
+    let port = |_| {
+        let at = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        u16::try_from(PORTS.start + at).expect("a port")
+    };
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    PORTS.map(port).find(is_free).expect("a free port")
 }
 
 /// Starts the program without waiting for anything.

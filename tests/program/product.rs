@@ -125,8 +125,10 @@ async fn what_customers_do_is_seen_by_version_and_survives_kill_9() {
         json!([
             ["off", "evaluations", 150],
             ["off", "requests", 150],
+            ["off", "s", 150],
             ["on", "evaluations", 50],
-            ["on", "requests", 50]
+            ["on", "requests", 50],
+            ["on", "s", 50]
         ])
     );
 
