@@ -7,6 +7,7 @@
 //! - [`slot`]: replicate slots, the unit of noise of the verdict.
 //! - [`window`]: resolutions and window arithmetic.
 //! - [`sketch`]: mergeable histograms and distinct counts, and their binary form.
+//! - [`words`]: what a word of a log line is, for blooms, index and search.
 
 pub mod kpi;
 pub mod pattern;
@@ -15,6 +16,7 @@ pub mod signal;
 pub mod sketch;
 pub mod slot;
 pub mod window;
+pub mod words;
 
 pub use kpi::Kpi;
 pub use release::{Identity, ReleaseId, UNVERSIONED};
