@@ -5,7 +5,10 @@
 //! its thread never does, so waits here are exempt from it.
 
 use std::error::Error as _;
+use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +71,22 @@ impl Objects {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.error("cannot read", path, error, 0)),
+        }
+    }
+
+    /// Some bytes of an object; all of the range, or `None` when there is no such object or it ends before. Files are read
+    /// directly: a search reads many small ranges, from threads that must not wait for each other's.
+    pub(crate) fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        let file = self.file(path);
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            File::open(&file)?.read_exact_at(&mut bytes, range.start)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof].contains(&error.kind()) => Ok(None),
+            Err(error) => Err(StoreError::io("cannot read", &file, error, 0)),
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) fn open_shard(
     alone: bool,
 ) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
     let objects = &shared.objects;
+    shared.proposals.clear(shard, objects);
     let chain = read_chain(objects, shard)?;
     let written = written_files(objects, shard)?;
     let mut committer = ShardCommitter {
@@ -39,6 +40,7 @@ pub(crate) fn open_shard(
         return Ok((committer, None));
     };
     check_present(objects, &chain.files, &written)?;
+    note_missing_sides(shared, &chain.files, &written);
     let state = state::read(objects, &chain.last.state)?;
     if alone {
         remove(objects, shard, unneeded(&chain, &written));
@@ -70,9 +72,13 @@ pub(crate) fn written_files(objects: &Objects, shard: u32) -> Result<Vec<Listed>
     Ok(files)
 }
 
-/// The shard in the path of a segment.
+/// The shard in the path of a segment or of a file beside it.
 fn shard_of(path: &str) -> Option<u32> {
-    path.rsplit('/').next()?.strip_suffix(".parquet")?.split('-').next()?.parse().ok()
+    let (name, ending) = path.rsplit('/').next()?.rsplit_once('.')?;
+    if !["parquet", "blooms", "index"].contains(&ending) {
+        return None;
+    }
+    name.split('-').next()?.parse().ok()
 }
 
 /// Checks that every live segment is there in its size. Its bytes are checked when they are read.
@@ -91,6 +97,21 @@ pub(crate) fn check_present(objects: &Objects, files: &[SegmentFile], written: &
     Ok(())
 }
 
+/// Notes segments that lack a file beside them, or have one of another size: it is made again.
+fn note_missing_sides(shared: &Shared, files: &[SegmentFile], written: &[Listed]) {
+    let sizes: HashMap<&str, u64> = written.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
+    for file in files {
+        let sides = [&file.blooms, &file.index].into_iter().flatten();
+        for side in sides.filter(|side| sizes.get(&*side.path) != Some(&side.bytes)) {
+            if shared.damaged.add(file.id) {
+                shared.metrics.side_file_damaged();
+                let path = shared.objects.file(&side.path);
+                tracing::warn!(segment = %file.id, path = %path.display(), "missing, or not as long as it was written; it is made again");
+            }
+        }
+    }
+}
+
 /// Files that no manifest names, and manifests that newer snapshots replace.
 fn unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
     let mut unneeded: Vec<String> = orphans(chain, written).map(str::to_owned).collect();
@@ -102,7 +123,8 @@ fn unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
 
 /// Files that neither the list of live segments nor the newest manifest names.
 pub(crate) fn orphans<'a>(chain: &Chain, written: &'a [Listed]) -> impl Iterator<Item = &'a str> {
-    let mut named: HashSet<String> = chain.files.iter().map(|file| file.path.to_string()).collect();
+    let paths = chain.files.iter().flat_map(SegmentFile::paths);
+    let mut named: HashSet<String> = paths.map(|path| path.to_string()).collect();
     named.insert(chain.last.state.path.clone());
     written.iter().map(|file| file.path.as_str()).filter(move |path| !named.contains(*path))
 }

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
+use crate::proposals::Proposals;
+use crate::side::Damaged;
 use crate::{SegmentFile, SegmentId, StoreConfig, StoreError};
 
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Segments whose checksum this process has computed: written by it, or read whole.
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
+    pub(crate) proposals: Proposals,
+    pub(crate) damaged: Damaged,
     pub(crate) _lock: DirectoryLock,
 }
 
@@ -49,6 +53,7 @@ impl Shared {
         let mut verified = self.verified.lock().expect("no holder of this lock can panic");
         for file in files {
             verified.remove(&file.id);
+            self.damaged.forget(file.id);
         }
     }
 }

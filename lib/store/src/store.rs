@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -18,9 +18,13 @@ use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
+use crate::proposals::Proposals;
 use crate::shared::Shared;
+use crate::side::Damaged;
 use crate::superblock::{self, Superblock};
-use crate::{Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, read, recover};
+use crate::{
+    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, side,
+};
 
 /// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
 pub struct Store {
@@ -58,8 +62,10 @@ impl Store {
             StoreError::Io { operation: "cannot open", path: dir.clone(), source }
         })?;
         let objects = Objects::new(wrap(Arc::new(local)), &dir);
-        let metrics = Metrics::new(registry);
-        let shared = Arc::new(Shared { config, objects, metrics, verified: Mutex::default(), _lock: lock });
+        let metrics = Metrics::new(registry, &config.retention);
+        let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
+        let shared = Shared { config, objects, metrics, verified, proposals, damaged, _lock: lock };
+        let shared = Arc::new(shared);
         Ok(Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() }))
     }
 
@@ -152,6 +158,31 @@ impl Store {
         columns: Option<&[&str]>,
         time_ns: Range<i64>,
     ) -> Result<Vec<RecordBatch>, StoreError> {
+        let mut batches = Vec::new();
+        self.read_candidates(file, &Candidates::All, columns, time_ns, |batch| {
+            batches.push(batch);
+            ControlFlow::Continue(())
+        })?;
+        Ok(batches)
+    }
+
+    /// Which rows of a segment can have all that is wanted, by its blooms and its index. A segment without them, or whose
+    /// blooms and index are damaged, rules out nothing: that is said in the log and by `shipwake doctor`, it is put right in the
+    /// background, and the search is only slower. Blocks on the disk.
+    pub fn candidates(&self, file: &SegmentFile, wanted: &Wanted) -> Candidates {
+        side::candidates(&self.shared, file, wanted)
+    }
+
+    /// Like [`Store::read_segment`], only the rows of `candidates`, in the order of the segment (see [`Table::sort_columns`]).
+    /// Calls `each` with every batch, of some thousand rows at the most, until it breaks.
+    pub fn read_candidates(
+        &self,
+        file: &SegmentFile,
+        candidates: &Candidates,
+        columns: Option<&[&str]>,
+        time_ns: Range<i64>,
+        each: impl FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let schema = file.table.schema();
         let projection: Vec<usize> = match columns {
             None => (0..schema.fields().len()).collect(),
@@ -161,11 +192,12 @@ impl Store {
                 indices.map_err(|error| StoreError::Rows { table: file.table.name(), reason: error.to_string() })?
             }
         };
-        if !file.overlaps(time_ns.start, time_ns.end) {
-            return Ok(Vec::new());
+        if candidates.is_none() || !file.overlaps(time_ns.start, time_ns.end) {
+            return Ok(());
         }
         let bytes = self.shared.segment_bytes(file)?;
-        read::read(file.table, bytes, &projection, time_ns)
+        let wish = read::Wish { table: file.table, projection: &projection, time_ns, candidates };
+        read::each_batch(bytes, &wish, each)
             .map_err(|reason| StoreError::damaged(self.shared.objects.file(&file.path), reason))
     }
 
@@ -177,6 +209,10 @@ impl Store {
             return Ok(());
         }
         self.shared.segment_bytes(file).map(|_| ())
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     fn registered(&self) -> Vec<Arc<dyn HotShard>> {

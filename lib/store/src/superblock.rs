@@ -12,7 +12,7 @@ use crate::StoreError;
 use crate::durable::write_durably;
 
 /// The format version that this code writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Name of the file in the data directory.
 pub const SUPERBLOCK: &str = "SUPERBLOCK";
 
@@ -150,7 +150,7 @@ mod tests {
         let base = Superblock::new(7);
         let newer = Superblock { version: 9, reader_version_min: 9, ..base };
         let error = newer.check_readable(path).expect_err("a newer format is refused").to_string();
-        assert!(error.contains("format version 9") && error.contains("up to 1"), "{error}");
+        assert!(error.contains("format version 9") && error.contains("up to 2"), "{error}");
         assert!(Superblock { incompatible: 4, ..base }.check_readable(path).is_err());
         assert!(Superblock { version: 9, compatible: 4, ..base }.check_readable(path).is_ok());
     }

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
+use shipwake_model::window::NS_PER_S;
 
 pub use columns::{COMMENT, RESOURCE_REF, TextMapBuilder, map_type, text_map_builder, time_type};
 
@@ -85,6 +86,16 @@ impl Table {
         match self {
             Table::Logs | Table::Spans | Table::Points => "time",
             Table::Windows | Table::Windows1s => "window_start",
+        }
+    }
+
+    /// How long the windows are that segments are kept apart by, ns; `None` where segments live for minutes only.
+    pub fn window_ns(self) -> Option<i64> {
+        match self {
+            Table::Logs | Table::Spans | Table::Points => Some(900 * NS_PER_S),
+            // Rows of an hour begin with the hour.
+            Table::Windows => Some(3600 * NS_PER_S),
+            Table::Windows1s => None,
         }
     }
 
