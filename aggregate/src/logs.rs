@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int32Builder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder};
+use arrow::array::{Int32Builder, Int64Builder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder};
 use shipwake_model::pattern::{OTHER, OTHER_ID};
 use shipwake_otlp::LogRecord;
 use shipwake_store::tables::{TextMapBuilder, text_map_builder};
@@ -15,7 +15,7 @@ use crate::text::{append_attributes, append_id, append_optional, append_value};
 use crate::watermark::EventTime;
 
 /// Bytes of a row besides its texts: fixed columns, offsets and ids.
-const ROW_BYTES: usize = 150;
+const ROW_BYTES: usize = 158;
 
 /// An open chunk of log rows.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub struct LogRows {
     span_id: StringBuilder,
     scope_name: StringBuilder,
     attributes: TextMapBuilder,
+    line: Int64Builder,
     bytes: usize,
     scratch: Vec<u8>,
 }
@@ -53,6 +54,7 @@ impl Default for LogRows {
             span_id: StringBuilder::new(),
             scope_name: StringBuilder::new(),
             attributes: text_map_builder(),
+            line: Int64Builder::new(),
             bytes: 0,
             scratch: Vec::new(),
         }
@@ -65,7 +67,8 @@ impl LogRows {
         self.resources.number(resource)
     }
 
-    /// Appends a row, which [`LogRows::end`] ends; says what its attributes mean for release health.
+    /// Appends a row, which [`LogRows::end`] ends; says what its attributes mean for release health. `line` is its number in the
+    /// shard.
     #[inline]
     pub fn append<'a>(
         &mut self,
@@ -73,7 +76,9 @@ impl LogRows {
         scope: &[u8],
         record: &LogRecord<'a>,
         time: EventTime,
+        line: u64,
     ) -> RequestParts<'a> {
+        self.line.append_value(i64::try_from(line).unwrap_or(i64::MAX));
         self.resource_ref.append_value(resource);
         self.time.append_value(time.time_ns);
         let observed = i64::try_from(record.observed_time_unix_nano).ok().filter(|observed| *observed != 0);
@@ -136,6 +141,7 @@ impl LogRows {
             Arc::new(self.span_id.finish()) as _,
             Arc::new(self.scope_name.finish()) as _,
             Arc::new(self.attributes.finish()) as _,
+            Arc::new(self.line.finish()) as _,
         ];
         Some(self.resources.seal(Table::Logs, columns))
     }

@@ -25,7 +25,7 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.05;
 
 const NO_DICTIONARY: [&str; 8] =
     ["body", "trace_id", "span_id", "parent_span_id", "histogram", "value", "sum", "duration_ns"];
-const DELTA_ENCODED: [&str; 5] = ["time", "observed_time", "start_time", "window_start", "duration_ns"];
+const DELTA_ENCODED: [&str; 6] = ["time", "observed_time", "start_time", "window_start", "duration_ns", "line"];
 /// Their smallest and largest value say nothing that a query could skip by.
 const NO_STATISTICS: [&str; 2] = ["body", "histogram"];
 const MAPS: [&str; 2] = ["attributes", "resource"];

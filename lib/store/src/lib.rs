@@ -12,6 +12,7 @@
 //! - [`durable`], `objects`: the object store below; `lock`: one process per directory.
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
+//! - [`scan`]: reading parts of a segment.
 //! - [`check`]: the offline check of a directory.
 
 mod attempt;
@@ -39,6 +40,7 @@ mod read;
 mod reaper;
 mod recover;
 pub mod retention;
+pub mod scan;
 pub mod segment;
 mod shared;
 mod side;
@@ -60,6 +62,7 @@ pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatu
 pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures};
 pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
 pub use retention::{Retention, ServiceRetention};
+pub use scan::{RowGroup, SegmentReader};
 pub use segment::{SegmentFile, SegmentId, SideFile, Window};
 pub use store::Store;
 pub use tables::Table;

@@ -9,4 +9,5 @@ mod live;
 mod pages;
 mod patterns;
 mod scripts;
+mod search;
 mod support;

@@ -37,6 +37,7 @@ pub fn logs(time_ns: i64, count: usize) -> RowChunk {
                 ("code.line.number".to_owned(), (row % 400).to_string()),
             ]
         })),
+        Arc::new(Int64Array::from_iter_values((0..count).map(|row| (first + row) as i64))),
     ];
     chunk(Table::Logs, columns)
 }

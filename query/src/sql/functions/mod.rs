@@ -1,9 +1,10 @@
-//! The functions over histograms, one file each.
+//! The functions that are ours, one file each: over histograms, and `matches`.
 
 mod distinct_count;
 mod hdr_count;
 mod hdr_merge;
 mod hdr_quantile;
+mod matches;
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use arrow::array::BinaryArray;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use shipwake_model::sketch::Sketch;
+
+pub(crate) use matches::search_of;
 
 /// Ticks of HDR cells in a second: forms that differ meet in microseconds.
 const TICKS_PER_UNIT: f64 = 1e6;
@@ -21,6 +24,7 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::new_from_impl(hdr_quantile::HdrQuantile::new())),
         Arc::new(ScalarUDF::new_from_impl(hdr_count::HdrCount::new())),
         distinct_count(),
+        Arc::new(ScalarUDF::new_from_impl(matches::Matches::new())),
     ]
 }
 
