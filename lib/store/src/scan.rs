@@ -3,10 +3,8 @@
 //! For readers that look at many segments and need little of each. Only the bytes that are needed are read. The checksum of the
 //! segment is checked before its first read, as for every reader.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::{ControlFlow, Range};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,17 +20,22 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use crate::shared::Shared;
 use crate::{SegmentFile, Store, StoreError, Table};
 
 /// Rows of a batch: a batch of long texts must not be too large.
 const BATCH_ROWS: usize = 16 * 1024;
+/// Read at once where pages are read one after the other.
+const READ_BYTES: usize = 256 << 10;
 
 /// A segment that is known: cheap to clone, holds no file open. Whoever keeps it need not keep the [`SegmentFile`], but can read
 /// only while somebody does.
 #[derive(Clone, Debug)]
 pub struct SegmentReader {
     table: Table,
-    path: PathBuf,
+    shared: Arc<Shared>,
+    path: Arc<str>,
+    bytes: u64,
     metadata: ArrowReaderMetadata,
     groups: Arc<[RowGroup]>,
 }
@@ -93,18 +96,16 @@ impl Store {
     /// for as long as it takes to read the file.
     pub fn open_segment(&self, file: &SegmentFile, few_values: &[&str]) -> Result<SegmentReader, StoreError> {
         self.verify_segment(file)?;
-        let path = self.path_of(file);
-        let damaged =
-            |error: ParquetError| StoreError::damaged(path.clone(), format!("not readable as Parquet: {error}"));
-        let at = ReadAt::open(&path).map_err(|error| StoreError::io("cannot read", &path, error, 0))?;
-        let metadata =
-            ArrowReaderMetadata::load(&at, ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional))
-                .map_err(damaged)?;
+        let damaged = |error: ParquetError| failed(self.shared().objects.file(&file.path), error);
+        let (shared, path, bytes) = (self.shared().clone(), file.path.clone(), file.bytes);
+        let ranges = Ranges { shared: shared.clone(), path: path.clone(), bytes };
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let metadata = ArrowReaderMetadata::load(&ranges, options).map_err(damaged)?;
         let wanted = Arc::new(as_dictionaries(metadata.schema(), few_values));
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional).with_schema(wanted);
         let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).map_err(damaged)?;
         let groups = row_groups(&metadata, file.table.time_column(), (file.time_min_ns, file.time_max_ns));
-        Ok(SegmentReader { table: file.table, path, groups, metadata })
+        Ok(SegmentReader { table: file.table, shared, path, bytes, groups, metadata })
     }
 }
 
@@ -128,10 +129,9 @@ impl SegmentReader {
         rows: Option<&[Range<usize>]>,
         mut each: impl FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let damaged =
-            |error: String| StoreError::damaged(self.path.clone(), format!("not readable as Parquet: {error}"));
-        let at = ReadAt::open(&self.path).map_err(|error| StoreError::io("cannot read", &self.path, error, 0))?;
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(at, self.metadata.clone());
+        let damaged = |error: ParquetError| failed(self.shared.objects.file(&self.path), error);
+        let ranges = Ranges { shared: self.shared.clone(), path: self.path.clone(), bytes: self.bytes };
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(ranges, self.metadata.clone());
         let fields = self.metadata.schema().fields().iter().enumerate();
         let roots: Vec<usize> =
             fields.filter(|(_, field)| columns.contains(&field.name().as_str())).map(|(at, _)| at).collect();
@@ -141,8 +141,8 @@ impl SegmentReader {
             let selection = RowSelection::from_consecutive_ranges(rows.iter().cloned(), self.groups[group].rows);
             builder = builder.with_row_selection(selection);
         }
-        for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
-            if each(batch.map_err(|error| damaged(error.to_string()))?).is_break() {
+        for batch in builder.build().map_err(damaged)? {
+            if each(batch.map_err(|error| damaged(error.into()))?).is_break() {
                 break;
             }
         }
@@ -198,50 +198,69 @@ fn row_groups(metadata: &ArrowReaderMetadata, time_column: &str, time_ns: (i64, 
     groups.collect()
 }
 
-/// A file that is read in ranges.
-struct ReadAt {
-    file: Arc<File>,
+/// A segment's file, read in ranges.
+struct Ranges {
+    shared: Arc<Shared>,
+    path: Arc<str>,
     bytes: u64,
 }
 
-impl ReadAt {
-    fn open(path: &std::path::Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), bytes })
+impl Ranges {
+    /// All of a range. What the disk says is carried in the reader's error, where [`failed`] finds it again.
+    fn read(&self, range: Range<u64>) -> ParquetResult<Bytes> {
+        match self.shared.objects.get_range(&self.path, range) {
+            Ok(Some(bytes)) => Ok(bytes.into()),
+            Ok(None) => Err(ParquetError::General("it is missing or shorter than it was".to_owned())),
+            Err(error) => Err(ParquetError::External(Box::new(error))),
+        }
     }
 }
 
-impl Length for ReadAt {
+impl Length for Ranges {
     fn len(&self) -> u64 {
         self.bytes
     }
 }
 
-impl ChunkReader for ReadAt {
-    type T = io::BufReader<From>;
+impl ChunkReader for Ranges {
+    type T = io::BufReader<FromPlace>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        Ok(io::BufReader::new(From { file: self.file.clone(), at: start }))
+        let ranges = Ranges { shared: self.shared.clone(), path: self.path.clone(), bytes: self.bytes };
+        Ok(io::BufReader::with_capacity(READ_BYTES, FromPlace { ranges, at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
+        self.read(start..start + length as u64)
     }
 }
 
 /// The file from some place on.
-struct From {
-    file: Arc<File>,
+struct FromPlace {
+    ranges: Ranges,
     at: u64,
 }
 
-impl Read for From {
+impl Read for FromPlace {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
+        let end = self.ranges.bytes.min(self.at + buffer.len() as u64);
+        if end <= self.at {
+            return Ok(0);
+        }
+        let bytes = self.ranges.read(self.at..end).map_err(io::Error::other)?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        self.at = end;
+        Ok(bytes.len())
+    }
+}
+
+/// A failure of the disk stays one; everything else is damage of the file.
+fn failed(file: PathBuf, error: ParquetError) -> StoreError {
+    match error {
+        ParquetError::External(outside) => match outside.downcast::<StoreError>() {
+            Ok(error) => *error,
+            Err(error) => StoreError::damaged(file, format!("not readable as Parquet: {error}")),
+        },
+        error => StoreError::damaged(file, format!("not readable as Parquet: {error}")),
     }
 }

@@ -215,11 +215,6 @@ impl Store {
         &self.shared
     }
 
-    /// Where the segment is on the disk.
-    pub(crate) fn path_of(&self, file: &SegmentFile) -> std::path::PathBuf {
-        self.shared.objects.file(&file.path)
-    }
-
     fn registered(&self) -> Vec<Arc<dyn HotShard>> {
         // The lock is let go before the shards are asked: they have locks of their own.
         self.shards.read().expect("no holder of this lock can panic").values().cloned().collect()

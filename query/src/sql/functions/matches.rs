@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 
 use crate::search::language::Search;
 use crate::search::language::parse::parse;
@@ -38,11 +40,16 @@ impl ScalarUDFImpl for Matches {
         Ok(DataType::Boolean)
     }
 
+    /// A search that cannot be read is refused before anything is.
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let Some(Some(ScalarValue::Utf8(Some(text)))) = args.scalar_arguments.get(1) else { return Err(no_text()) };
+        search_of(text)?;
+        Ok(Arc::new(Field::new(self.name(), DataType::Boolean, true)))
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let ColumnarValue::Scalar(ScalarValue::Utf8(Some(text))) = &args.args[1] else {
-            return Err(DataFusionError::Execution(
-                "the search of matches is one text, written between single quotes".to_owned(),
-            ));
+            return Err(no_text());
         };
         let search = search_of(text)?;
         let bodies = args.args[0].to_array(args.number_rows)?;
@@ -50,10 +57,14 @@ impl ScalarUDFImpl for Matches {
     }
 }
 
+fn no_text() -> DataFusionError {
+    DataFusionError::Plan("the search of matches is one text, written between single quotes".to_owned())
+}
+
 /// The search of a text, which has no fields.
 pub(crate) fn search_of(text: &str) -> Result<Search> {
     let search = parse(text).map_err(|error| {
-        DataFusionError::Execution(format!(
+        DataFusionError::Plan(format!(
             "the search {text:?} is not understood at character {}: {}",
             error.at + 1,
             error.message
@@ -62,7 +73,7 @@ pub(crate) fn search_of(text: &str) -> Result<Search> {
     if columns(&search).iter().any(|column| *column != "body") {
         let message =
             "matches looks at one text: write fields as conditions of their own, for example service = 'checkout'";
-        return Err(DataFusionError::Execution(message.to_owned()));
+        return Err(DataFusionError::Plan(message.to_owned()));
     }
     Ok(search)
 }
