@@ -9,6 +9,7 @@ mod doctor;
 mod harness;
 mod kinds;
 mod lines;
+mod logs;
 mod otlp;
 mod overload;
 mod own_telemetry;

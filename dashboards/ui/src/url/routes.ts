@@ -1,10 +1,11 @@
 // Which page a path means, what each page keeps in its query, and how links are written. Pure.
-import { choiceParam, flagParam, formatQuery, parseQuery, stepParam, textParam, timeParam } from './codec.ts';
+import { choiceParam, flagParam, formatQuery, parseQuery, stepParam, textParam, timeParam, type ValuesOf } from './codec.ts';
 
 export type Route =
   | { page: 'overview' }
   | { page: 'service'; service: string }
   | { page: 'start' }
+  | { page: 'logs' }
   | { page: 'not-found'; path: string };
 
 const shared = { env: textParam(), tz: choiceParam(['local', 'utc'] as const, 'local') };
@@ -23,6 +24,21 @@ export const serviceParams = {
   cand: textParam(),
   base: textParam(),
   step: stepParam(),
+};
+
+/** `s` is a service, `v` a version, `line` the line that is open, `live` whether new lines come in. */
+export const logsParams = {
+  ...shared,
+  q: textParam(),
+  s: textParam(),
+  v: textParam(),
+  from: timeParam('now-30m'),
+  to: timeParam('now'),
+  view: choiceParam(['lines', 'patterns', 'new'] as const, 'lines'),
+  by: choiceParam(['version', 'level', 'service'] as const, 'version'),
+  since: textParam(),
+  live: flagParam(),
+  line: textParam(),
 };
 
 export const SNIPPET_KEYS = [
@@ -46,6 +62,7 @@ export function routeOf(pathname: string): Route {
   const path = pathname.length > 1 ? pathname.replace(/\/+$/, '') : pathname;
   if (path === '/' || path === '') return { page: 'overview' };
   if (path === '/start') return { page: 'start' };
+  if (path === '/logs') return { page: 'logs' };
   const service = /^\/s\/([^/]+)$/.exec(path)?.[1];
   if (service !== undefined) {
     const name = decoded(service);
@@ -81,6 +98,11 @@ export function overviewHref(env: string, tz: 'local' | 'utc' = 'local'): string
 export function startHref(env = '', tz: 'local' | 'utc' = 'local'): string {
   const { values } = parseQuery(startParams, '');
   return `/start${formatQuery(startParams, { ...values, env, tz })}`;
+}
+
+export function logsHref(change: Partial<ValuesOf<typeof logsParams>> = {}): string {
+  const { values } = parseQuery(logsParams, '');
+  return `/logs${formatQuery(logsParams, { ...values, ...change })}`;
 }
 
 export function serviceHref(service: string, env: string, tz: 'local' | 'utc' = 'local'): string {
