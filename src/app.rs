@@ -32,7 +32,6 @@ use crate::telemetry::Telemetry;
 const GRACE: Duration = Duration::from_secs(9);
 /// How long connections may finish what they are doing when the program stops.
 const CONNECTION_GRACE: Duration = Duration::from_secs(3);
-const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
 
 /// Where a running Shipwake listens.
 #[derive(Clone, Copy, Debug)]
@@ -407,12 +406,8 @@ fn journal_config(config: &Config) -> embedded::Config {
 
 fn store_config(config: &Config) -> StoreConfig {
     let mut store = StoreConfig::new(store_dir(&config.data));
-    let kept_ns = i64::from(config.retention_days) * DAY_NS;
-    store.retention.logs_ns = kept_ns;
-    store.retention.spans_ns = kept_ns;
-    store.retention.points_ns = kept_ns;
-    // A release is compared with those of the last two weeks, however short the rows are kept.
-    store.retention.windows_ns = store.retention.windows_ns.max(kept_ns);
+    store.retention = config.retention.to_store();
+    store.compaction.index = config.full_text_index;
     store
 }
 
