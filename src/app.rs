@@ -251,9 +251,9 @@ async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc
     let (store_config, journal_config) = (store_config(config), journal_config(config));
     let registry = registry.clone();
     let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
-        let dir = store_config.dir.clone();
+        let place = store_config.url.clone().unwrap_or_else(|| store_config.dir.display().to_string());
         let store = Store::open(store_config, &mut registry.lock())
-            .with_context(|| format!("failed to open the store in {}", dir.display()))?;
+            .with_context(|| format!("failed to open the store in {place}"))?;
         let dir = journal_config.dir.clone();
         let journal = EmbeddedJournal::open(journal_config, &mut registry.lock())
             .with_context(|| format!("failed to open the journal in {}", dir.display()))?;
@@ -406,6 +406,11 @@ fn journal_config(config: &Config) -> embedded::Config {
 
 fn store_config(config: &Config) -> StoreConfig {
     let mut store = StoreConfig::new(store_dir(&config.data));
+    match &config.store {
+        Some(url) if shipwake_store::s3::is_url(url) => store.url = Some(url.clone()),
+        Some(dir) => store.dir = dir.into(),
+        None => {}
+    }
     store.retention = config.retention.to_store();
     store.compaction.index = config.full_text_index;
     store

@@ -19,6 +19,9 @@ pub struct Options {
     /// Folder of journal, segments and manifests.
     #[arg(long, env = "SHIPWAKE_DATA")]
     pub data: Option<PathBuf>,
+    /// Where segments and manifests are, if not below the data folder: another folder, or `s3://bucket/prefix`.
+    #[arg(long, env = "SHIPWAKE_STORE")]
+    pub store: Option<String>,
     /// Address of OTLP/gRPC.
     #[arg(long, env = "SHIPWAKE_OTLP_GRPC_ADDR")]
     pub otlp_grpc_addr: Option<SocketAddr>,
@@ -124,6 +127,9 @@ pub struct Upstream {
 pub struct Config {
     /// See [`Options::data`].
     pub data: PathBuf,
+    /// See [`Options::store`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// See [`Options::otlp_grpc_addr`].
     pub otlp_grpc_addr: SocketAddr,
     /// See [`Options::otlp_http_addr`].
@@ -218,6 +224,7 @@ impl Config {
         }
         Self {
             data: pick!(data, PathBuf::from("shipwake-data")),
+            store: optional!(store),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
             otlp_http_addr: pick!(otlp_http_addr, SocketAddr::from(([127, 0, 0, 1], 4318))),
             ui_addr: pick!(ui_addr, SocketAddr::from(([127, 0, 0, 1], 4400))),
