@@ -15,6 +15,7 @@ mod metrics;
 mod pipe;
 mod pipeline;
 mod query_command;
+mod retention;
 mod send;
 mod tail;
 mod telemetry;

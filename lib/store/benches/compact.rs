@@ -27,9 +27,9 @@ fn main() {
         let before = cpu_ns();
         for segment in 0..SEGMENTS {
             let time_ns = START + (50 + 50 * segment as i64) * SECOND;
-            let chunks = (0..SEGMENT_ROWS / 5000)
-                .map(|n| HotRows::Chunk(Arc::new(rows::logs(time_ns + n as i64 * SECOND, 5000))))
-                .collect();
+            let first = segment as usize * SEGMENT_ROWS;
+            let chunk = |n: usize| rows::logs_numbered(time_ns + n as i64 * SECOND, first + n * 5000, 5000);
+            let chunks = (0..SEGMENT_ROWS / 5000).map(|n| HotRows::Chunk(Arc::new(chunk(n)))).collect();
             let (next_offset, rows) = (segment + 1, vec![(Table::Logs, chunks)]);
             let commit = Commit { next_offset, rows, commit_ns: time_ns, ..Commit::default() };
             let made = cpu_ns();

@@ -131,9 +131,16 @@ impl ShardCommitter {
         let files = with_changes(&self.files, &added, &dropped);
         let manifest = self.manifest(&position, state, added, dropped, &files);
         let published = self.publish(&manifest);
-        attempt.keep = !matches!(&published, Err(error) if error.nothing_published());
-        published?;
-        replacements.published();
+        attempt.keep = !matches!(&published, Err(failed) if failed.nothing_published);
+        match published {
+            Ok(()) => replacements.published(),
+            Err(failed) => {
+                if !failed.nothing_published {
+                    replacements.in_doubt();
+                }
+                return Err(failed.error);
+            }
+        }
         self.advance(manifest, files);
         Ok(self.files.clone())
     }
@@ -231,9 +238,12 @@ impl ShardCommitter {
     }
 
     /// Creates the manifest. If one is there already, it is either ours, from a call whose answer was lost, or another
-    /// writer's: only the same bytes, which include our random writer id, are ours. If the create fails and ours is
-    /// there nevertheless, nobody knows whether it would survive a power loss.
-    fn publish(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    /// writer's: only the same bytes, which include our random writer id, are ours.
+    ///
+    /// If the create fails and ours is there nevertheless, nobody knows whether it would survive a power loss of this machine; a server
+    /// that shows it has it. If a server does not show it, it may still come to be: what it names is kept, and the next attempt
+    /// finds out, because it is then another one's in its place.
+    fn publish(&self, manifest: &Manifest) -> Result<(), NotPublished> {
         let (shard, seq, objects) = (self.shard, manifest.seq, &self.shared.objects);
         let (path, bytes) = (manifest::path(shard, seq), Bytes::from(manifest::encode(manifest)));
         let failure = match objects.create(&path, bytes.clone()) {
@@ -241,13 +251,22 @@ impl ShardCommitter {
             Ok(Created::Exists) => None,
             Err(error) => Some(error),
         };
-        let in_doubt = |error| StoreError::InDoubt { shard, seq, source: Box::new(error) };
-        match (objects.get(&path), failure) {
+        let there = objects.get(&path);
+        if objects.is_remote() {
+            return match (there, failure) {
+                (Ok(Some(there)), _) if there == bytes => Ok(()),
+                (Ok(Some(_)), _) => Err(NotPublished::surely(StoreError::Fenced { shard, seq })),
+                (_, Some(error)) | (Err(error), None) => Err(NotPublished::maybe(error)),
+                (Ok(None), None) => Err(NotPublished::maybe(StoreError::Fenced { shard, seq })),
+            };
+        }
+        let in_doubt = |error| NotPublished::maybe(StoreError::InDoubt { shard, seq, source: Box::new(error) });
+        match (there, failure) {
             (Ok(Some(there)), None) if there == bytes => Ok(()),
             (Ok(Some(there)), Some(error)) if there == bytes => Err(in_doubt(error)),
-            (Ok(None), Some(error)) => Err(error),
+            (Ok(None), Some(error)) => Err(NotPublished::surely(error)),
             (Err(_), Some(error)) | (Err(error), None) => Err(in_doubt(error)),
-            (Ok(_), _) => Err(StoreError::Fenced { shard, seq }),
+            (Ok(_), _) => Err(NotPublished::surely(StoreError::Fenced { shard, seq })),
         }
     }
 
@@ -280,6 +299,23 @@ impl ShardCommitter {
 impl Drop for ShardCommitter {
     fn drop(&mut self) {
         self.shared.metrics.removed(self.files.iter());
+    }
+}
+
+/// A manifest that was not created, as far as is known.
+struct NotPublished {
+    error: StoreError,
+    /// Whether it is certain that it is not there and will not be.
+    nothing_published: bool,
+}
+
+impl NotPublished {
+    fn surely(error: StoreError) -> Self {
+        Self { error, nothing_published: true }
+    }
+
+    fn maybe(error: StoreError) -> Self {
+        Self { error, nothing_published: false }
     }
 }
 

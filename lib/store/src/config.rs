@@ -9,8 +9,10 @@ use crate::{Retention, StoreError};
 /// Configuration of the store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// The directory that holds everything. Made if it does not exist.
+    /// The directory that holds everything. Made if it does not exist. Not used with [`StoreConfig::url`].
     pub dir: PathBuf,
+    /// `s3://bucket/prefix` when everything is in a bucket. Default none.
+    pub url: Option<String>,
     /// How long rows are kept, by table and service.
     pub retention: Retention,
     /// The work in the background.
@@ -45,6 +47,7 @@ impl StoreConfig {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            url: None,
             retention: Retention::default(),
             compaction: Compaction::default(),
             drop_grace_ns: 60 * NS_PER_S,

@@ -9,7 +9,7 @@
 //! - [`candidates`]: which rows of a segment a search has to look at.
 //! - [`commit`], `sort`, `encode`, `attempt`: the writer of a shard and the segments it writes; `bloom` and `index` lie beside them.
 //! - `manifest`, `state`, `superblock`: the other files; `recover`: reading them again; `reaper`: removing segments.
-//! - [`durable`], `objects`: the object store below; `lock`: one process per directory.
+//! - [`durable`], [`s3`], `objects`: the object store below; `lock`: one process per directory.
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
 //! - [`scan`]: reading parts of a segment.
@@ -40,6 +40,7 @@ mod read;
 mod reaper;
 mod recover;
 pub mod retention;
+pub mod s3;
 pub mod scan;
 pub mod segment;
 mod shared;

@@ -76,10 +76,13 @@ impl Proposals {
         Taken { proposals: self, objects, shard, replacements, published: false }
     }
 
-    /// Forgets what waits for a shard that is opened anew: it was made from what another view of the shard listed.
+    /// Forgets what waits for a shard that is opened anew: it was made from what another view of the shard listed. Its files are
+    /// removed, except where a commit that got no answer may still come to be and name them.
     pub(crate) fn clear(&self, shard: u32, objects: &Objects) {
         let forgotten = self.lock().remove(&shard).unwrap_or_default().replacements;
-        objects.delete_all(forgotten.iter().flat_map(Replacement::paths).collect());
+        if !objects.is_remote() {
+            objects.delete_all(forgotten.iter().flat_map(Replacement::paths).collect());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Waiting>> {
@@ -103,6 +106,13 @@ impl Taken<'_> {
         self.published = true;
         let void = self.replacements.iter().filter(|replacement| replacement.is_void);
         self.objects.delete_all(void.flat_map(Replacement::paths).collect());
+    }
+}
+
+impl Taken<'_> {
+    /// Nobody knows whether the commit is there: neither are they proposed again nor are their files removed.
+    pub(crate) fn in_doubt(mut self) {
+        self.published = true;
     }
 }
 

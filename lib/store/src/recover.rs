@@ -9,6 +9,9 @@ use crate::reaper::Reaper;
 use crate::shared::Shared;
 use crate::{Recovered, SegmentFile, ShardCommitter, StoreError, Table, state};
 
+/// See [`long_unneeded`].
+const ORPHAN_AGE_S: i64 = 24 * 3600;
+
 /// Opens a shard.
 ///
 /// `alone` says that nobody else can be at work on the shard (the first opening in the process that has the lock). Only
@@ -44,6 +47,8 @@ pub(crate) fn open_shard(
     let state = state::read(objects, &chain.last.state)?;
     if alone {
         remove(objects, shard, unneeded(&chain, &written));
+    } else if objects.is_remote() {
+        remove(objects, shard, long_unneeded(&chain, &written));
     }
 
     committer.next_seq = chain.last.seq + 1;
@@ -119,6 +124,16 @@ fn unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
     let old = chain.manifests.iter().filter(|manifest| superseded.contains(&manifest.seq));
     unneeded.extend(old.map(|manifest| manifest.path.clone()));
     unneeded
+}
+
+/// Where others may be at work on the shard: of these files those that are a day older than the newest manifest. What is on its way
+/// into a manifest, or was dropped and is being read, is younger.
+fn long_unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
+    let newest_s = chain.manifests.iter().map(|manifest| manifest.modified_s).max().unwrap_or(i64::MIN);
+    let is_old = |modified_s: i64| newest_s.saturating_sub(modified_s) > ORPHAN_AGE_S;
+    let old: HashSet<&str> =
+        written.iter().filter(|file| is_old(file.modified_s)).map(|file| file.path.as_str()).collect();
+    unneeded(chain, written).into_iter().filter(|path| old.contains(path.as_str())).collect()
 }
 
 /// Files that neither the list of live segments nor the newest manifest names.

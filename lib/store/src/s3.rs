@@ -49,7 +49,8 @@ pub(crate) fn connect(url: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    let unsuitable = |error: object_store::Error| StoreError::Unsuitable { place: url.to_owned(), reason: error.to_string() };
+    let unsuitable =
+        |error: object_store::Error| StoreError::Unsuitable { place: url.to_owned(), reason: error.to_string() };
     let store = builder.build().map_err(unsuitable)?;
     Ok(if parts.prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, parts.prefix)) })
 }
@@ -73,7 +74,11 @@ impl<'a> Parts<'a> {
         let endpoint = match query.split_once('=') {
             None if query.is_empty() => None,
             Some(("endpoint", endpoint)) => Some(endpoint),
-            _ => return Err(format!("{url:?}: behind the question mark there may be endpoint=https://… and nothing else")),
+            _ => {
+                return Err(format!(
+                    "{url:?}: behind the question mark there may be endpoint=https://… and nothing else"
+                ));
+            }
         };
         Ok(Self { bucket, prefix: prefix.trim_matches('/'), endpoint })
     }

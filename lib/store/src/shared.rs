@@ -21,7 +21,8 @@ pub(crate) struct Shared {
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
     pub(crate) proposals: Proposals,
     pub(crate) damaged: Damaged,
-    pub(crate) _lock: DirectoryLock,
+    /// Of a directory. In a bucket writers are kept apart by the manifests alone.
+    pub(crate) _lock: Option<DirectoryLock>,
 }
 
 impl Shared {

@@ -65,7 +65,7 @@ fn ask(objects: &Objects, file: &SegmentFile, wanted: &Wanted) -> Result<Candida
     }
     if let Some(side) = file.index.as_ref().filter(|_| !candidates.is_none() && !wanted.words.is_empty()) {
         let bundle = open_index(objects, side, file)?;
-        let found = index::search(&bundle, &wanted.words)
+        let found = index::search(&bundle, &wanted.words, &candidates)
             .map_err(|error| format!("{}: {error}", objects.file(&side.path).display()))?;
         if let Found::Rows(rows) = found {
             candidates = candidates.and(Candidates::Rows(rows));

@@ -23,7 +23,7 @@ use crate::shared::Shared;
 use crate::side::Damaged;
 use crate::superblock::{self, Superblock};
 use crate::{
-    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, side,
+    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, s3, side,
 };
 
 /// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
@@ -36,11 +36,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the directory, or makes it, and takes its lock. Blocks on the disk.
+    /// Opens the directory, or makes it, and takes its lock; or the bucket, which has no lock: there whoever commits first is the writer
+    /// of a shard. Blocks on the disk, or on the server.
     ///
     /// Errors: [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Full`] when less than
     /// [`StoreConfig::free_bytes_min`] is free, [`StoreError::TooNew`] and [`StoreError::Features`] for a directory of
-    /// a newer version, [`StoreError::Damaged`].
+    /// a newer version, [`StoreError::Damaged`], [`StoreError::Unsuitable`] for a server without conditional writes.
     pub fn open(config: StoreConfig, registry: &mut Registry) -> Result<Arc<Self>, StoreError> {
         Self::open_with(config, registry, |local| local)
     }
@@ -52,6 +53,12 @@ impl Store {
         wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
     ) -> Result<Arc<Self>, StoreError> {
         config.validate()?;
+        if let Some(url) = config.url.clone() {
+            let objects = Objects::remote(wrap(s3::connect(&url)?), &url)?;
+            s3::probe(&objects, &url)?;
+            let superblock = superblock::read_or_create_in(&objects, rand::random())?;
+            return Ok(Self::over(config, objects, superblock, None, registry));
+        }
         let dir = config.dir.clone();
         make_directories(&dir).map_err(|error| StoreError::io("cannot make", &dir, error, 0))?;
         let lock = DirectoryLock::take(&dir)?;
@@ -62,11 +69,21 @@ impl Store {
             StoreError::Io { operation: "cannot open", path: dir.clone(), source }
         })?;
         let objects = Objects::new(wrap(Arc::new(local)), &dir);
+        Ok(Self::over(config, objects, superblock, Some(lock), registry))
+    }
+
+    fn over(
+        config: StoreConfig,
+        objects: Objects,
+        superblock: Superblock,
+        lock: Option<DirectoryLock>,
+        registry: &mut Registry,
+    ) -> Arc<Self> {
         let metrics = Metrics::new(registry, &config.retention);
         let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
         let shared = Shared { config, objects, metrics, verified, proposals, damaged, _lock: lock };
         let shared = Arc::new(shared);
-        Ok(Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() }))
+        Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() })
     }
 
     /// The random name that the directory was given when it was made.
@@ -75,8 +92,11 @@ impl Store {
     }
 
     /// Whether the disk has room for commits: [`StoreError::Full`] when less than [`StoreConfig::free_bytes_min`] is free.
-    /// Cheap; may be asked at any time.
+    /// Cheap; may be asked at any time. A bucket always has.
     pub fn check_room(&self) -> Result<(), StoreError> {
+        if self.shared.objects.is_remote() {
+            return Ok(());
+        }
         check_free_space(&self.shared.config.dir, self.shared.config.free_bytes_min)
     }
 
@@ -86,7 +106,8 @@ impl Store {
     /// wins, and the other is fenced.
     pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
         let first = self.opened.lock().expect("no holder of this lock can panic").insert(shard);
-        recover::open_shard(&self.shared, shard, first)
+        let alone = first && !self.shared.objects.is_remote();
+        recover::open_shard(&self.shared, shard, alone)
     }
 
     /// Makes a shard visible to readers. A second call for the same shard replaces the first.

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::StoreError;
 use crate::durable::write_durably;
+use crate::objects::Objects;
 
 /// The format version that this code writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 2;
@@ -126,6 +127,24 @@ pub fn read_or_create(dir: &Path, store_id: u128) -> Result<Superblock, StoreErr
     write_durably(&dir.join("SUPERBLOCK.new"), &path, &[&bytes], true)
         .map_err(|error| StoreError::io("cannot write", &path, error, bytes.len() as u64))?;
     Ok(made)
+}
+
+/// The same in a bucket. Of two that make one at the same time, one does.
+pub(crate) fn read_or_create_in(objects: &Objects, store_id: u128) -> Result<Superblock, StoreError> {
+    let path = objects.file(SUPERBLOCK);
+    let mut bytes = objects.get(SUPERBLOCK)?;
+    if bytes.is_none() {
+        if !objects.list("manifest")?.is_empty() {
+            return Err(StoreError::damaged(path, "missing, but there are manifests"));
+        }
+        objects.create(SUPERBLOCK, Superblock::new(store_id).encode().into())?;
+        bytes = objects.get(SUPERBLOCK)?;
+    }
+    let Some(superblock) = bytes.as_deref().and_then(Superblock::decode) else {
+        return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
+    };
+    superblock.check_readable(&path)?;
+    Ok(superblock)
 }
 
 #[cfg(test)]

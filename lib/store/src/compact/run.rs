@@ -50,8 +50,12 @@ pub(crate) fn run(
             return Ok(None);
         }
     }
-    let (time_min_ns, time_max_ns) = (merge.time_min_ns, merge.time_max_ns);
+    let (time_min_ns, time_max_ns, rows_read) = (merge.time_min_ns, merge.time_max_ns, merge.rows_read);
     drop(merge);
+    if rows_read != rows as u64 {
+        let what = format!("this and what is merged with it have {rows_read} rows instead of {rows}");
+        return Err(StoreError::damaged(shared.objects.file(&job.inputs[0].path), what));
+    }
     let encoded = encoder.finish().map_err(unreadable)?;
     shared.metrics.compacted(job.kind.word(), job.table, rows as u64 - encoded.rows, encoded.segment.len() as u64);
     let inputs = job.inputs.iter().map(|file| file.id).collect();

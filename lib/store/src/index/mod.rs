@@ -19,6 +19,7 @@ use tantivy::{
     Term,
 };
 
+use crate::Candidates;
 use crate::encode::ROW_GROUP_ROWS;
 
 pub(crate) use bundle::Bundle;
@@ -112,8 +113,9 @@ pub(crate) enum Found {
     Rows(Vec<u32>),
 }
 
-/// The rows that have all `words`, of those that are indexed. An error is damage, or a disk that cannot be read.
-pub(crate) fn search(bundle: &Arc<Bundle>, words: &[String]) -> Result<Found, TantivyError> {
+/// The rows that have all `words`, of those that are indexed; parts without any of the row groups `among` are not opened. An error is
+/// damage, or a disk that cannot be read.
+pub(crate) fn search(bundle: &Arc<Bundle>, words: &[String], among: &Candidates) -> Result<Found, TantivyError> {
     let indexed: Vec<&str> =
         words.iter().map(String::as_str).filter(|word| shipwake_model::words::is_indexed(word)).collect();
     if indexed.is_empty() {
@@ -121,12 +123,17 @@ pub(crate) fn search(bundle: &Arc<Bundle>, words: &[String]) -> Result<Found, Ta
     }
     let mut rows = Vec::new();
     for part in 0..bundle.parts() {
+        let first = bundle.first_row(part);
+        let groups = first / ROW_GROUP_ROWS as u32..(first + PART_ROWS) / ROW_GROUP_ROWS as u32;
+        if matches!(among, Candidates::RowGroups(wanted) if !wanted.iter().any(|group| groups.contains(group))) {
+            continue;
+        }
         let mut index = Index::open(bundle.directory(part))?;
         index.set_tokenizers(tokenizers());
         let body = index.schema().get_field("body")?;
         for segment in index.searchable_segments()? {
             let reader = SegmentReader::open(&segment)?;
-            if !search_part(&reader, body, &indexed, bundle.first_row(part), &mut rows)? {
+            if !search_part(&reader, body, &indexed, first, &mut rows)? {
                 return Ok(Found::Unknown);
             }
         }
