@@ -70,7 +70,7 @@ fn main() {
         fill(&folder, lines);
     }
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    for question in QUESTIONS {
+    for question in &QUESTIONS {
         let asked = Asked::open(&folder);
         let mut times = Vec::new();
         let mut answer = Value::Null;

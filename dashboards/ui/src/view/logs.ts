@@ -83,6 +83,11 @@ export function faultAt(search: string, offset: number): { before: string; at: s
   return { before: signs.slice(0, offset).join(''), at: signs[offset] ?? ' ', after: signs.slice(offset + 1).join('') };
 }
 
+/** What a line says: its text, or for an event without one the event's name. */
+export function textOf(line: LogLine): string {
+  return line.body !== '' ? line.body : (line.event ?? '');
+}
+
 /** Hours, minutes, seconds and milliseconds. */
 export function lineTime(ms: number, zone: 'local' | 'utc'): string {
   const at = new Date(ms);
