@@ -32,7 +32,6 @@ use crate::telemetry::Telemetry;
 const GRACE: Duration = Duration::from_secs(9);
 /// How long connections may finish what they are doing when the program stops.
 const CONNECTION_GRACE: Duration = Duration::from_secs(3);
-const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
 
 /// Where a running Shipwake listens.
 #[derive(Clone, Copy, Debug)]
@@ -252,9 +251,9 @@ async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc
     let (store_config, journal_config) = (store_config(config), journal_config(config));
     let registry = registry.clone();
     let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
-        let dir = store_config.dir.clone();
+        let place = store_config.url.clone().unwrap_or_else(|| store_config.dir.display().to_string());
         let store = Store::open(store_config, &mut registry.lock())
-            .with_context(|| format!("failed to open the store in {}", dir.display()))?;
+            .with_context(|| format!("failed to open the store in {place}"))?;
         let dir = journal_config.dir.clone();
         let journal = EmbeddedJournal::open(journal_config, &mut registry.lock())
             .with_context(|| format!("failed to open the journal in {}", dir.display()))?;
@@ -407,12 +406,13 @@ fn journal_config(config: &Config) -> embedded::Config {
 
 fn store_config(config: &Config) -> StoreConfig {
     let mut store = StoreConfig::new(store_dir(&config.data));
-    let kept_ns = i64::from(config.retention_days) * DAY_NS;
-    store.retention.logs_ns = kept_ns;
-    store.retention.spans_ns = kept_ns;
-    store.retention.points_ns = kept_ns;
-    // A release is compared with those of the last two weeks, however short the rows are kept.
-    store.retention.windows_ns = store.retention.windows_ns.max(kept_ns);
+    match &config.store {
+        Some(url) if shipwake_store::s3::is_url(url) => store.url = Some(url.clone()),
+        Some(dir) => store.dir = dir.into(),
+        None => {}
+    }
+    store.retention = config.retention.to_store();
+    store.compaction.index = config.full_text_index;
     store
 }
 

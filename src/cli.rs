@@ -26,6 +26,8 @@ pub enum Command {
     Demo(Box<DemoArgs>),
     /// Ask a running Shipwake in SQL.
     Query(QueryArgs),
+    /// Find log lines in a running Shipwake, and follow those that come.
+    Logs(Box<LogsArgs>),
     /// Send the lines of standard input to a running Shipwake.
     Pipe(Box<pipe::PipeArgs>),
     /// Follow files and send their lines to a running Shipwake, each line once, across rotation and restarts.
@@ -94,6 +96,49 @@ pub enum QueryFormat {
     Csv,
     /// An Arrow IPC stream.
     Arrow,
+}
+
+/// `shipwake logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The search, for example `'card declined' level:>=warn -service:search`; see docs/search.md. Without one, every line.
+    pub search: Option<String>,
+    /// Go on with the lines that come, until Ctrl-C.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only lines from here on: now-30m, RFC 3339, epoch milliseconds, deploy:VERSION-10m.
+    #[arg(long, default_value = "now-1h")]
+    pub from: String,
+    /// Only lines before this.
+    #[arg(long, default_value = "now")]
+    pub to: String,
+    /// Only lines of this service.
+    #[arg(long)]
+    pub service: Option<String>,
+    /// Only lines of this environment.
+    #[arg(long)]
+    pub env: Option<String>,
+    /// Only lines of this version.
+    #[arg(long)]
+    pub version: Option<String>,
+    /// How to print a line.
+    #[arg(long, value_enum, default_value_t = LogsFormat::Text)]
+    pub format: LogsFormat,
+    /// Lines at the most; the newest are printed.
+    #[arg(long, short = 'n', default_value_t = 200)]
+    pub limit: u64,
+    /// Where Shipwake answers.
+    #[arg(long, env = "SHIPWAKE_URL", default_value = "http://127.0.0.1:4400")]
+    pub url: String,
+}
+
+/// Output forms of `shipwake logs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogsFormat {
+    /// A line of text.
+    Text,
+    /// An object of JSON in a line.
+    Json,
 }
 
 /// `shipwake config`.

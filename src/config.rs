@@ -10,6 +10,8 @@ use clap::{Args, CommandFactory};
 use serde::{Deserialize, Serialize};
 use shipwake_ingest::SyslogConfig;
 
+use crate::retention::RetentionDays;
+
 /// What the command line, the environment or the file may say. A key of the file is the option's name with `_` for `-`.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -17,6 +19,9 @@ pub struct Options {
     /// Folder of journal, segments and manifests.
     #[arg(long, env = "SHIPWAKE_DATA")]
     pub data: Option<PathBuf>,
+    /// Where segments and manifests are, if not below the data folder: another folder, or `s3://bucket/prefix`.
+    #[arg(long, env = "SHIPWAKE_STORE")]
+    pub store: Option<String>,
     /// Address of OTLP/gRPC.
     #[arg(long, env = "SHIPWAKE_OTLP_GRPC_ADDR")]
     pub otlp_grpc_addr: Option<SocketAddr>,
@@ -65,9 +70,12 @@ pub struct Options {
     /// Bytes that all queries together may use.
     #[arg(long, env = "SHIPWAKE_QUERY_MEMORY_BYTES")]
     pub query_memory_bytes: Option<usize>,
-    /// Days that logs, spans and points are kept.
+    /// Days that logs, spans and points are kept, where `[retention]` in the file does not say otherwise.
     #[arg(long, env = "SHIPWAKE_RETENTION_DAYS")]
     pub retention_days: Option<u32>,
+    /// Whether logs get a full-text index in the background: searches read less, log lines cost about twice the CPU time.
+    #[arg(long, env = "SHIPWAKE_FULL_TEXT_INDEX", num_args = 0..=1, default_missing_value = "true")]
+    pub full_text_index: Option<bool>,
     /// Seconds between commits when there is little to commit.
     #[arg(long, env = "SHIPWAKE_COMMIT_SECONDS")]
     pub commit_seconds: Option<u64>,
@@ -83,6 +91,10 @@ pub struct Options {
     /// Send Shipwake's own logs, metrics and spans as OTLP/gRPC to this endpoint.
     #[arg(long, env = "SHIPWAKE_OWN_OTLP_ENDPOINT")]
     pub own_otlp_endpoint: Option<String>,
+    /// How long what is kept; only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionDays>,
     /// How lines are read; only in the file.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +127,9 @@ pub struct Upstream {
 pub struct Config {
     /// See [`Options::data`].
     pub data: PathBuf,
+    /// See [`Options::store`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// See [`Options::otlp_grpc_addr`].
     pub otlp_grpc_addr: SocketAddr,
     /// See [`Options::otlp_http_addr`].
@@ -153,7 +168,10 @@ pub struct Config {
     /// See [`Options::query_memory_bytes`].
     pub query_memory_bytes: usize,
     /// See [`Options::retention_days`].
-    pub retention_days: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+    /// See [`Options::full_text_index`].
+    pub full_text_index: bool,
     /// See [`Options::commit_seconds`].
     pub commit_seconds: u64,
     /// See [`Options::kpis`].
@@ -166,6 +184,8 @@ pub struct Config {
     /// See [`Options::own_otlp_endpoint`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_otlp_endpoint: Option<String>,
+    /// See [`Options::retention`]. A table, and so behind all plain keys; what was not said is filled in.
+    pub retention: RetentionDays,
     /// See [`Options::lines`]. A table, and so behind all plain keys.
     #[serde(skip_serializing_if = "Lines::is_empty")]
     pub lines: Lines,
@@ -204,6 +224,7 @@ impl Config {
         }
         Self {
             data: pick!(data, PathBuf::from("shipwake-data")),
+            store: optional!(store),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
             otlp_http_addr: pick!(otlp_http_addr, SocketAddr::from(([127, 0, 0, 1], 4318))),
             ui_addr: pick!(ui_addr, SocketAddr::from(([127, 0, 0, 1], 4400))),
@@ -221,12 +242,14 @@ impl Config {
             request_bytes: pick!(request_bytes, 64 << 20),
             backlog_seconds: pick!(backlog_seconds, 30),
             query_memory_bytes: pick!(query_memory_bytes, 256 << 20),
-            retention_days: pick!(retention_days, 7),
+            retention_days: optional!(retention_days),
+            full_text_index: pick!(full_text_index, true),
             commit_seconds: pick!(commit_seconds, 60),
             kpis: said.kpis.clone().or_else(|| file.kpis.clone()),
             log_format: pick!(log_format, "text".to_owned()),
             log: pick!(log, "info".to_owned()),
             own_otlp_endpoint: optional!(own_otlp_endpoint),
+            retention: pick!(retention, RetentionDays::default()).or_default(optional!(retention_days)),
             lines: pick!(lines, Lines::default()),
         }
     }
@@ -253,7 +276,7 @@ impl Config {
         check_range(&mut problems, "request_bytes", self.request_bytes as u64, 1 << 10, 1 << 30);
         check_range(&mut problems, "backlog_seconds", self.backlog_seconds, 1, 3600);
         check_range(&mut problems, "query_memory_bytes", self.query_memory_bytes as u64, 16 << 20, 1 << 40);
-        check_range(&mut problems, "retention_days", u64::from(self.retention_days), 1, 3650);
+        problems.extend(self.retention.problems());
         check_range(&mut problems, "commit_seconds", self.commit_seconds, 1, 600);
         if let Err(problem) = SyslogConfig::read_applications(&self.syslog_apps) {
             problems.push(format!("syslog_apps: {problem}"));
@@ -346,7 +369,7 @@ fn known_keys() -> Vec<String> {
         .map(|argument| argument.get_id().to_string())
         .filter(|id| id != "help" && id != "version")
         // Tables are in the file only.
-        .chain(["lines".to_owned()])
+        .chain(["lines".to_owned(), "retention".to_owned()])
         .collect()
 }
 

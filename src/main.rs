@@ -9,11 +9,13 @@ mod doctor;
 mod health;
 mod kpis;
 mod load;
+mod logs_command;
 mod memory;
 mod metrics;
 mod pipe;
 mod pipeline;
 mod query_command;
+mod retention;
 mod send;
 mod tail;
 mod telemetry;
@@ -43,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => app::serve(load_config(&args)?).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo_command::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query_command::run(&args),
+        Command::Logs(args) => logs_command::run(&args),
         Command::Pipe(args) => pipe::run(&args),
         Command::Tail(args) => tail::run(*args),
         Command::Load(args) => load::run(*args),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::{QueryArgs, QueryFormat};
 
 /// Exit code for a statement that Shipwake refused, as opposed to Shipwake not being there.
-const REFUSED: u8 = 2;
+pub const REFUSED: u8 = 2;
 
 /// Runs the command. Exit code 0 with the answer on standard output; 2 with the reason on standard error when the
 /// statement was refused.
@@ -22,8 +22,7 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(args: &QueryArgs) -> anyhow::Result<ExitCode> {
-    let base = args.url.trim_end_matches('/');
-    let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+    let base = base_of(&args.url);
     let url = format!("{base}/api/v1/sql");
     let accept = match args.format {
         QueryFormat::Table | QueryFormat::Json => "application/json",
@@ -62,9 +61,15 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The address of the API.
+pub fn base_of(url: &str) -> String {
+    let base = url.trim_end_matches('/');
+    if base.contains("://") { base.to_owned() } else { format!("http://{base}") }
+}
+
 /// The problem in words, with a caret under the place in the statement when it is known; `None` when the answer is not one
 /// of the query API.
-fn refusal(sql: &str, body: &[u8]) -> Option<String> {
+pub fn refusal(sql: &str, body: &[u8]) -> Option<String> {
     let problem: Value = serde_json::from_slice(body).ok()?;
     let mut message = format!("{}: {}", problem["title"].as_str()?, problem["detail"].as_str()?);
     let position = &problem["position"];

@@ -44,6 +44,9 @@ pub enum AggregateError {
         #[source]
         source: std::io::Error,
     },
+    /// The system gave no thread for the work in the background.
+    #[error("cannot start the background work of the store")]
+    Background(#[source] std::io::Error),
     /// A shard stopped on a broken invariant. A bug; the message is in the log.
     #[error("shard {shard} stopped unexpectedly")]
     Panicked {

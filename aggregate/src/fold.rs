@@ -263,7 +263,8 @@ impl<'a> LogSink<'a> for LogFold<'_, 'a> {
         let (time, observed) = (record.time_unix_nano, record.observed_time_unix_nano);
         let placed = self.base.place(time, observed, context.known.release);
         let state = &mut *self.base.state;
-        let parts = state.rows.logs.append(context.row_ref, self.scope, record, placed);
+        let line = state.counters.stored[Signal::Logs as usize - 1] + self.base.folded.stored;
+        let parts = state.rows.logs.append(context.row_ref, self.scope, record, placed, line);
         let record = &LogRecord { event_name: parts.event_name, ..*record };
         let counted_ns = placed.folds.then_some(placed.time_ns);
         let pattern = state.pattern(self.book, &context.known, record, &parts, counted_ns);

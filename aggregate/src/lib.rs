@@ -4,8 +4,10 @@
 //! One shard per journal partition. The path of a record: [`shard`] reads it, [`fold`] checks and takes it apart, `logs`,
 //! `spans` and `points` make its row, [`windows`] is where it is folded, [`commit`] where it becomes durable; [`view`] shows
 //! it to readers in between. What counts as a request is decided in `health`, how running totals become increases in
-//! [`cumulative`]; KPIs, users, sessions and toggles are in `product`. The bytes of the committed state are described in `FORMAT.md`.
+//! [`cumulative`]; KPIs, users, sessions and toggles are in `product`; `background`
+//! compacts what was committed. The bytes of the committed state are described in `FORMAT.md`.
 
+mod background;
 pub mod cells;
 mod chunk_resources;
 pub mod clock;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int32Builder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder};
+use arrow::array::{Int32Builder, Int64Builder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder};
 use shipwake_model::pattern::{OTHER, OTHER_ID};
 use shipwake_otlp::LogRecord;
 use shipwake_store::tables::{TextMapBuilder, text_map_builder};
@@ -17,7 +17,7 @@ use crate::text::{
 use crate::watermark::EventTime;
 
 /// Bytes of a row besides its texts: fixed columns, offsets and ids.
-const ROW_BYTES: usize = 150;
+const ROW_BYTES: usize = 158;
 
 /// An open chunk of log rows.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub struct LogRows {
     span_id: StringBuilder,
     scope_name: StringBuilder,
     attributes: TextMapBuilder,
+    line: Int64Builder,
     bytes: usize,
     scratch: Vec<u8>,
 }
@@ -55,6 +56,7 @@ impl Default for LogRows {
             span_id: StringBuilder::new(),
             scope_name: StringBuilder::new(),
             attributes: text_map_builder(),
+            line: Int64Builder::new(),
             bytes: 0,
             scratch: Vec::new(),
         }
@@ -69,6 +71,7 @@ impl LogRows {
 
     /// Appends a row, which [`LogRows::end`] ends; says what its attributes mean for release health, and under which name
     /// it is an event: that of the field, or that of the attribute.
+    /// `line` is its number in the shard.
     #[inline]
     pub fn append<'a>(
         &mut self,
@@ -76,7 +79,9 @@ impl LogRows {
         scope: &[u8],
         record: &LogRecord<'a>,
         time: EventTime,
+        line: u64,
     ) -> RequestParts<'a> {
+        self.line.append_value(i64::try_from(line).unwrap_or(i64::MAX));
         self.resource_ref.append_value(resource);
         self.time.append_value(time.time_ns);
         let observed = i64::try_from(record.observed_time_unix_nano).ok().filter(|observed| *observed != 0);
@@ -142,6 +147,7 @@ impl LogRows {
             finish_text(&mut self.span_id),
             finish_text(&mut self.scope_name),
             finish_attributes(&mut self.attributes),
+            finish_numbers(&mut self.line),
         ];
         Some(self.resources.seal(Table::Logs, columns))
     }

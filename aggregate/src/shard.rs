@@ -315,14 +315,14 @@ impl Running {
             let worth_it = !self.full || self.shard.store.check_room().is_ok();
             return now_ns >= not_before_ns && worth_it || self.stopping;
         }
+        let interval_ns = i64::try_from(self.shard.config.commit_interval.as_nanos()).unwrap_or(i64::MAX);
+        let is_time = now_ns.saturating_sub(self.committed_ns) >= interval_ns;
         let inner = self.shared.lock();
         if !inner.state.has_changes(self.committed_offset) {
-            return false;
+            // A shard without traffic publishes what was compacted, and drops what has outlived its time.
+            return is_time && !self.stopping && self.shard.store.is_commit_wanted(self.shard.shard);
         }
-        let interval_ns = i64::try_from(self.shard.config.commit_interval.as_nanos()).unwrap_or(i64::MAX);
-        self.stopping && self.is_drained_at(inner.state.next_offset)
-            || self.hot_bytes >= self.commit_bytes()
-            || now_ns.saturating_sub(self.committed_ns) >= interval_ns
+        self.stopping && self.is_drained_at(inner.state.next_offset) || self.hot_bytes >= self.commit_bytes() || is_time
     }
 
     /// Hot bytes that make a commit: more where the state is large, because every commit writes all of it.

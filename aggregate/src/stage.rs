@@ -8,6 +8,7 @@ use shipwake_store::Store;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::background;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
 use crate::metrics::Metrics;
@@ -45,6 +46,8 @@ impl Aggregate {
     /// others stop in the same orderly way, and the first error is the answer.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AggregateError> {
         let stop = shutdown.child_token();
+        let background =
+            background::start(&self.store, &self.journal, &self.progress, &self.config.clock, stop.clone())?;
         let mut ends = Vec::new();
         for shard in 0..self.journal.partitions() {
             ends.push((shard, self.spawn(shard, stop.clone())?));
@@ -60,6 +63,7 @@ impl Aggregate {
                 first_error = result;
             }
         }
+        background.stop().await;
         first_error
     }
 

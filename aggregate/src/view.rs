@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shipwake_journal::Journal;
-use shipwake_model::Resolution;
+use shipwake_model::{Resolution, Signal};
 use shipwake_store::{
     HealthQuery, HealthSeries, HotShard, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow,
     SegmentFile, ShardSnapshot, ShardStatus, Table, ToggleRow, UsageOfDay,
@@ -93,6 +93,7 @@ impl HotShard for Shared {
         let mut hot: Vec<_> = tables.iter().map(|table| (*table, state.rows.of(*table))).collect();
         let (files, pending) = (files.clone(), pending.clone());
         let (next_offset, watermark_ns) = (state.next_offset, state.watermark.watermark_ns());
+        let last_line = i64::try_from(state.counters.stored[Signal::Logs as usize - 1]).unwrap_or(i64::MAX);
         drop(guard);
         for (table, rows) in &mut hot {
             match (&deltas, &table) {
@@ -104,7 +105,7 @@ impl HotShard for Shared {
                 rows.extend(pending.rows(*table));
             }
         }
-        ShardSnapshot { shard: self.shard, files, hot, next_offset, watermark_ns }
+        ShardSnapshot { shard: self.shard, files, hot, next_offset, watermark_ns, last_line }
     }
 
     fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {

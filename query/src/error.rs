@@ -66,6 +66,14 @@ pub enum QueryError {
         /// Where, when the planner knows.
         position: Option<Position>,
     },
+    /// The asker's fault: the text of a search for log lines cannot be read.
+    #[error("{message}")]
+    Search {
+        /// What is wrong, and what would be right.
+        message: String,
+        /// Where.
+        position: Position,
+    },
     /// The asker's fault: a statement that would change something, or reach outside.
     #[error(
         "{what} is not allowed: queries only read, with SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, SHOW COLUMNS and DESCRIBE"

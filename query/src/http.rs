@@ -31,6 +31,7 @@ pub(crate) fn router(query: Query) -> Router {
         .route("/api/v1/services/{service}/release", get(service_release))
         .route("/api/v1/services/{service}/toggle", get(service_toggle))
         .route("/api/v1/pipeline", get(pipeline))
+        .merge(crate::search::http::routes())
         .route("/api/v1/live/ws", get(live::ws::upgrade))
         .route("/api/v1/live/sse", get(live::sse::stream))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -90,6 +91,7 @@ async fn tables() -> Response {
         {"name": "hdr_quantile(histogram, q)", "comment": "value at quantile q, 0 to 1, in the histogram's unit (us for durations)"},
         {"name": "hdr_quantile_bounds(histogram, q)", "comment": "a struct of value, low, high and approximate: the quantile, between what it surely lies, and whether it is an estimate within a bucket"},
         {"name": "hdr_count(histogram, low, high)", "comment": "how many values lie from low to high"},
+        {"name": "matches(body, 'search text')", "comment": "whether a text has the words and phrases of a search (docs/search.md)"},
     ]);
     answered(json!({"tables": tables, "functions": functions}).to_string().into_bytes(), "application/json")
 }
@@ -162,7 +164,7 @@ async fn pipeline(State(query): State<Query>) -> Result<Response, QueryError> {
     Ok(page(&query.pipeline().await?))
 }
 
-fn page(answer: &impl Serialize) -> Response {
+pub(crate) fn page(answer: &impl Serialize) -> Response {
     let bytes = serde_json::to_vec(answer).expect("answers have text keys and finite numbers");
     answered(bytes, "application/json")
 }

@@ -7,6 +7,7 @@
 //! - [`Query`]: the stage; [`Query::router`] is everything below `/api/v1` that reads.
 //! - `sql`: one DataFusion session per query; a file per table in `sql/tables`, per function in `sql/functions`.
 //! - `release`: which versions are compared and what differs; pure.
+//! - `search`: finding log lines.
 //! - `pages`: the answers of the web pages. `live`: the same answers, pushed.
 
 mod config;
@@ -18,6 +19,7 @@ mod pages;
 mod problem;
 mod query;
 mod release;
+mod search;
 mod spans;
 mod sql;
 mod time;

@@ -5,7 +5,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// What was asked: `sql`, `overview`, `service`, `pipeline`, over HTTP and live alike.
+/// What was asked: `sql`, `overview`, `service`, `pipeline`, `logs_search` and its like, over HTTP and live alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,

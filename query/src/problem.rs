@@ -13,6 +13,7 @@ impl QueryError {
             QueryError::BadArgument { .. }
             | QueryError::BadRequest { .. }
             | QueryError::Sql { .. }
+            | QueryError::Search { .. }
             | QueryError::NotAllowed { .. }
             | QueryError::TooComplex { .. }
             | QueryError::Evaluation { .. } => StatusCode::BAD_REQUEST,
@@ -29,6 +30,7 @@ impl QueryError {
             QueryError::BadArgument { .. } => "bad-argument",
             QueryError::BadRequest { .. } => "bad-request",
             QueryError::Sql { .. } => "sql",
+            QueryError::Search { .. } => "search",
             QueryError::NotAllowed { .. } => "read-only",
             QueryError::TooComplex { .. } => "too-complex",
             QueryError::ForeignOrigin { .. } => "foreign-origin",
@@ -49,6 +51,7 @@ impl QueryError {
             QueryError::BadArgument { .. } => "An argument is not understood",
             QueryError::BadRequest { .. } => "The request is not understood",
             QueryError::Sql { .. } => "The query is not understood",
+            QueryError::Search { .. } => "The search is not understood",
             QueryError::NotAllowed { .. } => "Queries only read",
             QueryError::TooComplex { .. } => "The query is too complex",
             QueryError::ForeignOrigin { .. } => "Another site's page",
@@ -79,7 +82,7 @@ impl QueryError {
             "detail": self.to_string(),
         });
         match self {
-            QueryError::Sql { position: Some(position), .. } => {
+            QueryError::Sql { position: Some(position), .. } | QueryError::Search { position, .. } => {
                 document["position"] =
                     json!({"line": position.line, "column": position.column, "offset": position.offset});
             }

@@ -27,6 +27,7 @@ use crate::pages::recent::Recent;
 use crate::pages::{freshness, history, overview, pattern_history, pipeline, range, service, toggle, wire};
 use crate::release::patterns::Shapes;
 use crate::release::timeline::Grid;
+use crate::search::scan::Readers;
 use crate::spans::QuestionSpan;
 use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
@@ -67,6 +68,7 @@ struct Inner {
     /// Locked on threads that may compute for a while, never on those that wait for sockets.
     recent: Arc<Mutex<Recent>>,
     patterns: Arc<KeptPatterns>,
+    readers: Arc<Readers>,
     runtime: Option<Runtime>,
 }
 
@@ -134,6 +136,7 @@ impl Query {
             hub: Arc::new(Hub::default()),
             recent: Arc::default(),
             patterns: Arc::default(),
+            readers: Arc::default(),
             runtime: Some(runtime),
             config,
             store,
@@ -442,6 +445,19 @@ impl Query {
         &self.inner.hub
     }
 
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.inner.store
+    }
+
+    /// Segments of log lines that were opened.
+    pub(crate) fn log_readers(&self) -> &Arc<Readers> {
+        &self.inner.readers
+    }
+
+    pub(crate) fn observe(&self, kind: &'static str, elapsed: Duration) {
+        self.inner.metrics.observe(kind, elapsed.as_secs_f64());
+    }
+
     pub(crate) fn now_ms(&self) -> i64 {
         (self.inner.config.clock)()
     }
@@ -459,7 +475,7 @@ impl Query {
     }
 
     /// A place among the running queries, waited for within bounds.
-    async fn place(&self, timeout: Duration) -> Result<OwnedSemaphorePermit, QueryError> {
+    pub(crate) async fn place(&self, timeout: Duration) -> Result<OwnedSemaphorePermit, QueryError> {
         let (config, places) = (&self.inner.config, self.inner.places.clone());
         if let Ok(place) = places.clone().try_acquire_owned() {
             return Ok(place);

@@ -10,6 +10,7 @@ mod doctor;
 mod harness;
 mod kinds;
 mod lines;
+mod logs;
 mod otlp;
 mod overload;
 mod own_telemetry;

@@ -17,6 +17,10 @@ const PAGES = [
   { name: 'toggle', path: '/s/checkout/toggle/checkout-v2', testid: 'toggle-cells' },
   { name: 'start', path: '/start?lang=otlp', testid: 'checklist' },
   { name: 'not found', path: '/no/such/page', testid: 'not-found' },
+  { name: 'logs', path: '/logs', testid: 'lines' },
+  { name: 'logs, a tail by level', path: '/logs?live=1&by=level', testid: 'lines' },
+  { name: 'patterns', path: '/logs?view=patterns', testid: 'log-patterns' },
+  { name: 'new patterns', path: '/logs?view=new&s=checkout', testid: 'log-patterns' },
 ];
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');

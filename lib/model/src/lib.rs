@@ -7,14 +7,18 @@
 //! - [`slot`]: replicate slots, the unit of noise of the verdict.
 //! - [`window`]: resolutions and window arithmetic.
 //! - [`sketch`]: mergeable histograms and distinct counts, and their binary form.
+//! - [`words`]: what a word of a log line is, for blooms, index and search.
+//! - [`phrase`]: whether a line has certain words in a row.
 
 pub mod kpi;
 pub mod pattern;
+pub mod phrase;
 pub mod release;
 pub mod signal;
 pub mod sketch;
 pub mod slot;
 pub mod window;
+pub mod words;
 
 pub use kpi::Kpi;
 pub use release::{Identity, ReleaseId, UNVERSIONED};

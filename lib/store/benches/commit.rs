@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use common::{SECOND, START, config, log_commit, rows};
 use prometheus_client::registry::Registry;
-use shipwake_store::{Commit, HotRows, Store, StoreConfig, Table};
+use shipwake_store::{Commit, HotRows, Store, Table};
 
 const ROWS: usize = 100_000;
 const CHUNK_ROWS: usize = 4096;
@@ -21,8 +21,7 @@ const COMMITS: u64 = 1440;
 fn main() {
     commit_of_log_rows();
     hot_rows();
-    open_after_a_day(false);
-    open_after_a_day(true);
+    open_after_a_day();
 }
 
 fn commit_of_log_rows() {
@@ -69,12 +68,10 @@ fn hot_rows() {
     drop((all, some));
 }
 
-fn open_after_a_day(merge: bool) {
+fn open_after_a_day() {
     let dir = tempfile::tempdir().expect("a directory");
     {
-        let merging = StoreConfig::new(dir.path()).merge_segments_min;
-        let config = StoreConfig { merge_segments_min: if merge { merging } else { usize::MAX }, ..config(dir.path()) };
-        let store = Store::open(config, &mut Registry::default()).expect("opens");
+        let store = Store::open(config(dir.path()), &mut Registry::default()).expect("opens");
         let (mut committer, _) = store.open_shard(0).expect("opens");
         for minute in 1..=COMMITS {
             let mut commit = log_commit(minute, 100);
@@ -89,7 +86,7 @@ fn open_after_a_day(merge: bool) {
     let store = Store::open(config(dir.path()), &mut Registry::default()).expect("opens");
     let (committer, _) = store.open_shard(0).expect("opens");
     let (ms, files) = (started.elapsed().as_secs_f64() * 1e3, committer.files().len());
-    println!("opening after {COMMITS} commits (merging {merge}), {files} live segments: {ms:.1} ms");
+    println!("opening after {COMMITS} commits, {files} live segments: {ms:.1} ms");
     let started = Instant::now();
     let mut committer = committer;
     committer.commit(log_commit(COMMITS + 1, 100)).expect("commits");

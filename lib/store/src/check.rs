@@ -15,7 +15,7 @@ use crate::lock::DirectoryLock;
 use crate::manifest::{self, Chain, read_chain};
 use crate::objects::Objects;
 use crate::superblock::{SUPERBLOCK, Superblock};
-use crate::{SegmentFile, StoreError, read, recover, state};
+use crate::{SegmentFile, StoreError, read, recover, side, state};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +162,10 @@ fn check_shard(
     for file in chain.files.iter() {
         if let Err(what) = check_segment(objects, file)? {
             findings.push(Finding { severity: Severity::Error, path: objects.file(&file.path), what });
+        }
+        for (path, what) in side::check(objects, file) {
+            let what = format!("{what}; searches do without it, and it is made again while Shipwake runs");
+            findings.push(Finding { severity: Severity::Warning, path: objects.file(&path), what });
         }
     }
     let written = recover::written_files(objects, shard)?;

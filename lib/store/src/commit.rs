@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use parquet::errors::ParquetError;
 
+use crate::attempt::Attempt;
+use crate::encode::{Beside, SegmentEncoder};
 use crate::manifest::{self, Manifest, SNAPSHOT_EVERY, StateFile};
 use crate::objects::Created;
+use crate::proposals::Taken;
 use crate::reaper::Reaper;
 use crate::shared::Shared;
 use crate::sort::SortedRows;
-use crate::{HotRows, SegmentFile, SegmentId, StoreError, Table, encode, merge, state};
-
-/// How many names of an earlier attempt's left-overs a commit steps over. Left-overs stay only when their removal
-/// failed.
-const ATTEMPTS_MAX: u32 = 64;
+use crate::{HotRows, SegmentFile, SegmentId, StoreError, Table, state};
 
 /// What a shard publishes in one atomic step.
 #[derive(Clone, Debug, Default)]
@@ -72,14 +72,6 @@ pub struct ShardCommitter {
     pub(crate) reaper: Reaper,
 }
 
-/// Files that an attempt has written. They are removed when this goes, unless they are to be kept.
-struct Attempt<'a> {
-    shared: &'a Shared,
-    written: Vec<String>,
-    /// Whether a manifest names them, or may.
-    keep: bool,
-}
-
 impl ShardCommitter {
     /// Writes the rows as sorted Parquet, encoded in the calling thread, and publishes them with state and position.
     ///
@@ -124,87 +116,97 @@ impl ShardCommitter {
 
     fn try_commit(&mut self, commit: Commit) -> Result<Arc<[SegmentFile]>, StoreError> {
         let shared = self.shared.clone();
-        let mut attempt = Attempt { shared: &shared, written: Vec::new(), keep: false };
+        let mut attempt = Attempt::new(&shared.objects);
         let (position, state) = (Position::of(self, &commit), commit.state.clone());
         let mut dropped = self.to_drop(&commit.drop, commit.commit_ns);
         let mut added = Vec::new();
-        for (table, mut rows) in by_table(commit.rows) {
-            let merged = self.merge(table, &mut rows, &dropped, commit.commit_ns);
-            added.extend(self.write_segment(&mut attempt, table, rows, &position, &merged)?);
-            dropped.extend(merged.iter().map(|file| file.id));
+        for (table, rows) in by_table(commit.rows) {
+            for (part, sorted) in (0..).zip(SortedRows::by_window(table, rows)?) {
+                added.push(self.write_segment(&mut attempt, part, &sorted, &position)?);
+            }
         }
+        let mut replacements = shared.proposals.take(self.shard, &shared.objects);
+        self.replace(&mut replacements, &mut added, &mut dropped);
         let state = self.write_state(&mut attempt, &state)?;
         let files = with_changes(&self.files, &added, &dropped);
         let manifest = self.manifest(&position, state, added, dropped, &files);
         let published = self.publish(&manifest);
-        attempt.keep = !matches!(&published, Err(error) if error.nothing_published());
-        published?;
+        attempt.keep = !matches!(&published, Err(failed) if failed.nothing_published);
+        match published {
+            Ok(()) => replacements.published(),
+            Err(failed) => {
+                if !failed.nothing_published {
+                    replacements.in_doubt();
+                }
+                return Err(failed.error);
+            }
+        }
         self.advance(manifest, files);
         Ok(self.files.clone())
+    }
+
+    /// Puts what was compacted in the place of what it was made from. What was made from a segment that is live no more is void.
+    fn replace(&self, replacements: &mut Taken<'_>, added: &mut Vec<SegmentFile>, dropped: &mut Vec<SegmentId>) {
+        let live: HashSet<SegmentId> = self.files.iter().map(|file| file.id).collect();
+        for replacement in replacements.iter_mut() {
+            let is_live = |id: &SegmentId| live.contains(id) && !dropped.contains(id);
+            replacement.is_void = !replacement.inputs.iter().all(is_live);
+            if replacement.is_void {
+                continue;
+            }
+            dropped.extend(&replacement.inputs);
+            let Some(output) = &replacement.output else { continue };
+            let part = added.iter().filter(|file| file.table == output.table).count() as u32;
+            added.push(SegmentFile { id: SegmentId { seq: self.next_seq, part, ..output.id }, ..output.clone() });
+        }
     }
 
     /// The live segments among those asked for, and those whose time is over.
     fn to_drop(&self, asked: &[SegmentId], now_ns: i64) -> Vec<SegmentId> {
         let asked: HashSet<&SegmentId> = asked.iter().collect();
         let retention = &self.shared.config.retention;
-        let over = |file: &SegmentFile| now_ns.saturating_sub(file.committed_ns) > retention.of(file.table);
-        self.files.iter().filter(|file| asked.contains(&file.id) || over(file)).map(|file| file.id).collect()
-    }
-
-    /// Adds the rows of small segments that are worth merging to the rows of the commit, and gives those segments.
-    fn merge(&self, table: Table, rows: &mut Vec<HotRows>, dropped: &[SegmentId], now_ns: i64) -> Vec<SegmentFile> {
-        if rows.iter().all(|rows| rows.num_rows() == 0) {
-            return Vec::new();
-        }
-        let count_min = self.shared.config.merge_segments_min;
-        let chosen = merge::worth_merging(&self.files, table, dropped, now_ns, count_min);
-        match merge::rows_of(&self.shared, &chosen) {
-            Ok(stored) => {
-                rows.extend(stored);
-                chosen
-            }
-            // The commit does not depend on it. A reader of the segment gets the same error.
-            Err(error) => {
-                tracing::error!(shard = self.shard, %error, "cannot merge small segments");
-                Vec::new()
-            }
-        }
+        let is_over = |file: &SegmentFile| retention.is_over(file, now_ns);
+        self.files.iter().filter(|file| asked.contains(&file.id) || is_over(file)).map(|file| file.id).collect()
     }
 
     fn write_segment(
         &self,
         attempt: &mut Attempt<'_>,
-        table: Table,
-        rows: Vec<HotRows>,
+        part: u32,
+        sorted: &SortedRows,
         position: &Position,
-        merged: &[SegmentFile],
-    ) -> Result<Option<SegmentFile>, StoreError> {
-        let Some(sorted) = SortedRows::new(table, rows)? else { return Ok(None) };
-        let bytes = encode::encode(table, &sorted)
-            .map_err(|error| StoreError::Rows { table: table.name(), reason: error.to_string() })?;
-        let (size, crc32c) = (bytes.len() as u64, crc32c::crc32c(&bytes));
+    ) -> Result<SegmentFile, StoreError> {
+        let table = sorted.table();
+        let not_encoded = |error: ParquetError| StoreError::Rows { table: table.name(), reason: error.to_string() };
+        let mut encoder = SegmentEncoder::new(table, sorted.num_rows(), Beside::Blooms).map_err(not_encoded)?;
+        for batch in sorted.batches() {
+            encoder.write(&batch).map_err(not_encoded)?;
+        }
+        let encoded = encoder.finish().map_err(not_encoded)?;
         let (shard, seq) = (self.shard, self.next_seq);
-        let from = merged.iter().map(|file| file.first_offset).fold(position.first_offset, u64::min);
-        let to = position.next_offset;
-        let path = attempt.create(&bytes, |number| match number {
-            0 => format!("data/{table}/{shard}-{seq}-{from}-{to}.parquet"),
-            _ => format!("data/{table}/{shard}-{seq}-{from}-{to}-{number}.parquet"),
-        })?;
-        Ok(Some(SegmentFile {
-            id: SegmentId { shard, seq, table },
+        let (from, to) = (position.first_offset, position.next_offset);
+        let name = format!("data/{table}/{shard}-{seq}-{part}-{from}-{to}");
+        let written = attempt.create_segment(&name, &encoded)?;
+        Ok(SegmentFile {
+            id: SegmentId { shard, seq, table, part },
             table,
-            path: path.into(),
-            rows: sorted.num_rows() as u64,
-            bytes: size,
+            path: written.segment.path,
+            rows: encoded.rows,
+            bytes: written.segment.bytes,
             time_min_ns: sorted.time_min_ns,
             time_max_ns: sorted.time_max_ns,
             shard,
             first_offset: from,
             next_offset: to,
             committed_ns: position.commit_ns,
-            crc32c,
+            crc32c: written.segment.crc32c,
+            window: sorted.window,
+            level: 0,
+            thinned_ns: 0,
+            blooms: written.blooms,
+            index: written.index,
             pin: Arc::default(),
-        }))
+        })
     }
 
     fn write_state(&self, attempt: &mut Attempt<'_>, bytes: &Bytes) -> Result<StateFile, StoreError> {
@@ -236,9 +238,12 @@ impl ShardCommitter {
     }
 
     /// Creates the manifest. If one is there already, it is either ours, from a call whose answer was lost, or another
-    /// writer's: only the same bytes, which include our random writer id, are ours. If the create fails and ours is
-    /// there nevertheless, nobody knows whether it would survive a power loss.
-    fn publish(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    /// writer's: only the same bytes, which include our random writer id, are ours.
+    ///
+    /// If the create fails and ours is there nevertheless, nobody knows whether it would survive a power loss of this machine; a server
+    /// that shows it has it. If a server does not show it, it may still come to be: what it names is kept, and the next attempt
+    /// finds out, because it is then another one's in its place.
+    fn publish(&self, manifest: &Manifest) -> Result<(), NotPublished> {
         let (shard, seq, objects) = (self.shard, manifest.seq, &self.shared.objects);
         let (path, bytes) = (manifest::path(shard, seq), Bytes::from(manifest::encode(manifest)));
         let failure = match objects.create(&path, bytes.clone()) {
@@ -246,13 +251,22 @@ impl ShardCommitter {
             Ok(Created::Exists) => None,
             Err(error) => Some(error),
         };
-        let in_doubt = |error| StoreError::InDoubt { shard, seq, source: Box::new(error) };
-        match (objects.get(&path), failure) {
+        let there = objects.get(&path);
+        if objects.is_remote() {
+            return match (there, failure) {
+                (Ok(Some(there)), _) if there == bytes => Ok(()),
+                (Ok(Some(_)), _) => Err(NotPublished::surely(StoreError::Fenced { shard, seq })),
+                (_, Some(error)) | (Err(error), None) => Err(NotPublished::maybe(error)),
+                (Ok(None), None) => Err(NotPublished::maybe(StoreError::Fenced { shard, seq })),
+            };
+        }
+        let in_doubt = |error| NotPublished::maybe(StoreError::InDoubt { shard, seq, source: Box::new(error) });
+        match (there, failure) {
             (Ok(Some(there)), None) if there == bytes => Ok(()),
             (Ok(Some(there)), Some(error)) if there == bytes => Err(in_doubt(error)),
-            (Ok(None), Some(error)) => Err(error),
+            (Ok(None), Some(error)) => Err(NotPublished::surely(error)),
             (Err(_), Some(error)) | (Err(error), None) => Err(in_doubt(error)),
-            (Ok(_), _) => Err(StoreError::Fenced { shard, seq }),
+            (Ok(_), _) => Err(NotPublished::surely(StoreError::Fenced { shard, seq })),
         }
     }
 
@@ -288,6 +302,23 @@ impl Drop for ShardCommitter {
     }
 }
 
+/// A manifest that was not created, as far as is known.
+struct NotPublished {
+    error: StoreError,
+    /// Whether it is certain that it is not there and will not be.
+    nothing_published: bool,
+}
+
+impl NotPublished {
+    fn surely(error: StoreError) -> Self {
+        Self { error, nothing_published: true }
+    }
+
+    fn maybe(error: StoreError) -> Self {
+        Self { error, nothing_published: false }
+    }
+}
+
 /// The position and times of a commit.
 struct Position {
     first_offset: u64,
@@ -303,29 +334,6 @@ impl Position {
             next_offset: commit.next_offset,
             watermark_ns: commit.watermark_ns,
             commit_ns: commit.commit_ns,
-        }
-    }
-}
-
-impl Attempt<'_> {
-    /// Creates an object under the first name that is free. A name is taken only by what an earlier attempt or another
-    /// writer has left: it must not be overwritten, because a manifest may name it.
-    fn create(&mut self, bytes: &Bytes, name: impl Fn(u32) -> String) -> Result<String, StoreError> {
-        for number in 0..ATTEMPTS_MAX {
-            let path = name(number);
-            if self.shared.objects.create(&path, bytes.clone())? == Created::Yes {
-                self.written.push(path.clone());
-                return Ok(path);
-            }
-        }
-        Err(StoreError::damaged(self.shared.objects.file(&name(0)), "every name that could be used instead is taken"))
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if !self.keep {
-            self.shared.objects.delete_all(std::mem::take(&mut self.written));
         }
     }
 }

@@ -1,67 +1,44 @@
-//! What the store can be told: where it is, and how long it keeps what.
+//! What the store can be told: where it is, how long it keeps what, and how much work it does in the background.
 
 use std::path::PathBuf;
 
 use shipwake_model::window::NS_PER_S;
 
-use crate::{StoreError, Table};
-
-const HOUR_NS: i64 = 3_600 * NS_PER_S;
+use crate::{Retention, StoreError};
 
 /// Configuration of the store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// The directory that holds everything. Made if it does not exist.
+    /// The directory that holds everything. Made if it does not exist. Not used with [`StoreConfig::url`].
     pub dir: PathBuf,
-    /// How long segments are kept, by table.
+    /// `s3://bucket/prefix` when everything is in a bucket. Default none.
+    pub url: Option<String>,
+    /// How long rows are kept, by table and service.
     pub retention: Retention,
+    /// The work in the background.
+    pub compaction: Compaction,
     /// How long a dropped segment stays on disk for queries that run, in ns. Default 60 s.
     pub drop_grace_ns: i64,
-    /// How many small segments of a table a commit merges with its own rows, at least. Default 16; `usize::MAX` never
-    /// merges.
-    pub merge_segments_min: usize,
     /// Free space below which the store refuses to open, in bytes. Default 64 MiB: room for a few commits.
     pub free_bytes_min: u64,
 }
 
-/// How long segments are kept after they were committed, in ns. A segment is dropped whole, at the first commit after
-/// its time. Raise these where the disk has room; the defaults suit 50 GB at a million records an hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// Log records. Default three days.
-    pub logs_ns: i64,
-    /// Spans. Default three days.
-    pub spans_ns: i64,
-    /// Metric points as received. Default one day: their windows are kept longer.
-    pub points_ns: i64,
-    /// Windows of 10 s, 60 s and 1 h. Default fourteen days: a release is compared with those of the last two weeks.
-    pub windows_ns: i64,
-    /// Windows of 1 s. Default fifteen minutes: pages show the last five.
-    pub windows_1s_ns: i64,
+/// The work in the background.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compaction {
+    /// Size that segments grow to, in bytes; those of half that size are not merged any more. Default 32 MiB: some 700 000 log
+    /// lines. A few times this is in memory while one is made. Larger means fewer files.
+    pub bytes_max: u64,
+    /// How much of one core it may take while the shards keep up, 0 to 1. Default 0.5; a tenth of it while they are behind.
+    pub cpu_share: f64,
+    /// Whether logs get a full-text index besides their blooms. Default yes; without it, log lines take about half the CPU time, and
+    /// searches for words that many row groups have read more.
+    pub index: bool,
 }
 
-impl Default for Retention {
+impl Default for Compaction {
     fn default() -> Self {
-        Self {
-            logs_ns: 72 * HOUR_NS,
-            spans_ns: 72 * HOUR_NS,
-            points_ns: 24 * HOUR_NS,
-            windows_ns: 14 * 24 * HOUR_NS,
-            windows_1s_ns: HOUR_NS / 4,
-        }
-    }
-}
-
-impl Retention {
-    /// How long segments of `table` are kept, ns.
-    pub fn of(&self, table: Table) -> i64 {
-        match table {
-            Table::Logs => self.logs_ns,
-            Table::Spans => self.spans_ns,
-            Table::Points => self.points_ns,
-            Table::Windows => self.windows_ns,
-            Table::Windows1s => self.windows_1s_ns,
-        }
+        Self { bytes_max: 32 << 20, cpu_share: 0.5, index: true }
     }
 }
 
@@ -70,23 +47,22 @@ impl StoreConfig {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            url: None,
             retention: Retention::default(),
+            compaction: Compaction::default(),
             drop_grace_ns: 60 * NS_PER_S,
-            merge_segments_min: 16,
             free_bytes_min: 64 << 20,
         }
     }
 
     /// Refuses what cannot work, with all problems in one message.
     pub(crate) fn validate(&self) -> Result<(), StoreError> {
-        let mut problems = Vec::new();
-        for table in Table::ALL {
-            if self.retention.of(table) <= 0 {
-                problems.push(format!("retention of {table} must be more than nothing"));
-            }
+        let mut problems = self.retention.problems();
+        if self.compaction.bytes_max < 1 << 10 {
+            problems.push("compaction.bytes_max must be at least 1 KiB".to_owned());
         }
-        if self.merge_segments_min < 2 {
-            problems.push("merge_segments_min must be at least 2".to_owned());
+        if !(self.compaction.cpu_share > 0.0 && self.compaction.cpu_share <= 1.0) {
+            problems.push("compaction.cpu_share must be more than 0 and at most 1".to_owned());
         }
         if self.drop_grace_ns < 0 {
             problems.push("drop_grace_ns must not be negative".to_owned());

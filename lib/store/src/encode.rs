@@ -1,8 +1,9 @@
-//! The rows of a commit as one Parquet file in memory.
+//! The rows of a segment as one Parquet file in memory, with blooms and index beside it where there is text to search.
 //!
 //! zstd level 1 is both faster and no larger than level 3 on log lines. Columns whose values hardly repeat (bodies,
 //! ids, histograms) skip the dictionary, which would be built and thrown away; times and durations are delta-encoded.
 
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -11,9 +12,11 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
+use shipwake_model::words::each_word;
 
 use crate::Table;
-use crate::sort::SortedRows;
+use crate::bloom::{BloomsBuilder, attribute_key, trace_key, word_key};
+use crate::index::IndexBuilder;
 
 /// Rows of a row group: the unit that a query skips or reads.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -22,22 +25,126 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.05;
 
 const NO_DICTIONARY: [&str; 8] =
     ["body", "trace_id", "span_id", "parent_span_id", "histogram", "value", "sum", "duration_ns"];
-const DELTA_ENCODED: [&str; 5] = ["time", "observed_time", "start_time", "window_start", "duration_ns"];
+const DELTA_ENCODED: [&str; 6] = ["time", "observed_time", "start_time", "window_start", "duration_ns", "line"];
 /// Their smallest and largest value say nothing that a query could skip by, and finding them compares every text: ids are
 /// spread over their whole range in every page.
 const NO_STATISTICS: [&str; 6] = ["body", "histogram", "trace_id", "span_id", "parent_span_id", "pattern_id"];
 const MAPS: [&str; 2] = ["attributes", "resource"];
 
-/// Encodes all rows. The buffer is as large as the file.
-pub(crate) fn encode(table: Table, rows: &SortedRows) -> Result<Bytes, ParquetError> {
-    let properties = properties(table, rows.num_rows());
-    // Arrow's own copy of the schema adds a quarter to a small file, and Parquet's says the same.
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), table.schema(), options)?;
-    for batch in rows.batches() {
-        writer.write(&batch)?;
+/// What belongs beside the rows of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Token blooms, where the table has text that is searched.
+    Blooms,
+    /// The same, and the full-text index, which takes several times as long to make.
+    BloomsAndIndex,
+}
+
+/// A segment in memory, with what lies beside it.
+pub(crate) struct Encoded {
+    pub(crate) rows: u64,
+    pub(crate) segment: Bytes,
+    pub(crate) blooms: Option<Bytes>,
+    pub(crate) index: Option<Bytes>,
+}
+
+/// Encodes a segment batch by batch.
+pub(crate) struct SegmentEncoder {
+    table: Table,
+    parquet: ArrowWriter<Vec<u8>>,
+    rows: usize,
+    blooms: Option<BloomsBuilder>,
+    index: Option<IndexBuilder>,
+}
+
+impl SegmentEncoder {
+    /// For about `rows` rows.
+    pub(crate) fn new(table: Table, rows: usize, beside: Beside) -> Result<Self, ParquetError> {
+        // Arrow's own copy of the schema adds a quarter to a small file, and Parquet's says the same.
+        let options = ArrowWriterOptions::new().with_properties(properties(table, rows)).with_skip_arrow_metadata(true);
+        let parquet = ArrowWriter::try_new_with_options(Vec::new(), table.schema(), options)?;
+        let is_searched = table == Table::Logs;
+        Ok(Self {
+            table,
+            parquet,
+            rows: 0,
+            blooms: is_searched.then(BloomsBuilder::new),
+            index: (is_searched && beside == Beside::BloomsAndIndex).then(IndexBuilder::new),
+        })
     }
-    Ok(writer.into_inner()?.into())
+
+    /// Adds rows, in the order of the segment and the public schema.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let rows = (batch.num_rows() - from).min(ROW_GROUP_ROWS - self.rows % ROW_GROUP_ROWS);
+            self.write_in_group(&batch.slice(from, rows))?;
+            from += rows;
+        }
+        Ok(())
+    }
+
+    /// The files.
+    pub(crate) fn finish(mut self) -> Result<Encoded, ParquetError> {
+        let external = |error| ParquetError::External(Box::new(error));
+        if let Some(blooms) = self.blooms.as_mut().filter(|_| !self.rows.is_multiple_of(ROW_GROUP_ROWS)) {
+            blooms.end_group();
+        }
+        let index = self.index.map(IndexBuilder::finish).transpose().map_err(external)?;
+        let rows = self.rows as u64;
+        self.parquet.flush()?;
+        // Blooms, index and readers count on it.
+        let groups = self.parquet.flushed_row_groups();
+        let full = groups.iter().rev().skip(1).all(|group| group.num_rows() == ROW_GROUP_ROWS as i64);
+        assert!(full && groups.len() == self.rows.div_ceil(ROW_GROUP_ROWS), "row groups of {} rows", self.table);
+        Ok(Encoded {
+            rows,
+            segment: self.parquet.into_inner()?.into(),
+            blooms: self.blooms.map(|blooms| blooms.finish().into()),
+            index: index.map(Bytes::from),
+        })
+    }
+
+    fn write_in_group(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.parquet.write(batch)?;
+        self.rows += batch.num_rows();
+        if let Some(blooms) = &mut self.blooms {
+            note_keys(blooms, batch);
+            if self.rows.is_multiple_of(ROW_GROUP_ROWS) {
+                blooms.end_group();
+            }
+        }
+        if let Some(index) = &mut self.index {
+            let bodies = text(batch, "body");
+            for row in 0..batch.num_rows() {
+                let body = bodies.is_valid(row).then(|| bodies.value(row));
+                index.add(body).map_err(|error| ParquetError::External(Box::new(error)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What can be asked of the blooms: words of bodies, trace ids, attributes.
+fn note_keys(blooms: &mut BloomsBuilder, batch: &RecordBatch) {
+    for body in text(batch, "body").iter().flatten() {
+        each_word(body, |word| blooms.add(word_key(word)));
+    }
+    for trace_id in text(batch, "trace_id").iter().flatten() {
+        blooms.add(trace_key(trace_id));
+    }
+    let attributes = batch.column_by_name("attributes").expect("log rows have attributes").as_map();
+    let (names, values) = (attributes.keys().as_string::<i32>(), attributes.values().as_string::<i32>());
+    let entries = attributes.value_offsets();
+    for entry in entries[0] as usize..entries[batch.num_rows()] as usize {
+        if values.is_valid(entry) {
+            blooms.add(attribute_key(names.value(entry), values.value(entry)));
+        }
+    }
+}
+
+fn text<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
+    batch.column_by_name(name).expect("log rows have the column").as_string()
 }
 
 fn properties(table: Table, rows: usize) -> WriterProperties {

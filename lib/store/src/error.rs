@@ -89,6 +89,14 @@ pub enum StoreError {
         /// What does not fit.
         reason: String,
     },
+    /// The object store is not one that a store can be in. Fault of the operator: another server, bucket or credentials.
+    #[error("the store cannot be at {place}: {reason}")]
+    Unsuitable {
+        /// What a person calls the place.
+        place: String,
+        /// Why.
+        reason: String,
+    },
     /// The configuration cannot work.
     #[error("store configuration: {0}")]
     Config(String),
@@ -108,11 +116,6 @@ impl StoreError {
     /// Whether the same call can succeed later, with nothing but time or a person's help in between.
     pub fn retryable(&self) -> bool {
         matches!(self, StoreError::Full { .. } | StoreError::ReadOnly { .. })
-    }
-
-    /// Whether a commit that failed with this has certainly published nothing.
-    pub(crate) fn nothing_published(&self) -> bool {
-        !matches!(self, StoreError::InDoubt { .. })
     }
 
     /// The error of an operation on a file, told apart by what the caller can do.

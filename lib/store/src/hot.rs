@@ -83,6 +83,8 @@ pub struct ShardSnapshot {
     pub next_offset: u64,
     /// The shard's watermark, ns.
     pub watermark_ns: i64,
+    /// The largest number (`line`) of a log record that is included; 0 before the first.
+    pub last_line: i64,
 }
 
 /// All shards, each at one moment.

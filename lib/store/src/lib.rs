@@ -6,48 +6,64 @@
 //! - [`tables`]: the tables and their columns.
 //! - [`chunk`]: rows in memory with their resources kept once.
 //! - [`store`]: opening a directory, snapshots, reading segments.
-//! - [`commit`], `merge`, `sort`, `encode`: the writer of a shard and the segments it writes.
+//! - [`candidates`]: which rows of a segment a search has to look at.
+//! - [`commit`], `sort`, `encode`, `attempt`: the writer of a shard and the segments it writes; `bloom` and `index` lie beside them.
 //! - `manifest`, `state`, `superblock`: the other files; `recover`: reading them again; `reaper`: removing segments.
-//! - [`durable`], `objects`: the object store below; `lock`: one process per directory.
+//! - [`durable`], [`s3`], `objects`: the object store below; `lock`: one process per directory.
+//! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
+//! - [`scan`]: reading parts of a segment.
 //! - [`check`]: the offline check of a directory.
 
+mod attempt;
+mod bloom;
+pub mod candidates;
 pub mod check;
 pub mod chunk;
 pub mod commit;
+pub mod compact;
 pub mod config;
 pub mod durable;
 mod encode;
 pub mod error;
 pub mod health;
 pub mod hot;
+mod index;
 mod lock;
 mod manifest;
 pub mod measures;
-mod merge;
 mod metrics;
 mod objects;
 pub mod patterns;
+mod proposals;
 mod read;
 mod reaper;
 mod recover;
+pub mod retention;
+pub mod s3;
+pub mod scan;
 pub mod segment;
 mod shared;
+mod side;
 mod sort;
 mod state;
 pub mod store;
 mod superblock;
 pub mod tables;
 
+pub use candidates::{Candidates, Wanted};
 pub use check::{Checked, Committed, Finding, Severity, check};
 pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
-pub use config::{Retention, StoreConfig};
+pub use compact::background::Background;
+pub use config::{Compaction, StoreConfig};
 pub use error::StoreError;
 pub use health::{HealthCell, HealthQuery, HealthSeries};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
 pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures};
 pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
-pub use segment::{SegmentFile, SegmentId};
+pub use retention::{Retention, ServiceRetention};
+pub use scan::{RowGroup, SegmentReader};
+pub use segment::{SegmentFile, SegmentId, SideFile, Window};
 pub use store::Store;
 pub use tables::Table;

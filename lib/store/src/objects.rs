@@ -2,28 +2,47 @@
 //!
 //! Writers and the start of the process work in threads of their own, so they wait here instead of being `async`. Such a
 //! thread may be inside a runtime: tokio gives every task a budget of 128 steps until it yields, which a wait that blocks
-//! its thread never does, so waits here are exempt from it.
+//! its thread never does, so waits here are exempt from it. Requests to a server need a runtime that goes on while the caller
+//! waits, whatever thread that is: they have one of their own.
 
 use std::error::Error as _;
+use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode};
-
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
+use tokio::runtime::Runtime;
 use tokio::task::unconstrained;
 
 use crate::StoreError;
 
-/// The object store of a directory.
+/// The object store of a directory, or of a prefix in a bucket.
 #[derive(Clone, Debug)]
 pub(crate) struct Objects {
     pub(crate) store: Arc<dyn ObjectStore>,
-    /// For messages only: what a person calls the place.
+    /// For messages, and to read files of: what a person calls the place.
     root: PathBuf,
+    /// What requests to a server run on; `None` where objects are files.
+    requests: Option<Arc<Requests>>,
+}
+
+/// A runtime that may go away anywhere, also inside another.
+#[derive(Debug)]
+struct Requests(Option<Runtime>);
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What became of a create-only put.
@@ -35,16 +54,35 @@ pub(crate) enum Created {
     Exists,
 }
 
-/// An object's path and size.
+/// An object's path and size, and when it was made, in seconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     pub(crate) path: String,
     pub(crate) bytes: u64,
+    pub(crate) modified_s: i64,
 }
 
 impl Objects {
+    /// Objects that are files below `root`.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, root: &FilePath) -> Self {
-        Self { store, root: root.to_owned() }
+        Self { store, root: root.to_owned(), requests: None }
+    }
+
+    /// Objects of a server, which a person calls `url`.
+    pub(crate) fn remote(store: Arc<dyn ObjectStore>, url: &str) -> Result<Self, StoreError> {
+        let root = PathBuf::from(url);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("store-requests")
+            .enable_all()
+            .build()
+            .map_err(|error| StoreError::io("cannot start threads for", &root, error, 0))?;
+        Ok(Self { store, root, requests: Some(Arc::new(Requests(Some(runtime)))) })
+    }
+
+    /// Whether objects are at a server: what it has shown is durable, and what it did not answer may still come to be.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.requests.is_some()
     }
 
     /// The name of an object in messages.
@@ -53,8 +91,8 @@ impl Objects {
     }
 
     pub(crate) fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        let size = bytes.len() as u64;
-        match wait(self.store.put_opts(&Path::from(path), bytes.into(), PutMode::Create.into())) {
+        let (store, location, size) = (self.store.clone(), Path::from(path), bytes.len() as u64);
+        match self.wait(async move { store.put_opts(&location, bytes.into(), PutMode::Create.into()).await }) {
             Ok(_) => Ok(Created::Yes),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Exists),
             Err(error) => Err(self.error("cannot write", path, error, size)),
@@ -63,9 +101,37 @@ impl Objects {
 
     /// The bytes of an object, or `None` when there is none.
     pub(crate) fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        let read = wait(async { self.store.get(&Path::from(path)).await?.bytes().await });
-        match read {
+        let (store, location) = (self.store.clone(), Path::from(path));
+        match self.wait(async move { store.get(&location).await?.bytes().await }) {
             Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error("cannot read", path, error, 0)),
+        }
+    }
+
+    /// Some bytes of an object; all of the range, or `None` when there is no such object or it ends before. Files are read
+    /// directly: a search reads many small ranges, from threads that must not wait for each other's.
+    pub(crate) fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.is_remote() {
+            return self.get_remote_range(path, range);
+        }
+        let file = self.file(path);
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            File::open(&file)?.read_exact_at(&mut bytes, range.start)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof].contains(&error.kind()) => Ok(None),
+            Err(error) => Err(StoreError::io("cannot read", &file, error, 0)),
+        }
+    }
+
+    fn get_remote_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        let (store, location, length) = (self.store.clone(), Path::from(path), range.end - range.start);
+        match self.wait(async move { store.get_range(&location, range).await }) {
+            Ok(bytes) => Ok((bytes.len() as u64 == length).then(|| bytes.into())),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.error("cannot read", path, error, 0)),
         }
@@ -73,10 +139,14 @@ impl Objects {
 
     /// All objects under a folder, sorted by path.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
-        let listed = wait(self.store.list(Some(&Path::from(folder))).try_collect::<Vec<_>>());
+        let (store, location) = (self.store.clone(), Path::from(folder));
+        let listed = self.wait(async move { store.list(Some(&location)).try_collect::<Vec<_>>().await });
         let listed = listed.map_err(|error| self.error("cannot list", folder, error, 0))?;
-        let mut files: Vec<Listed> =
-            listed.into_iter().map(|meta| Listed { path: meta.location.into(), bytes: meta.size }).collect();
+        let file = |meta: ObjectMeta| {
+            let modified_s = meta.last_modified.timestamp();
+            Listed { path: meta.location.into(), bytes: meta.size, modified_s }
+        };
+        let mut files: Vec<Listed> = listed.into_iter().map(file).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
@@ -86,14 +156,27 @@ impl Objects {
         if paths.is_empty() {
             return;
         }
+        let store = self.store.clone();
         let locations = futures::stream::iter(paths.into_iter().map(|path| Ok(Path::from(path)))).boxed();
-        let mut results = self.store.delete_stream(locations);
-        while let Some(result) = wait(results.next()) {
+        for result in self.wait(async move { store.delete_stream(locations).collect::<Vec<_>>().await }) {
             match result {
                 Ok(_) | Err(Error::NotFound { .. }) => {}
                 Err(error) => tracing::warn!(%error, "cannot delete an object that is no longer needed"),
             }
         }
+    }
+
+    /// Blocks the thread until the future is done. Whatever is done on other threads meanwhile may be tokio's.
+    fn wait<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let Some(runtime) = self.requests.as_ref().and_then(|requests| requests.0.as_ref()) else {
+            return futures::executor::block_on(unconstrained(future));
+        };
+        let (done, result) = sync_channel(1);
+        runtime.spawn(async move {
+            // The caller waits for it, unless its thread has panicked.
+            let _ = done.send(future.await);
+        });
+        result.recv().expect("requests do not panic, and their runtime lives as long as what asks them")
     }
 
     fn error(&self, operation: &'static str, path: &str, error: Error, needed: u64) -> StoreError {
@@ -104,11 +187,6 @@ impl Objects {
         };
         StoreError::io(operation, &self.file(path), source, needed)
     }
-}
-
-/// Blocks the thread until the future is done. Whatever is done on other threads meanwhile may be tokio's.
-fn wait<F: Future>(future: F) -> F::Output {
-    futures::executor::block_on(unconstrained(future))
 }
 
 /// The kind of the system's error at the bottom of an error of the object store.

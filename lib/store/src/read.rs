@@ -1,6 +1,6 @@
 //! Reading a segment's bytes: columns and time range.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
@@ -9,10 +9,22 @@ use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::PageIndexPolicy;
 
-use crate::Table;
+use crate::{Candidates, Table};
+
+/// Which rows and columns of a segment are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) table: Table,
+    /// Columns, as indices into the table's schema.
+    pub(crate) projection: &'a [usize],
+    /// Event time; `i64::MIN..i64::MAX` is everything.
+    pub(crate) time_ns: Range<i64>,
+    pub(crate) candidates: &'a Candidates,
+}
 
 /// Rows of a segment's bytes with an event time in `time_ns`, in the table's schema with only the columns at
 /// `projection`. `i64::MIN..i64::MAX` is everything. A column that the segment was written without is null. The error
@@ -23,29 +35,51 @@ pub(crate) fn read(
     projection: &[usize],
     time_ns: Range<i64>,
 ) -> Result<Vec<RecordBatch>, String> {
-    let schema = Arc::new(table.schema().project(projection).expect("the projection is of the table's schema"));
-    rows(table, bytes, &schema, &time_ns).map_err(|error| format!("not readable as Parquet: {error}"))
+    let mut batches = Vec::new();
+    let wish = Wish { table, projection, time_ns, candidates: &Candidates::All };
+    each_batch(bytes, &wish, |batch| {
+        batches.push(batch);
+        ControlFlow::Continue(())
+    })?;
+    Ok(batches)
+}
+
+/// Calls `each` with the wanted rows of a segment's bytes, in order, until it breaks. Row groups and pages without candidates are not
+/// decoded.
+pub(crate) fn each_batch(
+    bytes: Bytes,
+    wish: &Wish<'_>,
+    each: impl FnMut(RecordBatch) -> ControlFlow<()>,
+) -> Result<(), String> {
+    let schema = wish.table.schema().project(wish.projection).expect("the projection is of the table's schema");
+    rows(bytes, wish, &Arc::new(schema), each).map_err(|error| format!("not readable as Parquet: {error}"))
 }
 
 fn rows(
-    table: Table,
     bytes: Bytes,
+    wish: &Wish<'_>,
     schema: &SchemaRef,
-    time_ns: &Range<i64>,
-) -> Result<Vec<RecordBatch>, ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    mut each: impl FnMut(RecordBatch) -> ControlFlow<()>,
+) -> Result<(), ParquetError> {
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
     let stored = builder.schema().clone();
-    let wanted = |name: &str| name == table.time_column() || schema.field_with_name(name).is_ok();
+    let wanted = |name: &str| name == wish.table.time_column() || schema.field_with_name(name).is_ok();
     let roots = stored.fields().iter().enumerate().filter(|(_, field)| wanted(field.name())).map(|(index, _)| index);
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let mut batches = Vec::new();
-    for batch in builder.with_projection(mask).build()? {
-        let batch = within(&batch?, table, time_ns)?;
-        if batch.num_rows() > 0 {
-            batches.push(with_columns(&batch, schema)?);
+    let mut builder = builder.with_projection(mask);
+    if *wish.candidates != Candidates::All {
+        let total = builder.metadata().file_metadata().num_rows().max(0) as u64;
+        let ranges = wish.candidates.ranges(total).into_iter().map(|rows| rows.start as usize..rows.end as usize);
+        builder = builder.with_row_selection(RowSelection::from_consecutive_ranges(ranges, total as usize));
+    }
+    for batch in builder.build()? {
+        let batch = within(&batch?, wish.table, &wish.time_ns)?;
+        if batch.num_rows() > 0 && each(with_columns(&batch, schema)?).is_break() {
+            break;
         }
     }
-    Ok(batches)
+    Ok(())
 }
 
 fn within(batch: &RecordBatch, table: Table, time_ns: &Range<i64>) -> Result<RecordBatch, ArrowError> {
@@ -58,7 +92,7 @@ fn within(batch: &RecordBatch, table: Table, time_ns: &Range<i64>) -> Result<Rec
     if inside.true_count() == batch.num_rows() { Ok(batch.clone()) } else { filter_record_batch(batch, &inside) }
 }
 
-fn with_columns(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn with_columns(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
     let column = |field: &Arc<arrow::datatypes::Field>| -> ArrayRef {
         let stored = batch.column_by_name(field.name()).cloned();
         stored.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))

@@ -20,7 +20,7 @@ impl Reaper {
         self.waiting.retain(|(file, dropped_ns)| {
             let over = now_ns.saturating_sub(*dropped_ns) >= grace_ns && !file.is_pinned();
             if over {
-                due.push(file.path.to_string());
+                due.extend(file.paths().map(|path| path.to_string()));
             }
             !over
         });

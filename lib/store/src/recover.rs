@@ -9,6 +9,9 @@ use crate::reaper::Reaper;
 use crate::shared::Shared;
 use crate::{Recovered, SegmentFile, ShardCommitter, StoreError, Table, state};
 
+/// See [`long_unneeded`].
+const ORPHAN_AGE_S: i64 = 24 * 3600;
+
 /// Opens a shard.
 ///
 /// `alone` says that nobody else can be at work on the shard (the first opening in the process that has the lock). Only
@@ -20,6 +23,7 @@ pub(crate) fn open_shard(
     alone: bool,
 ) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
     let objects = &shared.objects;
+    shared.proposals.clear(shard, objects);
     let chain = read_chain(objects, shard)?;
     let written = written_files(objects, shard)?;
     let mut committer = ShardCommitter {
@@ -39,9 +43,12 @@ pub(crate) fn open_shard(
         return Ok((committer, None));
     };
     check_present(objects, &chain.files, &written)?;
+    note_missing_sides(shared, &chain.files, &written);
     let state = state::read(objects, &chain.last.state)?;
     if alone {
         remove(objects, shard, unneeded(&chain, &written));
+    } else if objects.is_remote() {
+        remove(objects, shard, long_unneeded(&chain, &written));
     }
 
     committer.next_seq = chain.last.seq + 1;
@@ -70,9 +77,13 @@ pub(crate) fn written_files(objects: &Objects, shard: u32) -> Result<Vec<Listed>
     Ok(files)
 }
 
-/// The shard in the path of a segment.
+/// The shard in the path of a segment or of a file beside it.
 fn shard_of(path: &str) -> Option<u32> {
-    path.rsplit('/').next()?.strip_suffix(".parquet")?.split('-').next()?.parse().ok()
+    let (name, ending) = path.rsplit('/').next()?.rsplit_once('.')?;
+    if !["parquet", "blooms", "index"].contains(&ending) {
+        return None;
+    }
+    name.split('-').next()?.parse().ok()
 }
 
 /// Checks that every live segment is there in its size. Its bytes are checked when they are read.
@@ -91,6 +102,21 @@ pub(crate) fn check_present(objects: &Objects, files: &[SegmentFile], written: &
     Ok(())
 }
 
+/// Notes segments that lack a file beside them, or have one of another size: it is made again.
+fn note_missing_sides(shared: &Shared, files: &[SegmentFile], written: &[Listed]) {
+    let sizes: HashMap<&str, u64> = written.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
+    for file in files {
+        let sides = [&file.blooms, &file.index].into_iter().flatten();
+        for side in sides.filter(|side| sizes.get(&*side.path) != Some(&side.bytes)) {
+            if shared.damaged.add(file.id) {
+                shared.metrics.side_file_damaged();
+                let path = shared.objects.file(&side.path);
+                tracing::warn!(segment = %file.id, path = %path.display(), "missing, or not as long as it was written; it is made again");
+            }
+        }
+    }
+}
+
 /// Files that no manifest names, and manifests that newer snapshots replace.
 fn unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
     let mut unneeded: Vec<String> = orphans(chain, written).map(str::to_owned).collect();
@@ -100,9 +126,20 @@ fn unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
     unneeded
 }
 
+/// Where others may be at work on the shard: of these files those that are a day older than the newest manifest. What is on its way
+/// into a manifest, or was dropped and is being read, is younger.
+fn long_unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
+    let newest_s = chain.manifests.iter().map(|manifest| manifest.modified_s).max().unwrap_or(i64::MIN);
+    let is_old = |modified_s: i64| newest_s.saturating_sub(modified_s) > ORPHAN_AGE_S;
+    let old: HashSet<&str> =
+        written.iter().filter(|file| is_old(file.modified_s)).map(|file| file.path.as_str()).collect();
+    unneeded(chain, written).into_iter().filter(|path| old.contains(path.as_str())).collect()
+}
+
 /// Files that neither the list of live segments nor the newest manifest names.
 pub(crate) fn orphans<'a>(chain: &Chain, written: &'a [Listed]) -> impl Iterator<Item = &'a str> {
-    let mut named: HashSet<String> = chain.files.iter().map(|file| file.path.to_string()).collect();
+    let paths = chain.files.iter().flat_map(SegmentFile::paths);
+    let mut named: HashSet<String> = paths.map(|path| path.to_string()).collect();
     named.insert(chain.last.state.path.clone());
     written.iter().map(|file| file.path.as_str()).filter(move |path| !named.contains(*path))
 }

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
+use crate::proposals::Proposals;
+use crate::side::Damaged;
 use crate::{SegmentFile, SegmentId, StoreConfig, StoreError};
 
 #[derive(Debug)]
@@ -17,7 +19,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Segments whose checksum this process has computed: written by it, or read whole.
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
-    pub(crate) _lock: DirectoryLock,
+    pub(crate) proposals: Proposals,
+    pub(crate) damaged: Damaged,
+    /// Of a directory. In a bucket writers are kept apart by the manifests alone.
+    pub(crate) _lock: Option<DirectoryLock>,
 }
 
 impl Shared {
@@ -49,6 +54,7 @@ impl Shared {
         let mut verified = self.verified.lock().expect("no holder of this lock can panic");
         for file in files {
             verified.remove(&file.id);
+            self.damaged.forget(file.id);
         }
     }
 }

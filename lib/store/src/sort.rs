@@ -12,6 +12,7 @@ use arrow::compute::interleave;
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 
 use crate::chunk::check_types;
+use crate::segment::Window;
 use crate::tables::RESOURCE_REF;
 use crate::{HotRows, StoreError, Table};
 
@@ -19,10 +20,17 @@ use crate::{HotRows, StoreError, Table};
 /// megabytes of logs) stays in the cache and the next one finds its memory there, instead of fresh pages of the system.
 const BATCH_ROWS: usize = 4 * 1024;
 
-/// The rows of one table, in the order of a segment.
+/// A window gets a segment of its own when it has this share of a commit's rows, and with it so many windows at the most:
+/// telemetry with wild times must not make a commit write thousands of files.
+const OWN_SEGMENT_SHARE: usize = 20;
+const OWN_SEGMENTS_MAX: usize = 4;
+
+/// The rows of one segment, in its order.
 pub(crate) struct SortedRows {
     table: Table,
-    sources: Vec<Source>,
+    sources: Arc<[Source]>,
+    /// The window that all rows are of, if it is one.
+    pub(crate) window: Option<Window>,
     order: Vec<Key>,
     /// Smallest and largest time, ns.
     pub(crate) time_min_ns: i64,
@@ -46,20 +54,28 @@ struct Source {
 }
 
 impl SortedRows {
-    /// Sorts; `None` when there are no rows.
-    pub(crate) fn new(table: Table, rows: Vec<HotRows>) -> Result<Option<Self>, StoreError> {
+    /// Sorts the rows of a commit and gives those of each window apart, the few that are of other windows together.
+    pub(crate) fn by_window(table: Table, rows: Vec<HotRows>) -> Result<Vec<Self>, StoreError> {
         let mut sources = Vec::with_capacity(rows.len());
         for rows in rows.into_iter().filter(|rows| rows.num_rows() > 0) {
             sources.push(Source::new(table, rows)?);
         }
-        if sources.is_empty() {
-            return Ok(None);
-        }
         let mut order = unsorted(table, &sources);
         order.sort_unstable();
+        let sources: Arc<[Source]> = sources.into();
+        let segments = split(table, order).into_iter();
+        Ok(segments.map(|(window, order)| Self::new(table, sources.clone(), window, order)).collect())
+    }
+
+    fn new(table: Table, sources: Arc<[Source]>, window: Option<Window>, order: Vec<Key>) -> Self {
         let times = || order.iter().map(|key| key.time_ns);
         let (time_min_ns, time_max_ns) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
-        Ok(Some(Self { table, sources, order, time_min_ns, time_max_ns }))
+        Self { table, sources, window, order, time_min_ns, time_max_ns }
+    }
+
+    /// The table they are of.
+    pub(crate) fn table(&self) -> Table {
+        self.table
     }
 
     /// Number of rows.
@@ -90,6 +106,38 @@ impl SortedRows {
             .collect();
         RecordBatch::try_new(schema, columns).expect("new() checked types and nulls of all columns")
     }
+}
+
+/// The sorted rows of each window that gets a segment of its own, and last those of all others.
+fn split(table: Table, order: Vec<Key>) -> Vec<(Option<Window>, Vec<Key>)> {
+    if order.is_empty() {
+        return Vec::new();
+    }
+    let Some(length_ns) = table.window_ns() else { return vec![(None, order)] };
+    let mut counts: HashMap<Window, usize> = HashMap::new();
+    for key in &order {
+        *counts.entry(Window::of(key.time_ns, length_ns)).or_default() += 1;
+    }
+    let mut largest: Vec<(usize, Window)> = counts.into_iter().map(|(window, rows)| (rows, window)).collect();
+    largest.sort_unstable_by(|a, b| b.cmp(a));
+    let is_only = largest.len() == 1;
+    largest.truncate(OWN_SEGMENTS_MAX);
+    largest.retain(|(rows, _)| rows * OWN_SEGMENT_SHARE >= order.len());
+    let mut windows: Vec<(Option<Window>, Vec<Key>)> =
+        largest.into_iter().map(|(_, window)| (Some(window), Vec::new())).collect();
+    if is_only {
+        windows[0].1 = order;
+        return windows;
+    }
+    windows.push((None, Vec::new()));
+    let others = windows.len() - 1;
+    for key in order {
+        let window = Window::of(key.time_ns, length_ns);
+        let place = windows.iter().position(|(own, _)| *own == Some(window)).unwrap_or(others);
+        windows[place].1.push(key);
+    }
+    windows.retain(|(_, order)| !order.is_empty());
+    windows
 }
 
 /// A key for every row, in the order of arrival.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -18,9 +18,13 @@ use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
+use crate::proposals::Proposals;
 use crate::shared::Shared;
+use crate::side::Damaged;
 use crate::superblock::{self, Superblock};
-use crate::{Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, read, recover};
+use crate::{
+    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, s3, side,
+};
 
 /// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
 pub struct Store {
@@ -32,11 +36,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the directory, or makes it, and takes its lock. Blocks on the disk.
+    /// Opens the directory, or makes it, and takes its lock; or the bucket, which has no lock: there whoever commits first is the writer
+    /// of a shard. Blocks on the disk, or on the server.
     ///
     /// Errors: [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Full`] when less than
     /// [`StoreConfig::free_bytes_min`] is free, [`StoreError::TooNew`] and [`StoreError::Features`] for a directory of
-    /// a newer version, [`StoreError::Damaged`].
+    /// a newer version, [`StoreError::Damaged`], [`StoreError::Unsuitable`] for a server without conditional writes.
     pub fn open(config: StoreConfig, registry: &mut Registry) -> Result<Arc<Self>, StoreError> {
         Self::open_with(config, registry, |local| local)
     }
@@ -48,6 +53,12 @@ impl Store {
         wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
     ) -> Result<Arc<Self>, StoreError> {
         config.validate()?;
+        if let Some(url) = config.url.clone() {
+            let objects = Objects::remote(wrap(s3::connect(&url)?), &url)?;
+            s3::probe(&objects, &url)?;
+            let superblock = superblock::read_or_create_in(&objects, rand::random())?;
+            return Ok(Self::over(config, objects, superblock, None, registry));
+        }
         let dir = config.dir.clone();
         make_directories(&dir).map_err(|error| StoreError::io("cannot make", &dir, error, 0))?;
         let lock = DirectoryLock::take(&dir)?;
@@ -58,9 +69,21 @@ impl Store {
             StoreError::Io { operation: "cannot open", path: dir.clone(), source }
         })?;
         let objects = Objects::new(wrap(Arc::new(local)), &dir);
-        let metrics = Metrics::new(registry);
-        let shared = Arc::new(Shared { config, objects, metrics, verified: Mutex::default(), _lock: lock });
-        Ok(Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() }))
+        Ok(Self::over(config, objects, superblock, Some(lock), registry))
+    }
+
+    fn over(
+        config: StoreConfig,
+        objects: Objects,
+        superblock: Superblock,
+        lock: Option<DirectoryLock>,
+        registry: &mut Registry,
+    ) -> Arc<Self> {
+        let metrics = Metrics::new(registry, &config.retention);
+        let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
+        let shared = Shared { config, objects, metrics, verified, proposals, damaged, _lock: lock };
+        let shared = Arc::new(shared);
+        Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() })
     }
 
     /// The random name that the directory was given when it was made.
@@ -69,8 +92,11 @@ impl Store {
     }
 
     /// Whether the disk has room for commits: [`StoreError::Full`] when less than [`StoreConfig::free_bytes_min`] is free.
-    /// Cheap; may be asked at any time.
+    /// Cheap; may be asked at any time. A bucket always has.
     pub fn check_room(&self) -> Result<(), StoreError> {
+        if self.shared.objects.is_remote() {
+            return Ok(());
+        }
         check_free_space(&self.shared.config.dir, self.shared.config.free_bytes_min)
     }
 
@@ -80,7 +106,8 @@ impl Store {
     /// wins, and the other is fenced.
     pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
         let first = self.opened.lock().expect("no holder of this lock can panic").insert(shard);
-        recover::open_shard(&self.shared, shard, first)
+        let alone = first && !self.shared.objects.is_remote();
+        recover::open_shard(&self.shared, shard, alone)
     }
 
     /// Makes a shard visible to readers. A second call for the same shard replaces the first.
@@ -152,6 +179,31 @@ impl Store {
         columns: Option<&[&str]>,
         time_ns: Range<i64>,
     ) -> Result<Vec<RecordBatch>, StoreError> {
+        let mut batches = Vec::new();
+        self.read_candidates(file, &Candidates::All, columns, time_ns, |batch| {
+            batches.push(batch);
+            ControlFlow::Continue(())
+        })?;
+        Ok(batches)
+    }
+
+    /// Which rows of a segment can have all that is wanted, by its blooms and its index. A segment without them, or whose
+    /// blooms and index are damaged, rules out nothing: that is said in the log and by `shipwake doctor`, it is put right in the
+    /// background, and the search is only slower. Blocks on the disk.
+    pub fn candidates(&self, file: &SegmentFile, wanted: &Wanted) -> Candidates {
+        side::candidates(&self.shared, file, wanted)
+    }
+
+    /// Like [`Store::read_segment`], only the rows of `candidates`, in the order of the segment (see [`Table::sort_columns`]).
+    /// Calls `each` with every batch, of some thousand rows at the most, until it breaks.
+    pub fn read_candidates(
+        &self,
+        file: &SegmentFile,
+        candidates: &Candidates,
+        columns: Option<&[&str]>,
+        time_ns: Range<i64>,
+        each: impl FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let schema = file.table.schema();
         let projection: Vec<usize> = match columns {
             None => (0..schema.fields().len()).collect(),
@@ -161,11 +213,12 @@ impl Store {
                 indices.map_err(|error| StoreError::Rows { table: file.table.name(), reason: error.to_string() })?
             }
         };
-        if !file.overlaps(time_ns.start, time_ns.end) {
-            return Ok(Vec::new());
+        if candidates.is_none() || !file.overlaps(time_ns.start, time_ns.end) {
+            return Ok(());
         }
         let bytes = self.shared.segment_bytes(file)?;
-        read::read(file.table, bytes, &projection, time_ns)
+        let wish = read::Wish { table: file.table, projection: &projection, time_ns, candidates };
+        read::each_batch(bytes, &wish, each)
             .map_err(|reason| StoreError::damaged(self.shared.objects.file(&file.path), reason))
     }
 
@@ -177,6 +230,10 @@ impl Store {
             return Ok(());
         }
         self.shared.segment_bytes(file).map(|_| ())
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     fn registered(&self) -> Vec<Arc<dyn HotShard>> {

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use crate::StoreError;
 use crate::durable::write_durably;
+use crate::objects::Objects;
 
 /// The format version that this code writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Name of the file in the data directory.
 pub const SUPERBLOCK: &str = "SUPERBLOCK";
 
@@ -128,6 +129,24 @@ pub fn read_or_create(dir: &Path, store_id: u128) -> Result<Superblock, StoreErr
     Ok(made)
 }
 
+/// The same in a bucket. Of two that make one at the same time, one does.
+pub(crate) fn read_or_create_in(objects: &Objects, store_id: u128) -> Result<Superblock, StoreError> {
+    let path = objects.file(SUPERBLOCK);
+    let mut bytes = objects.get(SUPERBLOCK)?;
+    if bytes.is_none() {
+        if !objects.list("manifest")?.is_empty() {
+            return Err(StoreError::damaged(path, "missing, but there are manifests"));
+        }
+        objects.create(SUPERBLOCK, Superblock::new(store_id).encode().into())?;
+        bytes = objects.get(SUPERBLOCK)?;
+    }
+    let Some(superblock) = bytes.as_deref().and_then(Superblock::decode) else {
+        return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
+    };
+    superblock.check_readable(&path)?;
+    Ok(superblock)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +169,7 @@ mod tests {
         let base = Superblock::new(7);
         let newer = Superblock { version: 9, reader_version_min: 9, ..base };
         let error = newer.check_readable(path).expect_err("a newer format is refused").to_string();
-        assert!(error.contains("format version 9") && error.contains("up to 1"), "{error}");
+        assert!(error.contains("format version 9") && error.contains("up to 2"), "{error}");
         assert!(Superblock { incompatible: 4, ..base }.check_readable(path).is_err());
         assert!(Superblock { version: 9, compatible: 4, ..base }.check_readable(path).is_ok());
     }

@@ -9,7 +9,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use common::{SECOND, START, log_commit, open, rows, scratch};
 use prometheus_client::registry::Registry;
-use shipwake_store::{Commit, HotRows, SegmentFile, Store, StoreConfig, StoreError, Table};
+use shipwake_store::{Commit, HotRows, SegmentFile, Store, StoreError, Table};
 
 const EVER: std::ops::Range<i64> = i64::MIN..i64::MAX;
 
@@ -32,7 +32,7 @@ fn a_commit_is_there_after_a_restart_with_state_position_and_rows_of_every_table
         commit.rows.extend([
             (Table::Spans, chunk(rows::spans(START, 30))),
             (Table::Points, chunk(rows::points(START, 20))),
-            (Table::Windows, vec![HotRows::Batch(rows::windows(START, 10, 12))]),
+            (Table::Windows, vec![HotRows::Batch(rows::windows(START + 600 * SECOND, 10, 12))]),
             (Table::Windows1s, vec![HotRows::Batch(rows::windows(START, 1, 5))]),
         ]);
         committer.commit(commit).expect("commits")
@@ -91,7 +91,7 @@ fn stored_rows_are_the_hot_rows() {
     let dir = scratch();
     let store = open(dir.path());
     let (mut committer, _) = store.open_shard(0).expect("opens");
-    let hot = rows::logs(START, 200);
+    let hot = rows::logs(START + SECOND, 200);
     let commit = Commit { next_offset: 1, rows: vec![(Table::Logs, chunk(hot.clone()))], ..Commit::default() };
     let files = committer.commit(commit).expect("commits");
     let stored = store.read_segment(&files[0], None, EVER).expect("reads");
@@ -148,17 +148,18 @@ fn only_rows_and_columns_that_were_asked_for_are_read() {
     let dir = scratch();
     let store = open(dir.path());
     let (mut committer, _) = store.open_shard(0).expect("opens");
+    let start = START + 1800 * SECOND;
     let commit = Commit {
         next_offset: 1,
-        rows: vec![(Table::Windows, vec![HotRows::Batch(rows::windows(START, 10, 60))])],
+        rows: vec![(Table::Windows, vec![HotRows::Batch(rows::windows(start, 10, 60))])],
         ..Commit::default()
     };
     let files = committer.commit(commit).expect("commits");
-    let last_minute = START - 50 * SECOND..START + SECOND;
+    let last_minute = start - 50 * SECOND..start + SECOND;
     let batches = store.read_segment(&files[0], Some(&["count", "version"]), last_minute).expect("reads");
     assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 6);
     assert_eq!(batches[0].schema().field(0).name(), "count");
-    let none = store.read_segment(&files[0], None, START + SECOND..START + 2 * SECOND).expect("reads");
+    let none = store.read_segment(&files[0], None, start + SECOND..start + 2 * SECOND).expect("reads");
     assert!(none.is_empty());
 }
 
@@ -173,8 +174,31 @@ fn segments_are_dropped_when_their_retention_is_over() {
     let after = |next_offset, seconds| Commit { commit_ns: START + seconds * SECOND, ..log_commit(next_offset, 10) };
     let files = committer.commit(after(2, 16 * 60 + 2)).expect("commits");
     assert_eq!((of_table(&files, Table::Windows1s).len(), of_table(&files, Table::Logs).len()), (0, 2));
-    let files = committer.commit(after(3, 4 * 24 * 3600)).expect("commits");
+    let files = committer.commit(after(3, 15 * 24 * 3600)).expect("commits");
     assert_eq!(files.iter().map(|file| file.id.seq).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn rows_of_each_window_have_a_segment_and_a_few_of_many_windows_share_one() {
+    const WINDOW: i64 = 900 * SECOND;
+    let dir = scratch();
+    let store = open(dir.path());
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    let logs =
+        |windows: i64, count: usize| HotRows::Chunk(Arc::new(rows::logs(START + windows * WINDOW + SECOND, count)));
+    let mut wild: Vec<HotRows> = (10..60).map(|window| logs(window, 1)).collect();
+    wild.extend([logs(0, 500), logs(1, 400), logs(2, 3)]);
+    let commit = Commit { next_offset: 1, rows: vec![(Table::Logs, wild)], commit_ns: START, ..Commit::default() };
+    let files = committer.commit(commit).expect("commits");
+    let seen: Vec<_> =
+        files.iter().map(|file| (file.id.part, file.rows, file.window.map(|window| window.start_ns - START))).collect();
+    assert_eq!(seen, [(0, 500, Some(0)), (1, 400, Some(WINDOW)), (2, 53, None)]);
+    let hours = HotRows::Batch(rows::windows(START + 3599 * SECOND, 10, 300));
+    let commit = Commit { next_offset: 2, rows: vec![(Table::Windows, vec![hours])], ..Commit::default() };
+    let files = committer.commit(commit).expect("commits");
+    assert_eq!(of_table(&files, Table::Windows).len(), 1, "windows are kept apart by the hour");
+    drop((store, committer, files));
+    assert_eq!(shipwake_store::check(dir.path()).findings, []);
 }
 
 #[test]
@@ -256,53 +280,6 @@ fn a_long_history_is_opened_by_reading_few_manifests_and_old_ones_are_removed() 
     assert_eq!(recovered.expect("is there").files.len(), 300);
     let gets = failing.expect("is wrapped").gets.load(std::sync::atomic::Ordering::Relaxed);
     assert!(gets <= 64 + 1, "{gets} objects read");
-}
-
-#[test]
-fn small_segments_are_merged_and_no_row_is_lost_or_doubled() {
-    let dir = scratch();
-    let config = StoreConfig { merge_segments_min: 4, ..common::config(dir.path()) };
-    let store = Store::open(config, &mut Registry::default()).expect("opens");
-    let (mut committer, _) = store.open_shard(0).expect("opens");
-    let mut held = Vec::new();
-    for offset in 1..=30 {
-        let mut commit = log_commit(offset, offset as usize);
-        commit.rows.push((Table::Windows1s, vec![HotRows::Batch(rows::windows(START, 1, 2))]));
-        let files = committer.commit(commit).expect("commits");
-        assert!(
-            of_table(&files, Table::Logs).len() <= 4 && of_table(&files, Table::Windows1s).len() == offset as usize
-        );
-        held.push(files);
-    }
-    drop(committer);
-    for (files, offset) in held.iter().zip(1..) {
-        let mut times = Vec::new();
-        for file in of_table(files, Table::Logs) {
-            for batch in store.read_segment(file, Some(&["time"]), EVER).expect("readable as long as it is held") {
-                times.extend(batch.column(0).as_primitive::<TimestampNanosecondType>().values().iter().copied());
-            }
-        }
-        times.sort_unstable();
-        let of_commit = |n: i64| (0..n).map(move |row| START + n * SECOND - row);
-        let mut expected: Vec<i64> = (1..=offset).flat_map(of_commit).collect();
-        expected.sort_unstable();
-        assert_eq!(times, expected, "after commit {offset}");
-    }
-    let first_offsets: Vec<u64> = of_table(&held[29], Table::Logs).iter().map(|file| file.first_offset).collect();
-    assert_eq!(first_offsets[0], 0);
-}
-
-#[test]
-fn a_damaged_small_segment_is_not_merged_and_does_not_stop_commits() {
-    let dir = scratch();
-    let config = StoreConfig { merge_segments_min: 2, ..common::config(dir.path()) };
-    let store = Store::open(config, &mut Registry::default()).expect("opens");
-    let (mut committer, _) = store.open_shard(0).expect("opens");
-    let files = committer.commit(log_commit(1, 10)).expect("commits");
-    std::fs::write(dir.path().join(&*files[0].path), b"broken").expect("writes");
-    (2..5).for_each(|offset| drop(committer.commit(log_commit(offset, 10)).expect("commits")));
-    assert_eq!(committer.files().len(), 4);
-    assert!(matches!(store.read_segment(&files[0], None, EVER), Err(StoreError::Damaged { .. })));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::failing::{Failing, Fault};
-use common::{START, config, log_commit, open, rows, scratch};
+use common::{Lent, SECOND, START, config, log_commit, open, rows, scratch};
 use prometheus_client::registry::Registry;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use shipwake_store::{Commit, HotRows, SegmentFile, SegmentId, ShardCommitter, Store, StoreConfig, StoreError, Table};
+use shipwake_store::{Commit, HotRows, SegmentFile, SegmentId, ShardCommitter, Store, StoreError, Table};
 
 /// What can be seen of a shard: position, state, and the rows of each live segment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,12 +22,8 @@ struct Seen {
 }
 
 fn open_failing(dir: &Path) -> (Arc<Store>, Arc<Failing>) {
-    open_failing_with(config(dir))
-}
-
-fn open_failing_with(config: StoreConfig) -> (Arc<Store>, Arc<Failing>) {
     let mut failing = None;
-    let store = Store::open_with(config, &mut Registry::default(), |local| {
+    let store = Store::open_with(config(dir), &mut Registry::default(), |local| {
         let wrapped = Failing::new(local);
         failing = Some(wrapped.clone());
         wrapped
@@ -64,7 +60,7 @@ fn rows_of(store: &Store, file: &SegmentFile) -> u64 {
 fn wide_commit(next_offset: u64, drop: Vec<SegmentId>) -> Commit {
     let mut commit = log_commit(next_offset, 20);
     commit.rows.push((Table::Spans, vec![HotRows::Chunk(Arc::new(rows::spans(START, 10)))]));
-    commit.rows.push((Table::Windows, vec![HotRows::Batch(rows::windows(START, 10, 5))]));
+    commit.rows.push((Table::Windows, vec![HotRows::Batch(rows::windows(START + 100 * SECOND, 10, 5))]));
     commit.drop = drop;
     commit
 }
@@ -142,8 +138,8 @@ fn a_manifest_whose_answer_was_lost_is_in_doubt_and_a_restart_finds_it() {
     let dir = scratch();
     let (store, failing) = open_failing(dir.path());
     let (mut committer, _) = store.open_shard(0).expect("opens");
-    failing.plan(Fault { step: 2, applied: true, crash: false });
-    let error = committer.commit(log_commit(1, 10)).expect_err("segment, state, manifest: step 2 is the manifest");
+    failing.plan(Fault { step: 3, applied: true, crash: false });
+    let error = committer.commit(log_commit(1, 10)).expect_err("segment, blooms, state, manifest: step 3 is the last");
     assert!(matches!(error, StoreError::InDoubt { shard: 0, seq: 0, .. }), "{error}");
     assert!(!error.retryable());
     let error = committer.commit(log_commit(2, 10)).expect_err("the committer does not go on over it");
@@ -197,7 +193,7 @@ fn one_life(random: &mut StdRng, failing: &Failing, committer: &mut ShardCommitt
             }
             Err(_) => {
                 if rows > 0 {
-                    after.segments.insert(SegmentId { shard: 0, seq, table: Table::Logs }, rows as u64);
+                    after.segments.insert(SegmentId { shard: 0, seq, table: Table::Logs, part: 0 }, rows as u64);
                 }
                 return vec![model, after];
             }
@@ -207,34 +203,77 @@ fn one_life(random: &mut StdRng, failing: &Failing, committer: &mut ShardCommitt
 }
 
 #[test]
-fn random_histories_with_failures_and_merging_lose_and_double_no_row() {
+fn random_histories_with_failures_and_compaction_lose_and_double_no_row() {
     for seed in 0..20 {
         let mut random = StdRng::seed_from_u64(seed);
         let dir = scratch();
-        let (mut next_offset, mut rows) = (0, 0);
+        let (mut next_offset, mut rows, mut jobs) = (0, 0, 0);
         for _restart in 0..4 {
-            let (store, failing) = open_failing_with(StoreConfig { merge_segments_min: 3, ..config(dir.path()) });
-            let (mut committer, _) = store.open_shard(0).expect("opens");
+            let (store, failing) = open_failing(dir.path());
+            let (mut committer, recovered) = store.open_shard(0).expect("opens");
+            let files = recovered.map_or_else(|| Arc::from([]), |recovered| recovered.files);
+            let lent = Lent::register(&store, files);
             let mut possible = vec![(next_offset, rows)];
-            for _commit in 0..random.random_range(1..30) {
+            for _commit in 0..random.random_range(1..40) {
                 if random.random_bool(0.15) {
                     let (applied, crash) = (random.random_bool(0.5), random.random_bool(0.7));
-                    failing.plan(Fault { step: random.random_range(0..6), applied, crash });
+                    failing.plan(Fault { step: random.random_range(0..12), applied, crash });
                 }
+                // Some windows are over by then, others fill.
+                let now_ns = START + next_offset as i64 * SECOND + random.random_range(0..3000) * SECOND;
+                jobs += store.compact_now(now_ns).unwrap_or(0);
                 let more = random.random_range(0..3);
-                let (now, after) = ((next_offset, rows), (next_offset + 1, rows + more as u64));
-                if committer.commit(log_commit(after.0, more)).is_err() {
-                    possible = vec![now, after];
-                    break;
+                let (now, after) = ((next_offset, rows), (next_offset + 100, rows + more as u64));
+                match committer.commit(log_commit(after.0, more)) {
+                    Ok(files) => lent.publish(files),
+                    Err(_) => {
+                        possible = vec![now, after];
+                        break;
+                    }
                 }
                 (next_offset, rows) = after;
                 possible = vec![after];
             }
-            drop((store, committer));
+            drop((store, committer, lent));
             let seen = seen(dir.path());
             let found = (seen.next_offset, seen.segments.values().sum::<u64>());
             assert!(possible.contains(&found), "seed {seed}: {found:?} is none of {possible:?}");
             (next_offset, rows) = found;
+        }
+        assert!(jobs > 0, "seed {seed} has compacted nothing");
+    }
+}
+
+/// The first of the two is published with its compaction at every step of failing; what a restart sees is whole.
+#[test]
+fn a_crash_at_any_step_of_a_compaction_or_its_commit_leaves_what_was_there_or_what_replaces_it() {
+    for (applied, crash) in [(false, true), (true, true), (false, false)] {
+        for step in 0.. {
+            let dir = scratch();
+            let (store, failing) = open_failing(dir.path());
+            let (mut committer, _) = store.open_shard(0).expect("opens");
+            let mut files = Arc::from([]);
+            for offset in 1..=5 {
+                files = committer.commit(wide_commit(offset, Vec::new())).expect("commits");
+            }
+            let lent = Lent::register(&store, files);
+            failing.plan(Fault { step, applied, crash });
+            let compacted = store.compact_now(START + 7200 * SECOND);
+            let committed = committer.commit(log_commit(6, 7));
+            let failed = failing.has_failed();
+            drop((store, committer, lent));
+            let seen = seen(dir.path());
+            let rows = |table: Table| -> u64 {
+                seen.segments.iter().filter(|(id, _)| id.table == table).map(|(_, rows)| rows).sum()
+            };
+            let logs = if seen.next_offset == 6 { 107 } else { 100 };
+            assert_eq!((rows(Table::Logs), rows(Table::Spans), rows(Table::Windows)), (logs, 50, 25), "step {step}");
+            if !failed {
+                assert!(compacted.expect("compacts") >= 3 && committed.is_ok());
+                assert_eq!(seen.segments.len(), 4, "three that were compacted and the new one: {seen:?}");
+                assert!(step >= 8, "files of three segments, a new one, state and manifest: not {step} steps");
+                break;
+            }
         }
     }
 }
@@ -251,9 +290,9 @@ fn left_overs_of_a_crashed_write_are_removed_at_the_next_start() {
         std::fs::write(dir.path().join("tmp/17"), b"half a segment").expect("writes");
     }
     let segments = || std::fs::read_dir(dir.path().join("data/logs")).expect("lists").count();
-    assert_eq!(segments(), 2);
+    assert_eq!(segments(), 4);
     assert_eq!(seen(dir.path()).next_offset, 1);
-    assert_eq!((segments(), std::fs::read_dir(dir.path().join("tmp")).expect("lists").count()), (1, 0));
+    assert_eq!((segments(), std::fs::read_dir(dir.path().join("tmp")).expect("lists").count()), (2, 0));
 }
 
 /// A shard's thread opens it inside its runtime, whose tasks have a budget of 128 steps: more files than that to remove
@@ -278,5 +317,5 @@ fn a_shard_with_hundreds_of_orphans_opens_inside_a_runtime() {
         opened.send(recovered.expect("opens")).expect("the test waits");
     });
     assert!(done.recv_timeout(std::time::Duration::from_secs(60)).expect("opening ends"));
-    assert_eq!(std::fs::read_dir(&orphans).expect("lists").count(), 1, "the segment of the commit stays");
+    assert_eq!(std::fs::read_dir(&orphans).expect("lists").count(), 2, "the segment of the commit and its blooms stay");
 }

@@ -42,12 +42,12 @@ fn a_directory_of_a_newer_format_is_refused_and_left_alone() {
     drop(open(dir.path()));
     let path = dir.path().join("SUPERBLOCK");
     let mut copy = fs::read(&path).expect("reads")[..60].to_vec();
-    copy[8] = 2;
-    copy[12] = 2;
+    copy[8] = 3;
+    copy[12] = 3;
     copy.extend(crc32c::crc32c(&copy).to_le_bytes());
     fs::write(&path, copy.repeat(2)).expect("writes");
     let error = try_open(dir.path()).expect_err("refuses");
-    assert!(matches!(error, StoreError::TooNew { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 3, known: 2, .. }), "{error}");
     assert_eq!(fs::read(&path).expect("reads")[..60], copy[..60]);
 }
 
@@ -140,7 +140,7 @@ fn a_whole_segment_whose_rows_are_not_parquet_is_named_by_the_first_reader() {
     flip(&dir.path().join(&*files[0].path), |bytes| bytes / 3);
     let store = open(dir.path());
     let error = store.verify_segment(&files[0]).expect_err("finds the damage");
-    assert!(error.to_string().contains("data/logs/0-0-0-1.parquet is damaged: its checksum"), "{error}");
+    assert!(error.to_string().contains("data/logs/0-0-0-0-1.parquet is damaged: its checksum"), "{error}");
 }
 
 /// Runs the body of `test` again, in a mount namespace of its own, with a tmpfs of `bytes` bytes; `false` when this

@@ -11,28 +11,35 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::Float64Type;
-use common::{START, log_commit, open, rows, scratch};
-use shipwake_store::{Commit, HotRows, Table};
+use common::{Lent, SECOND, START, log_commit, open, rows, scratch};
+use shipwake_store::{Candidates, Commit, HotRows, Severity, Table, Wanted};
 
 fn golden(version: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
 }
 
-/// Three commits: every table, a drop, and a shard besides.
+/// Commits of several tables and windows, what was compacted of them with blooms and index, and a shard besides.
 fn write(dir: &Path) {
     let store = open(dir);
     let (mut committer, _) = store.open_shard(0).expect("opens");
-    let files = committer.commit(log_commit(5, 3)).expect("commits");
     let chunk = |rows| vec![HotRows::Chunk(Arc::new(rows))];
-    let mut wide = Commit { drop: vec![files[0].id], ..log_commit(9, 8) };
-    wide.rows.extend([
-        (Table::Spans, chunk(rows::spans(START, 4))),
-        (Table::Points, chunk(rows::points(START, 2))),
-        (Table::Windows, vec![HotRows::Batch(rows::windows(START, 10, 6))]),
-        (Table::Windows1s, vec![HotRows::Batch(rows::windows(START, 1, 1))]),
-    ]);
-    committer.commit(wide).expect("commits");
-    committer.commit(log_commit(12, 2)).expect("commits");
+    for offset in 1..=4 {
+        let mut wide = log_commit(offset, 8);
+        let time_ns = START + 600 * SECOND;
+        wide.rows.extend([
+            (Table::Logs, chunk(rows::logs(time_ns + 900 * SECOND, 3))),
+            (Table::Spans, chunk(rows::spans(time_ns, 4))),
+            (Table::Points, chunk(rows::points(time_ns, 2))),
+            (Table::Windows, vec![HotRows::Batch(rows::windows(time_ns, 10, 6))]),
+            (Table::Windows1s, vec![HotRows::Batch(rows::windows(time_ns, 1, 1))]),
+        ]);
+        committer.commit(wide).expect("commits");
+    }
+    let lent = Lent::register(&store, committer.files());
+    store.compact_now(START + 1300 * SECOND).expect("compacts");
+    let mut last = log_commit(12, 2);
+    last.rows.push((Table::Windows1s, vec![HotRows::Batch(rows::windows(START, 1, 1))]));
+    lent.publish(committer.commit(last).expect("commits"));
     let (mut other, _) = store.open_shard(1).expect("opens");
     other.commit(log_commit(40, 1)).expect("commits");
 }
@@ -51,22 +58,48 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_directory_of_format_version_1_opens_with_its_contents() {
+fn a_directory_of_format_version_2_opens_with_its_contents() {
     if let Ok(version) = std::env::var("SHIPWAKE_WRITE_GOLDEN") {
         let dir = scratch();
         write(dir.path());
         let (to, written) = (golden(&version), dir.path());
         assert!(!to.exists(), "{} is there already and is never changed", to.display());
-        // The first segment is dropped and waits for its grace; the lock and temporary files are not part of the
-        // format.
+        // Segments that were replaced wait for their grace; the lock and temporary files are not part of the format.
         copy(written, &to);
         fs::remove_file(to.join("LOCK")).expect("removes");
         fs::remove_dir(to.join("tmp")).expect("removes");
     }
     let dir = scratch();
-    copy(&golden("v1"), dir.path());
+    copy(&golden("v2"), dir.path());
     let store = open(dir.path());
     let (_zero, recovered) = store.open_shard(0).expect("opens");
+    let recovered = recovered.expect("has commits");
+    assert_eq!((recovered.next_offset, recovered.seq, &recovered.state[..]), (12, 4, &b"state at 12"[..]));
+    let rows = |table: Table| -> u64 {
+        let files = recovered.files.iter().filter(|file| file.table == table);
+        let batches = files.flat_map(|file| store.read_segment(file, None, i64::MIN..i64::MAX).expect("reads"));
+        batches.map(|batch| batch.num_rows() as u64).sum()
+    };
+    assert_eq!(Table::ALL.map(rows), [46, 16, 8, 24, 1]);
+    let compacted = recovered.files.iter().find(|file| file.index.is_some()).expect("is there");
+    let start_ns = Some(START);
+    assert_eq!((compacted.rows, compacted.level, compacted.window.map(|window| window.start_ns)), (32, 2, start_ns));
+    let bodies = store.read_segment(compacted, Some(&["body"]), i64::MIN..i64::MAX).expect("reads");
+    let wanted = Wanted::text(bodies[0].column(0).as_string::<i32>().value(5));
+    assert!(matches!(store.candidates(compacted, &wanted), Candidates::Rows(rows) if rows.contains(&5)));
+    assert!(store.candidates(compacted, &Wanted::text("nowhere")).is_none());
+    let (_one, recovered) = store.open_shard(1).expect("opens");
+    assert_eq!(recovered.expect("has a commit").next_offset, 40);
+    drop((store, _zero, _one));
+    assert!(shipwake_store::check(dir.path()).findings.iter().all(|finding| finding.severity == Severity::Note));
+}
+
+#[test]
+fn a_directory_of_format_version_1_opens_with_its_contents_and_goes_on() {
+    let dir = scratch();
+    copy(&golden("v1"), dir.path());
+    let store = open(dir.path());
+    let (mut zero, recovered) = store.open_shard(0).expect("opens");
     let recovered = recovered.expect("has commits");
     assert_eq!((recovered.next_offset, recovered.seq, &recovered.state[..]), (12, 2, &b"state at 12"[..]));
     let rows: Vec<(Table, u64, u64)> =
@@ -89,6 +122,15 @@ fn a_directory_of_format_version_1_opens_with_its_contents() {
     assert_eq!((text("service"), text("version"), text("instance")), ("checkout".into(), "2.0".into(), "pod-3".into()));
     let (_one, recovered) = store.open_shard(1).expect("opens");
     assert_eq!(recovered.expect("has a commit").next_offset, 40);
+
+    let lent = Lent::register(&store, zero.files());
+    let later_ns = START + 24 * 3600 * SECOND;
+    assert!(store.compact_now(later_ns).expect("compacts") > 0);
+    let files = zero.commit(Commit { commit_ns: later_ns, ..log_commit(13, 0) }).expect("commits");
+    lent.publish(files.clone());
+    let logs: Vec<u64> = files.iter().filter(|file| file.table == Table::Logs).map(|file| file.rows).collect();
+    assert_eq!(logs, [10]);
+    assert!(files.iter().filter(|file| file.table == Table::Logs).all(|file| file.index.is_some()));
 }
 
 /// The column `quantiles` of the only segment of points.

@@ -104,6 +104,8 @@ struct State {
     /// The answer of the newest frame with data, for the next delta.
     answer: Option<Answer>,
     frames: VecDeque<Arc<Frame>>,
+    /// Where the newest answer of a tail ended, also when there was an error since.
+    cursor: Option<String>,
     next_seq: u64,
     left_ms: i64,
 }
@@ -115,6 +117,7 @@ impl Channel {
             ticker: None,
             answer: None,
             frames: VecDeque::new(),
+            cursor: None,
             next_seq: u64::try_from(now_ms).unwrap_or(0),
             left_ms: now_ms,
         };
@@ -176,7 +179,8 @@ impl Channel {
 async fn tick(channel: Arc<Channel>, query: Query) {
     loop {
         let started = Instant::now();
-        let answered = channel.topic.answer(&query).await;
+        let cursor = channel.lock().cursor.clone();
+        let answered = channel.topic.answer(&query, cursor).await;
         if !channel.publish(answered) {
             return;
         }
@@ -195,6 +199,7 @@ fn next_frame(state: &mut State, answered: Result<Answer, QueryError>) -> Frame 
             let full = answer.text();
             let delta = state.answer.as_ref().and_then(|old| delta::between(old, &answer, full.len()));
             let wm = answer.meta().wm;
+            state.cursor = answer.cursor().map(str::to_owned).or_else(|| state.cursor.take());
             state.answer = Some(answer);
             Frame { seq, wm, body: Body::Data { full, delta } }
         }

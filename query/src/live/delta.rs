@@ -15,6 +15,8 @@ pub(crate) fn between(old: &Answer, new: &Answer, full_bytes: usize) -> Option<S
     let text = match (old, new) {
         (Answer::Overview(old), Answer::Overview(new)) => Answer::Overview(overview(old, new)?).text(),
         (Answer::ServiceRelease(old), Answer::ServiceRelease(new)) => Answer::ServiceRelease(service(old, new)?).text(),
+        // What is new is all that an answer has.
+        (Answer::LogsTail(_), Answer::LogsTail(_)) => return Some(new.text()),
         _ => return None,
     };
     ((text.len() as f64) < WORTH * full_bytes as f64).then_some(text)

@@ -8,6 +8,8 @@ use crate::error::QueryError;
 use crate::http::{service_question, toggle_question};
 use crate::pages::wire;
 use crate::query::{Query, ServiceQuestion, ToggleQuestion};
+use crate::search::request::Body;
+use crate::search::wire::Tail;
 
 /// A topic with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +22,8 @@ pub(crate) enum Topic {
     Toggle(ToggleQuestion),
     /// `pipeline`.
     Pipeline,
+    /// `logs.tail`, arguments `q`, `service`, `env`, `version`. Its answers have the lines that are new since the one before.
+    LogsTail(Box<Body>),
 }
 
 impl Topic {
@@ -29,6 +33,7 @@ impl Topic {
         match name {
             "overview" => Ok(Topic::Overview { environment: arguments.remove("env") }),
             "pipeline" => Ok(Topic::Pipeline),
+            "logs.tail" => tail(arguments),
             "service.release" | "service.toggle" => {
                 let service = arguments.remove("service").ok_or_else(|| QueryError::BadArgument {
                     argument: "service",
@@ -43,20 +48,33 @@ impl Topic {
             other => Err(QueryError::BadArgument {
                 argument: "topic",
                 value: other.to_owned(),
-                reason: "there are overview, service.release, service.toggle and pipeline".to_owned(),
+                reason: "there are overview, service.release, service.toggle, logs.tail and pipeline".to_owned(),
             }),
         }
     }
 
-    /// The answer as of now.
-    pub async fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
+    /// The answer as of now. `cursor` is where the last answer of a tail ended.
+    pub async fn answer(&self, query: &Query, cursor: Option<String>) -> Result<Answer, QueryError> {
         match self {
             Topic::Overview { environment } => query.overview(environment.clone()).await.map(Answer::Overview),
             Topic::ServiceRelease(question) => query.service(question.clone()).await.map(Answer::ServiceRelease),
             Topic::Toggle(question) => query.toggle(question.clone()).await.map(Answer::Toggle),
             Topic::Pipeline => query.pipeline().await.map(Answer::Pipeline),
+            Topic::LogsTail(body) => {
+                let body = Body { cursor, ..body.as_ref().clone() };
+                query.log_tail(&body).await.map(Answer::LogsTail)
+            }
         }
     }
+}
+
+/// A search that cannot be read is refused here, once, and not every second.
+fn tail(mut arguments: BTreeMap<String, String>) -> Result<Topic, QueryError> {
+    let mut next = |name: &str| arguments.remove(name);
+    let (q, service) = (next("q").unwrap_or_default(), next("service"));
+    let body = Body { q, service, env: next("env"), version: next("version"), ..Body::default() };
+    body.search()?;
+    Ok(Topic::LogsTail(Box::new(body)))
 }
 
 /// An answer of any topic.
@@ -67,6 +85,7 @@ pub(crate) enum Answer {
     ServiceRelease(wire::ServiceRelease),
     Toggle(wire::ToggleDetail),
     Pipeline(wire::Pipeline),
+    LogsTail(Tail),
 }
 
 impl Answer {
@@ -76,6 +95,15 @@ impl Answer {
             Answer::ServiceRelease(answer) => &answer.meta,
             Answer::Toggle(answer) => &answer.meta,
             Answer::Pipeline(answer) => &answer.meta,
+            Answer::LogsTail(answer) => &answer.meta,
+        }
+    }
+
+    /// Where a tail ended.
+    pub fn cursor(&self) -> Option<&str> {
+        match self {
+            Answer::LogsTail(answer) => Some(&answer.cursor),
+            _ => None,
         }
     }
 

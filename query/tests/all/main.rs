@@ -10,4 +10,5 @@ mod older;
 mod pages;
 mod patterns;
 mod scripts;
+mod search;
 mod support;

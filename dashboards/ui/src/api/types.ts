@@ -349,6 +349,7 @@ export interface Problem {
   status?: number;
   detail?: string;
   request_id?: string;
+  position?: { line: number; column: number; offset: number };
 }
 
 export type ServerEnvelope =

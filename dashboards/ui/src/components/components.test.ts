@@ -104,7 +104,7 @@ describe('log patterns', () => {
     first: 60_000,
     sample: '<b>card</b> token tok_17 rejected',
   };
-  const props = { since: 0, candidate: '2.14.0', baseline: '2.13.4', zone: 'utc' as const };
+  const props = { since: 0, candidate: '2.14.0', baseline: '2.13.4', zone: 'utc' as const, service: 'checkout' };
 
   it('say their class, their rate and an example as it was written', () => {
     render(Patterns, { ...props, patterns: [pattern, { ...pattern, id: 'b', class: 'gone', rate_base: 2 }] });

@@ -6,6 +6,7 @@ export type Route =
   | { page: 'service'; service: string }
   | { page: 'toggle'; service: string; key: string }
   | { page: 'start' }
+  | { page: 'logs' }
   | { page: 'not-found'; path: string };
 
 const shared = { env: textParam(), tz: choiceParam(['local', 'utc'] as const, 'local') };
@@ -28,6 +29,20 @@ export const serviceParams = {
 
 /** Candidate and baseline are variants here; `version` shows what one version did. */
 export const toggleParams = { ...serviceParams, version: textParam() };
+/** `s` is a service, `v` a version, `line` the line that is open, `live` whether new lines come in. */
+export const logsParams = {
+  ...shared,
+  q: textParam(),
+  s: textParam(),
+  v: textParam(),
+  from: timeParam('now-30m'),
+  to: timeParam('now'),
+  view: choiceParam(['lines', 'patterns', 'new'] as const, 'lines'),
+  by: choiceParam(['version', 'level', 'service'] as const, 'version'),
+  since: textParam(),
+  live: flagParam(),
+  line: textParam(),
+};
 
 export const SNIPPET_KEYS = [
   'env', 'python', 'node', 'java', 'go', 'rust',
@@ -55,6 +70,7 @@ export function routeOf(pathname: string): Route {
     const [name, key] = [decoded(toggle[1] ?? ''), decoded(toggle[2] ?? '')];
     if (name !== null && key !== null) return { page: 'toggle', service: name, key };
   }
+  if (path === '/logs') return { page: 'logs' };
   const service = /^\/s\/([^/]+)$/.exec(path)?.[1];
   if (service !== undefined) {
     const name = decoded(service);
@@ -90,6 +106,11 @@ export function overviewHref(env: string, tz: 'local' | 'utc' = 'local'): string
 export function startHref(env = '', tz: 'local' | 'utc' = 'local'): string {
   const { values } = parseQuery(startParams, '');
   return `/start${formatQuery(startParams, { ...values, env, tz })}`;
+}
+
+export function logsHref(change: Partial<ValuesOf<typeof logsParams>> = {}): string {
+  const { values } = parseQuery(logsParams, '');
+  return `/logs${formatQuery(logsParams, { ...values, ...change })}`;
 }
 
 /** What a link keeps of the page it is on. */

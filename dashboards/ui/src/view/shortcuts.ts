@@ -8,12 +8,19 @@ export interface Shortcut {
 }
 
 export const SHORTCUTS: Shortcut[] = [
-  { keys: '/', does: 'Filter the services' },
+  { keys: '/', does: 'Filter the services, or search the logs' },
   { keys: 'g o', does: 'Go to the overview' },
+  { keys: 'g l', does: 'Go to the logs' },
   { keys: 'g d', does: 'Go to "Send data"' },
   { keys: 't', does: 'Choose the time range' },
   { keys: 'z', does: 'Zoom out' },
   { keys: 'y', does: 'Copy a link to this view, frozen in time' },
+  { keys: 'j', does: 'Next line of the logs' },
+  { keys: 'k', does: 'Line before' },
+  { keys: 'p', does: 'Patterns of the logs' },
+  { keys: 'n', does: 'Patterns that are new in a version' },
+  { keys: 'l', does: 'Lines of the logs' },
+  { keys: 'f', does: 'Follow the logs live' },
   { keys: 'space', does: 'Pause or resume live data' },
   { keys: '\\', does: 'Light or dark' },
   { keys: '?', does: 'This list' },

@@ -27,6 +27,8 @@ pub(crate) struct Chain {
 pub(crate) struct ManifestFile {
     pub(crate) seq: u64,
     pub(crate) path: String,
+    /// When it was made, in seconds.
+    pub(crate) modified_s: i64,
 }
 
 /// Reads a shard; `None` when it has no commit.
@@ -36,7 +38,7 @@ pub(crate) fn read_chain(objects: &Objects, shard: u32) -> Result<Option<Chain>,
         let Some(seq) = seq_of(&listed.path) else {
             return Err(StoreError::damaged(objects.file(&listed.path), "not the name of a manifest"));
         };
-        manifests.push(ManifestFile { seq, path: listed.path });
+        manifests.push(ManifestFile { seq, path: listed.path, modified_s: listed.modified_s });
     }
     let Some(newest) = manifests.iter().map(|manifest| manifest.seq).max() else { return Ok(None) };
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Manifest, StateFile};
+use crate::segment::{SideFile, Window};
 use crate::{SegmentFile, SegmentId, Table};
 
-/// The version of the envelope and the body.
-const VERSION: u32 = 1;
+/// The version of the envelope and the body. Version 1 had at most one segment per table and commit.
+const VERSION: u32 = 2;
 const BEFORE_VERSION: &str = "{\"shipwake_manifest\":";
 const BEFORE_CHECKSUM: &str = ",\"crc32c\":\"";
 const BEFORE_BODY: &str = "\",\"body\":";
@@ -43,12 +44,16 @@ struct State {
 struct Name {
     table: String,
     seq: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    part: u32,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Segment {
     table: String,
     seq: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    part: u32,
     path: String,
     rows: u64,
     bytes: u64,
@@ -58,6 +63,27 @@ struct Segment {
     first_offset: u64,
     next_offset: u64,
     committed_ns: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    level: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window_ns: Option<(i64, i64)>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    thinned_ns: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blooms: Option<Side>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<Side>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Side {
+    path: String,
+    bytes: u64,
+    crc32c: u32,
+}
+
+fn is_zero<T: PartialEq + Default>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// The file of a manifest.
@@ -114,7 +140,7 @@ impl Body {
             dropped: manifest
                 .dropped
                 .iter()
-                .map(|id| Name { table: id.table.name().to_owned(), seq: id.seq })
+                .map(|id| Name { table: id.table.name().to_owned(), seq: id.seq, part: id.part })
                 .collect(),
             snapshot: manifest.snapshot.as_deref().map(segments),
         }
@@ -127,7 +153,7 @@ impl Body {
         };
         let mut dropped = Vec::with_capacity(self.dropped.len());
         for name in self.dropped {
-            dropped.push(SegmentId { shard, seq: name.seq, table: table(&name.table)? });
+            dropped.push(SegmentId { shard, seq: name.seq, table: table(&name.table)?, part: name.part });
         }
         Ok(Manifest {
             shard,
@@ -158,13 +184,19 @@ impl Segment {
             first_offset: file.first_offset,
             next_offset: file.next_offset,
             committed_ns: file.committed_ns,
+            part: file.id.part,
+            level: file.level,
+            window_ns: file.window.map(|window| (window.start_ns, window.length_ns)),
+            thinned_ns: file.thinned_ns,
+            blooms: file.blooms.as_ref().map(Side::of),
+            index: file.index.as_ref().map(Side::of),
         }
     }
 
     fn into_segment(self, shard: u32) -> Result<SegmentFile, String> {
         let table = table(&self.table)?;
         Ok(SegmentFile {
-            id: SegmentId { shard, seq: self.seq, table },
+            id: SegmentId { shard, seq: self.seq, table, part: self.part },
             table,
             path: self.path.into(),
             rows: self.rows,
@@ -176,8 +208,23 @@ impl Segment {
             next_offset: self.next_offset,
             committed_ns: self.committed_ns,
             crc32c: self.crc32c,
+            window: self.window_ns.map(|(start_ns, length_ns)| Window { start_ns, length_ns }),
+            level: self.level,
+            thinned_ns: self.thinned_ns,
+            blooms: self.blooms.map(Side::into_side),
+            index: self.index.map(Side::into_side),
             pin: Arc::default(),
         })
+    }
+}
+
+impl Side {
+    fn of(file: &SideFile) -> Self {
+        Self { path: file.path.to_string(), bytes: file.bytes, crc32c: file.crc32c }
+    }
+
+    fn into_side(self) -> SideFile {
+        SideFile { path: self.path.into(), bytes: self.bytes, crc32c: self.crc32c }
     }
 }
 
@@ -190,7 +237,8 @@ mod tests {
     use super::*;
 
     fn manifest() -> Manifest {
-        let id = SegmentId { shard: 1, seq: 3, table: Table::Logs };
+        let id = SegmentId { shard: 1, seq: 3, table: Table::Logs, part: 2 };
+        let side = |path: &str| Some(SideFile { path: path.into(), bytes: 7, crc32c: 8 });
         let file = SegmentFile {
             id,
             table: Table::Logs,
@@ -204,7 +252,21 @@ mod tests {
             next_offset: 20,
             committed_ns: 77,
             crc32c: 1,
+            window: Some(Window { start_ns: -900, length_ns: 900 }),
+            level: 1,
+            thinned_ns: 5,
+            blooms: side("data/logs/1-3-10-20.blooms"),
+            index: side("data/logs/1-3-10-20.index"),
             pin: Arc::default(),
+        };
+        let plain = SegmentFile {
+            id: SegmentId { part: 0, ..id },
+            window: None,
+            level: 0,
+            thinned_ns: 0,
+            blooms: None,
+            index: None,
+            ..file.clone()
         };
         Manifest {
             shard: 1,
@@ -216,7 +278,7 @@ mod tests {
             state: StateFile { path: "state/1/3.bin".into(), bytes: 4, crc32c: 5 },
             added: vec![file.clone()],
             dropped: vec![SegmentId { seq: 1, ..id }],
-            snapshot: Some(Arc::from(vec![file])),
+            snapshot: Some(Arc::from(vec![file, plain])),
         }
     }
 
@@ -256,6 +318,7 @@ mod tests {
             )
         };
         assert_eq!(decode(file(1).as_bytes()).expect("reads").seq, 3);
-        assert!(decode(file(2).as_bytes()).expect_err("refuses").contains("version 2"));
+        assert_eq!(decode(file(2).as_bytes()).expect("reads").added[0].id.part, 2);
+        assert!(decode(file(3).as_bytes()).expect_err("refuses").contains("version 3"));
     }
 }

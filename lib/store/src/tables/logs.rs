@@ -27,6 +27,11 @@ pub(super) fn schema() -> Schema {
         optional("scope_name", DataType::Utf8, "instrumentation scope, often the logger"),
         attributes("attributes of the record"),
         resource(),
+        optional(
+            "line",
+            DataType::Int64,
+            "number of the line in its shard, in the order of arrival; null for what an older version stored",
+        ),
     ]);
     Schema::new(fields)
 }

@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
+use shipwake_model::window::NS_PER_S;
 
 pub use columns::{
     COMMENT, NumberMapBuilder, RESOURCE_REF, TextMapBuilder, map_type, number_map_builder, number_map_type,
@@ -89,6 +90,16 @@ impl Table {
         match self {
             Table::Logs | Table::Spans | Table::Points => "time",
             Table::Windows | Table::Windows1s => "window_start",
+        }
+    }
+
+    /// How long the windows are that segments are kept apart by, ns; `None` where segments live for minutes only.
+    pub fn window_ns(self) -> Option<i64> {
+        match self {
+            Table::Logs | Table::Spans | Table::Points => Some(900 * NS_PER_S),
+            // Rows of an hour begin with the hour.
+            Table::Windows => Some(3600 * NS_PER_S),
+            Table::Windows1s => None,
         }
     }
 

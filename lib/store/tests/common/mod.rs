@@ -6,11 +6,14 @@ pub mod failing;
 pub mod rows;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use shipwake_store::{Commit, HotRows, Store, StoreConfig, StoreError, Table};
+use shipwake_store::{
+    Commit, HealthQuery, HealthSeries, HotRows, HotShard, PatternQuery, PatternRow, ReleaseRow, SegmentFile,
+    ShardSnapshot, ShardStatus, Store, StoreConfig, StoreError, Table,
+};
 use tempfile::TempDir;
 
 pub const SECOND: i64 = 1_000_000_000;
@@ -22,9 +25,8 @@ pub fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory for the test")
 }
 
-/// Without merging, so that a test knows its segments.
 pub fn config(dir: &Path) -> StoreConfig {
-    StoreConfig { free_bytes_min: 0, merge_segments_min: usize::MAX, ..StoreConfig::new(dir) }
+    StoreConfig { free_bytes_min: 0, ..StoreConfig::new(dir) }
 }
 
 pub fn open(dir: &Path) -> Arc<Store> {
@@ -45,5 +47,46 @@ pub fn log_commit(next_offset: u64, rows: usize) -> Commit {
         rows: vec![(Table::Logs, vec![HotRows::Chunk(Arc::new(rows::logs(now, rows)))])],
         state: Bytes::from(format!("state at {next_offset}")),
         drop: Vec::new(),
+    }
+}
+
+/// A shard that lends its segments and has no hot rows.
+#[derive(Debug)]
+pub struct Lent {
+    files: Mutex<Arc<[SegmentFile]>>,
+}
+
+impl Lent {
+    pub fn register(store: &Store, files: Arc<[SegmentFile]>) -> Arc<Self> {
+        let lent = Arc::new(Self { files: Mutex::new(files) });
+        store.register(0, lent.clone());
+        lent
+    }
+
+    pub fn publish(&self, files: Arc<[SegmentFile]>) {
+        *self.files.lock().expect("lock") = files;
+    }
+}
+
+impl HotShard for Lent {
+    fn snapshot(&self, _: &[Table]) -> ShardSnapshot {
+        let files = self.files.lock().expect("lock").clone();
+        ShardSnapshot { shard: 0, files, hot: Vec::new(), next_offset: 0, watermark_ns: 0, last_line: 0 }
+    }
+
+    fn health(&self, _: &HealthQuery) -> Vec<HealthSeries> {
+        Vec::new()
+    }
+
+    fn patterns(&self, _: &PatternQuery) -> Vec<PatternRow> {
+        Vec::new()
+    }
+
+    fn releases(&self) -> Vec<ReleaseRow> {
+        Vec::new()
+    }
+
+    fn status(&self) -> ShardStatus {
+        ShardStatus::default()
     }
 }

@@ -13,8 +13,12 @@ const RESOURCES: usize = 4;
 
 /// `count` log records from four resources (two services, two versions each), the newest first.
 pub fn logs(time_ns: i64, count: usize) -> RowChunk {
+    logs_numbered(time_ns, (time_ns / 1_000_000_000) as usize, count)
+}
+
+/// The same with what they say following from the number of the first.
+pub fn logs_numbered(time_ns: i64, first: usize, count: usize) -> RowChunk {
     let text = |f: &dyn Fn(usize) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values((0..count).map(f))) };
-    let first = (time_ns / 1_000_000_000) as usize;
     let level = |row: usize| if row.is_multiple_of(50) { (17, "ERROR") } else { (9, "INFO") };
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::from_iter_values((0..count).map(|row| (row % RESOURCES) as u32))),
@@ -37,6 +41,7 @@ pub fn logs(time_ns: i64, count: usize) -> RowChunk {
                 ("code.line.number".to_owned(), (row % 400).to_string()),
             ]
         })),
+        Arc::new(Int64Array::from_iter_values((0..count).map(|row| (first + row) as i64))),
     ];
     chunk(Table::Logs, columns)
 }

@@ -1,10 +1,11 @@
-//! The functions over histograms, one file each.
+//! The functions that are ours, one file each: over histograms, and `matches`.
 
 mod distinct_count;
 mod hdr_count;
 mod hdr_merge;
 mod hdr_quantile;
 mod hdr_quantile_bounds;
+mod matches;
 
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use arrow::datatypes::ArrowPrimitiveType;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{AggregateUDF, ColumnarValue, ScalarUDF};
 use shipwake_model::sketch::Sketch;
+
+pub(crate) use matches::search_of;
 
 /// Ticks of HDR cells in a second: forms that differ meet in microseconds.
 const TICKS_PER_UNIT: f64 = 1e6;
@@ -24,6 +27,7 @@ pub(crate) fn scalar() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::new_from_impl(hdr_quantile_bounds::HdrQuantileBounds::new())),
         Arc::new(ScalarUDF::new_from_impl(hdr_count::HdrCount::new())),
         distinct_count(),
+        Arc::new(ScalarUDF::new_from_impl(matches::Matches::new())),
     ]
 }
 

@@ -8,6 +8,22 @@ use std::ops::Range;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
+use crate::search::language::Search;
+use crate::sql::functions::search_of;
+
+/// The search of a filter that is `matches(body, 'text')`.
+pub(super) fn matches_of(filter: &Expr) -> Option<Search> {
+    let Expr::ScalarFunction(call) = filter else { return None };
+    match call.args.as_slice() {
+        [Expr::Column(column), Expr::Literal(ScalarValue::Utf8(Some(text)), _)]
+            if call.name() == "matches" && column.name == "body" =>
+        {
+            search_of(text).ok()
+        }
+        _ => None,
+    }
+}
+
 /// The range of `column` in nanoseconds that rows passing all `filters` lie in.
 pub(super) fn time_range(filters: &[Expr], column: &str) -> Range<i64> {
     let mut range = i64::MIN..i64::MAX;

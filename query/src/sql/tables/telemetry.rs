@@ -1,7 +1,7 @@
 //! A stored table as one snapshot: segments read through DataFusion's Parquet source, hot rows from memory, united.
 //!
 //! Filters go down into the Parquet source (statistics, page index, row filter); segments outside the time range of the
-//! filters are not opened at all. The snapshot is held until the last read: that is what keeps its files on disk.
+//! filters, and those that lack a word that `matches` looks for, are not opened at all. The snapshot is held until the last read: that is what keeps its files on disk.
 
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ use shipwake_store::{SegmentFile, Table};
 
 use super::hot::{HotPartition, Wanted};
 use super::{Read, plain, prune};
+use crate::search::language::Search;
+use crate::search::prune::candidates;
 use crate::sql::session::segments_url;
 
 /// The rows of `tables` (of one schema) in the snapshot of `read`.
@@ -62,7 +64,7 @@ impl TableProvider for Telemetry {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        let files = self.files(filters);
+        let files = self.with_words(self.files(filters), filters).await?;
         self.verify(&files).await?;
         if !files.is_empty() {
             parts.push(self.scan_segments(state, &files, &projection, limit)?);
@@ -84,6 +86,21 @@ impl Telemetry {
             .flat_map(|table| self.read.snapshot.files(*table))
             .filter(|file| file.overlaps(range.start, range.end))
             .collect()
+    }
+
+    /// Those segments that can have what `matches(body, …)` looks for, as their blooms and index know it.
+    async fn with_words<'a>(&self, files: Vec<&'a SegmentFile>, filters: &[Expr]) -> Result<Vec<&'a SegmentFile>> {
+        let searches: Vec<Search> = filters.iter().filter_map(prune::matches_of).collect();
+        if searches.is_empty() {
+            return Ok(files);
+        }
+        let search = Search::And(searches);
+        let (store, asked) = (self.read.store.clone(), files.iter().map(|file| (*file).clone()).collect::<Vec<_>>());
+        let may_match =
+            move || asked.iter().map(|file| !candidates(&store, file, &search).is_none()).collect::<Vec<bool>>();
+        let may_match = tokio::task::spawn_blocking(may_match).await;
+        let may_match = may_match.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(files.into_iter().zip(may_match).filter_map(|(file, may)| may.then_some(file)).collect())
     }
 
     /// Parquet pages carry no checksum: a segment that this process has not written is checked as a whole before its

@@ -101,7 +101,8 @@ fn null_text() -> ArrayRef {
     Arc::new(StringArray::from(vec![None::<&str>]))
 }
 
-pub fn log_chunk(log: &Log) -> RowChunk {
+/// `line` is its number in the shard.
+pub fn log_chunk(log: &Log, line: i64) -> RowChunk {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::from(vec![0])),
         time(vec![log.time_ns]),
@@ -115,6 +116,7 @@ pub fn log_chunk(log: &Log) -> RowChunk {
         null_text(),
         null_text(),
         maps(&[&log.attributes]),
+        Arc::new(Int64Array::from(vec![line])),
     ];
     let rows = RecordBatch::try_new(Table::Logs.rows_schema(), columns).expect("the schema of log rows");
     let resource = [("service.name".to_owned(), log.release.service.to_string())];

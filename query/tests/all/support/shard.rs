@@ -30,6 +30,8 @@ struct State {
     patterns: Vec<PatternRow>,
     watermark_ms: i64,
     offset: u64,
+    /// Log lines so far.
+    lines: i64,
 }
 
 impl TestShard {
@@ -44,6 +46,7 @@ impl TestShard {
             patterns: Vec::new(),
             watermark_ms: 0,
             offset: 0,
+            lines: 0,
         };
         Self { state: Mutex::new(state) }
     }
@@ -51,7 +54,9 @@ impl TestShard {
     pub fn log(&self, log: &Log) {
         let mut state = self.state.lock().expect("a test");
         state.see(&log.release, log.time_ns / 1_000_000, 1, 0);
-        state.push(Table::Logs, HotRows::Chunk(Arc::new(rows::log_chunk(log))));
+        state.lines += 1;
+        let chunk = rows::log_chunk(log, state.lines);
+        state.push(Table::Logs, HotRows::Chunk(Arc::new(chunk)));
     }
 
     pub fn span(&self, requests: &Requests) {
@@ -163,6 +168,7 @@ impl HotShard for TestShard {
             hot: state.hot.iter().filter(|(table, _)| tables.contains(table)).cloned().collect(),
             next_offset: state.offset,
             watermark_ns: state.watermark_ms * 1_000_000,
+            last_line: state.lines,
         }
     }
 

@@ -1,0 +1,88 @@
+// What the API says about log lines; `docs/search.md` describes it.
+import type { Meta } from './types.ts';
+
+export interface LogLine {
+  id: string;
+  /** Epoch ms. */
+  t: number;
+  /** RFC 3339, to the nanosecond. */
+  time: string;
+  level: string;
+  severity_text?: string;
+  service: string;
+  namespace?: string;
+  env: string;
+  version: string;
+  instance?: string;
+  body: string;
+  cut?: boolean;
+  event?: string;
+  pattern?: string;
+  trace_id?: string;
+  span_id?: string;
+  scope?: string;
+  attrs: Record<string, string>;
+  resource?: Record<string, string>;
+}
+
+export interface LogMeta {
+  as_of: number;
+  elapsed_ms: number;
+  partial: boolean;
+  seen_until: number | null;
+  search: string;
+  scanned: { segments: number; segments_skipped: number; rows: number };
+  warnings: string[];
+}
+
+export interface LogLines {
+  meta: LogMeta;
+  lines: LogLine[];
+  next: string | null;
+}
+
+export interface LogVolume {
+  meta: LogMeta;
+  by: string;
+  step_ms: number;
+  t: number[];
+  series: { key: string; total: number; n: number[] }[];
+  total: number;
+}
+
+export interface LogPattern {
+  pattern: string;
+  service: string;
+  env: string;
+  template: string | null;
+  example: string | null;
+  level: string;
+  total: number;
+  counts: Record<string, number>;
+  first_seen: Record<string, number>;
+  only_in: string | null;
+}
+
+export interface LogPatterns {
+  meta: LogMeta;
+  total: number;
+  without: number;
+  more: number;
+  versions: Record<string, number>;
+  patterns: LogPattern[];
+}
+
+export interface LogContext {
+  meta: LogMeta;
+  line: LogLine;
+  before: LogLine[];
+  after: LogLine[];
+}
+
+/** New lines, oldest first, and where the next ones begin. */
+export interface LogTail {
+  meta: Meta;
+  lines: LogLine[];
+  skipped: number;
+  cursor: string;
+}

@@ -1,0 +1,193 @@
+//! What a word of a log line is: the one rule that blooms, the full-text index and every search share.
+//!
+//! A line can hold a phrase only if it has all the words of the phrase, so whoever searches cuts the phrase with
+//! [`each_word`], lets bloom and index skip what lacks one of them, and compares the rest with the line itself. The rules:
+//!
+//! - A word is a longest run of ASCII letters, digits, `_`, and of other characters that Unicode calls letters or numbers.
+//!   Everything else separates: `order-17` is `order`, `17`; `10.0.0.7` is `10`, `0`, `0`, `7`; a UUID is its five groups;
+//!   `user.id=x` is `user`, `id`, `x`; `snake_case` is one word. An emoji or a combining mark is no word and part of none.
+//! - Words are lower case, character by character (`Σ` is `σ` everywhere), without any other normalisation.
+//! - A word of more than [`WORD_BYTES_MAX`] bytes counts as its beginning of at most so many bytes, so that the sides agree.
+
+/// Bytes of a word at the most, after lower-casing. What comes behind them is not part of the word.
+pub const WORD_BYTES_MAX: usize = 64;
+/// A word with a digit in it and at least so many bytes is most likely a number or an id: see [`is_indexed`].
+const ID_BYTES_MIN: usize = 8;
+
+/// Room for a word, and for one character beyond the limit.
+type Buffer = [u8; WORD_BYTES_MAX + 4];
+
+/// Calls `found` with each word of the text, in order, as often as it comes. Allocates nothing.
+pub fn each_word(text: &str, mut found: impl FnMut(&str)) {
+    let bytes = text.as_bytes();
+    let mut buffer: Buffer = [0; WORD_BYTES_MAX + 4];
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        let mut length = 0;
+        let mut is_ascii = true;
+        while let Some(&byte) = bytes.get(at) {
+            let folded = FOLDED[usize::from(byte)];
+            if folded == NON_ASCII {
+                is_ascii = false;
+                break;
+            }
+            if folded == SEPARATOR {
+                break;
+            }
+            if length < WORD_BYTES_MAX {
+                buffer[length] = folded;
+                length += 1;
+            }
+            at += 1;
+        }
+        if !is_ascii {
+            (length, at) = with_other_letters(text, start, &mut buffer);
+        }
+        if length > 0 {
+            found(std::str::from_utf8(&buffer[..length]).expect("whole characters were put into it"));
+        }
+        // What ended the word, or is none: one byte, or one character.
+        at += text[at..].chars().next().map_or(0, char::len_utf8);
+    }
+}
+
+/// The words of a text, in order, each as often as it comes: for queries, which are short.
+pub fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    each_word(text, |word| words.push(word.to_owned()));
+    words
+}
+
+/// Whether the full-text index has the word. Long numbers, hexadecimal ids and their like (at least eight bytes, with a digit) are in the
+/// blooms only: nearly every line brings a new one, so they would be half of the index, and a bloom finds them as well.
+pub fn is_indexed(word: &str) -> bool {
+    word.len() < ID_BYTES_MIN || !word.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// The word that starts at `start` and has, or is ended by, a character beyond ASCII: its length and where it ends.
+#[cold]
+fn with_other_letters(text: &str, start: usize, buffer: &mut Buffer) -> (usize, usize) {
+    let mut length = 0;
+    let mut is_full = false;
+    for (offset, character) in text[start..].char_indices() {
+        if character != '_' && !character.is_alphanumeric() {
+            return (length, start + offset);
+        }
+        for lower in character.to_lowercase() {
+            is_full |= length + lower.len_utf8() > WORD_BYTES_MAX;
+            if !is_full {
+                length += lower.encode_utf8(&mut buffer[length..]).len();
+            }
+        }
+    }
+    (length, text.len())
+}
+
+const SEPARATOR: u8 = 0;
+const NON_ASCII: u8 = 0xff;
+
+/// For every byte: what it is in a word, that it separates, or that it begins or continues a character beyond ASCII.
+static FOLDED: [u8; 256] = {
+    let mut folded = [SEPARATOR; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let ascii = byte as u8;
+        folded[byte] = match ascii {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => ascii,
+            b'A'..=b'Z' => ascii.to_ascii_lowercase(),
+            0x80.. => NON_ASCII,
+            _ => SEPARATOR,
+        };
+        byte += 1;
+    }
+    folded
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn words_are_cut_as_documented() {
+        for (text, expected) in [
+            ("", ""),
+            (" - 🔥 … ", ""),
+            ("Order-17 placed", "order 17 placed"),
+            ("10.0.0.7:8080", "10 0 0 7 8080"),
+            ("550e8400-E29B-41d4-a716-446655440000", "550e8400 e29b 41d4 a716 446655440000"),
+            ("user.id=x, snake_case __init__", "user id x snake_case __init__"),
+            ("GET /cart/7?a=1&b=%20", "get cart 7 a 1 b 20"),
+            ("café CAFÉ Ärger", "café café ärger"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφοσ"),
+            ("注文 失敗 ok", "注文 失敗 ok"),
+            ("naïve👍end", "naïve end"),
+            ("e\u{301}t", "e t"),
+            ("a\u{a0}b\u{2014}c", "a b c"),
+        ] {
+            assert_eq!(words(text).join(" "), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_word_is_its_beginning_and_does_not_swallow_the_next() {
+        let long = "x".repeat(WORD_BYTES_MAX);
+        assert_eq!(words(&format!("{long}yz Next")), [long.clone(), "next".to_owned()]);
+        assert_eq!(words(&format!("{}é{}", &long[1..], "tail")), [long[1..].to_owned()], "no half characters");
+        assert_eq!(words(&format!("{}é", &long[2..])), [format!("{}é", &long[2..])]);
+        let grows = "İ".repeat(40);
+        assert!(words(&grows)[0].len() <= WORD_BYTES_MAX);
+    }
+
+    #[test]
+    fn long_words_with_digits_are_left_to_the_blooms() {
+        for (word, expected) in [
+            ("error", true),
+            ("nullpointerexception", true),
+            ("1234567", true),
+            ("12345678", false),
+            ("4bf92f3577b34da6", false),
+            ("x86_64", true),
+            ("überraschung", true),
+        ] {
+            assert_eq!(is_indexed(word), expected, "{word}");
+        }
+    }
+
+    /// The rules once more, as plainly as they can be written.
+    fn plainly(text: &str) -> Vec<String> {
+        let cut = |word: &str| {
+            let lower: String = word.chars().flat_map(char::to_lowercase).collect();
+            let end = (0..=WORD_BYTES_MAX.min(lower.len())).rev().find(|end| lower.is_char_boundary(*end));
+            lower[..end.unwrap_or(0)].to_owned()
+        };
+        let is_separator = |character: char| character != '_' && !character.is_alphanumeric();
+        text.split(is_separator).filter(|word| !word.is_empty()).map(cut).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_cut_by_the_rules(text in "[a-zA-Z0-9_ .éΣ注👍\u{301}İ-]{0,200}") {
+            prop_assert_eq!(words(&text), plainly(&text));
+        }
+
+        #[test]
+        fn any_text_at_all_is_cut_by_the_rules(text in any::<String>()) {
+            prop_assert_eq!(words(&text), plainly(&text));
+        }
+
+        #[test]
+        fn a_line_has_all_whole_words_of_what_is_in_it(line in "[a-zA-Z0-9_é .-]{0,80}", from in 0usize..80, to in 0usize..80) {
+            let characters: Vec<char> = line.chars().collect();
+            let (from, to) = (from.min(characters.len()), to.min(characters.len()));
+            let is_word = |at: Option<&char>| at.is_some_and(|c| *c == '_' || c.is_alphanumeric());
+            if from < to && !is_word(from.checked_sub(1).and_then(|at| characters.get(at))) && !is_word(characters.get(to)) {
+                let phrase: String = characters[from..to].iter().collect();
+                let of_line = words(&line);
+                prop_assert!(words(&phrase).iter().all(|word| of_line.contains(word)));
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Blooms of a segment: for each row group a filter that says whether a key can be in it. Pure; the bytes are described in `FORMAT.md`.
+//!
+//! The filters are split-block: a key sets eight bits within one block of 32 bytes, so a question reads one block. Blocks are
+//! kept in pages with a checksum each, so that a question is answered from a few kilobytes of a large file, and never from
+//! damaged ones: a bit that was lost would hide a row.
+
+use std::ops::Range;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Bits for each different key of a row group. At ten bits about one question in a hundred is answered with a false yes.
+const BITS_PER_KEY: u64 = 10;
+const BLOCK_BYTES: usize = 32;
+const BLOCKS_PER_PAGE: u32 = 127;
+const PAGE_BYTES: usize = BLOCKS_PER_PAGE as usize * BLOCK_BYTES + CHECKSUM_BYTES;
+const CHECKSUM_BYTES: usize = 4;
+const MAGIC: &[u8; 4] = b"SWBF";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 12;
+const GROUP_BYTES: usize = 8;
+
+/// Keys that were seen lately and need not be noted again: a power of two.
+const RECENT_KEYS: usize = 1 << 14;
+
+/// What multiplies a key for each of the eight words of a block: any odd numbers do.
+const MULTIPLIERS: [u32; 8] =
+    [0x9e37_79b1, 0x85eb_ca77, 0xc2b2_ae3d, 0x27d4_eb2f, 0x1656_67b1, 0xd3a2_646d, 0xfd70_46c5, 0xb55a_4f09];
+
+/// A word of the body.
+pub(crate) fn word_key(word: &str) -> u64 {
+    xxh3_64_with_seed(word.as_bytes(), 0)
+}
+
+/// A trace id, as it is stored.
+pub(crate) fn trace_key(trace_id: &str) -> u64 {
+    xxh3_64_with_seed(trace_id.as_bytes(), 1)
+}
+
+/// An attribute with its value.
+pub(crate) fn attribute_key(name: &str, value: &str) -> u64 {
+    xxh3_64_with_seed(value.as_bytes(), xxh3_64_with_seed(name.as_bytes(), 2))
+}
+
+/// Makes the blooms of a segment, row group by row group.
+#[derive(Debug)]
+pub(crate) struct BloomsBuilder {
+    groups: Vec<Group>,
+    pages: Vec<u8>,
+    keys: Vec<u64>,
+    recent: Box<[u64]>,
+}
+
+/// The filter of a row group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    blocks: u32,
+    /// Different keys in it; for people.
+    keys: u32,
+    /// Where its pages begin in the file.
+    start: u64,
+}
+
+impl BloomsBuilder {
+    pub(crate) fn new() -> Self {
+        Self { groups: Vec::new(), pages: Vec::new(), keys: Vec::new(), recent: vec![0; RECENT_KEYS].into() }
+    }
+
+    /// Notes a key of the current row group.
+    pub(crate) fn add(&mut self, key: u64) {
+        let place = &mut self.recent[key as usize & (RECENT_KEYS - 1)];
+        if *place != key {
+            *place = key;
+            self.keys.push(key);
+        }
+    }
+
+    /// Ends the current row group.
+    pub(crate) fn end_group(&mut self) {
+        let keys = &mut self.keys;
+        keys.sort_unstable();
+        keys.dedup();
+        let blocks = (keys.len() as u64 * BITS_PER_KEY).div_ceil(8 * BLOCK_BYTES as u64).max(1) as u32;
+        let mut filter = vec![[0_u32; 8]; blocks as usize];
+        for key in keys.iter() {
+            for (word, bit) in filter[block_of(*key, blocks) as usize].iter_mut().zip(bits(*key)) {
+                *word |= bit;
+            }
+        }
+        for page in filter.chunks(BLOCKS_PER_PAGE as usize) {
+            let from = self.pages.len();
+            self.pages.extend(page.iter().flatten().flat_map(|word| word.to_le_bytes()));
+            let checksum = crc32c::crc32c(&self.pages[from..]);
+            self.pages.extend_from_slice(&checksum.to_le_bytes());
+        }
+        self.groups.push(Group { blocks, keys: keys.len() as u32, start: 0 });
+        keys.clear();
+        self.recent.fill(0);
+    }
+
+    /// The file.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut file = Vec::with_capacity(header_bytes(self.groups.len()) as usize + self.pages.len());
+        file.extend_from_slice(MAGIC);
+        file.extend_from_slice(&VERSION.to_le_bytes());
+        file.extend_from_slice(&(self.groups.len() as u32).to_le_bytes());
+        for group in &self.groups {
+            file.extend_from_slice(&group.blocks.to_le_bytes());
+            file.extend_from_slice(&group.keys.to_le_bytes());
+        }
+        let checksum = crc32c::crc32c(&file);
+        file.extend_from_slice(&checksum.to_le_bytes());
+        file.extend_from_slice(&self.pages);
+        file
+    }
+}
+
+/// Bytes of the part before the first page, for a segment with so many row groups.
+pub(crate) fn header_bytes(row_groups: usize) -> u64 {
+    (HEADER_BYTES + row_groups * GROUP_BYTES + CHECKSUM_BYTES) as u64
+}
+
+/// Reads the part before the first page. `file_bytes` is the size of the whole file. The error says what is wrong and at which offset.
+pub(crate) fn read_header(header: &[u8], file_bytes: u64) -> Result<Vec<Group>, (u64, String)> {
+    let number =
+        |at: usize| header.get(at..at + 4).map(|four| u32::from_le_bytes(four.try_into().expect("four bytes")));
+    if header.get(..4) != Some(MAGIC.as_slice()) {
+        return Err((0, "it does not begin like a file of blooms".to_owned()));
+    }
+    let version = number(4).unwrap_or(0);
+    if version != VERSION {
+        return Err((4, format!("it has version {version}, this version of shipwake reads {VERSION}")));
+    }
+    let end = HEADER_BYTES + number(8).unwrap_or(0) as usize * GROUP_BYTES;
+    let Some(checksum) = number(end) else { return Err((8, "its header is cut".to_owned())) };
+    if crc32c::crc32c(&header[..end]) != checksum {
+        return Err((0, "the checksum of its header is wrong".to_owned()));
+    }
+    let mut start = (end + CHECKSUM_BYTES) as u64;
+    let mut groups = Vec::new();
+    for at in (HEADER_BYTES..end).step_by(GROUP_BYTES) {
+        let group = Group { blocks: number(at).unwrap_or(0), keys: number(at + 4).unwrap_or(0), start };
+        start = group.end();
+        groups.push(group);
+    }
+    if start != file_bytes {
+        return Err((file_bytes.min(start), format!("it has {file_bytes} bytes instead of {start}")));
+    }
+    Ok(groups)
+}
+
+impl Group {
+    /// The page that has the key's block.
+    pub(crate) fn page_of(&self, key: u64) -> Range<u64> {
+        let page = u64::from(block_of(key, self.blocks) / BLOCKS_PER_PAGE);
+        let from = self.start + page * PAGE_BYTES as u64;
+        from..(from + PAGE_BYTES as u64).min(self.end())
+    }
+
+    /// Whether the key can be in the row group, by the page of [`Group::page_of`]; `None` when the page is damaged.
+    pub(crate) fn may_have(&self, key: u64, page: &[u8]) -> Option<bool> {
+        let blocks = checked(page)?;
+        let at = (block_of(key, self.blocks) % BLOCKS_PER_PAGE) as usize * BLOCK_BYTES;
+        let block = blocks.get(at..at + BLOCK_BYTES)?;
+        let words = block.chunks_exact(4).map(|four| u32::from_le_bytes(four.try_into().expect("four bytes")));
+        Some(words.zip(bits(key)).all(|(word, bit)| word & bit != 0))
+    }
+
+    /// All its pages.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = Range<u64>> + use<> {
+        let end = self.end();
+        (self.start..end).step_by(PAGE_BYTES).map(move |from| from..(from + PAGE_BYTES as u64).min(end))
+    }
+
+    fn end(&self) -> u64 {
+        let pages = u64::from(self.blocks.div_ceil(BLOCKS_PER_PAGE));
+        self.start + u64::from(self.blocks) * BLOCK_BYTES as u64 + pages * CHECKSUM_BYTES as u64
+    }
+}
+
+/// The blocks of a page, if its checksum is right.
+pub(crate) fn checked(page: &[u8]) -> Option<&[u8]> {
+    let (blocks, checksum) = page.split_at_checked(page.len().checked_sub(CHECKSUM_BYTES)?)?;
+    (crc32c::crc32c(blocks).to_le_bytes() == checksum).then_some(blocks)
+}
+
+fn block_of(key: u64, blocks: u32) -> u32 {
+    (((key >> 32) * u64::from(blocks)) >> 32) as u32
+}
+
+/// For each word of the block the bit that a key sets.
+fn bits(key: u64) -> [u32; 8] {
+    MULTIPLIERS.map(|multiplier| 1 << ((key as u32).wrapping_mul(multiplier) >> 27))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blooms(groups: &[Range<u64>]) -> Vec<u8> {
+        let mut builder = BloomsBuilder::new();
+        for group in groups {
+            group.clone().for_each(|n| builder.add(word_key(&n.to_string())));
+            group.clone().for_each(|n| builder.add(word_key(&n.to_string())));
+            builder.end_group();
+        }
+        builder.finish()
+    }
+
+    fn may_have(file: &[u8], group: usize, word: &str) -> Option<bool> {
+        let groups = read_header(&file[..header_bytes(3).min(file.len() as u64) as usize], file.len() as u64).ok()?;
+        let (group, key) = (groups[group], word_key(word));
+        let page = group.page_of(key);
+        group.may_have(key, &file[page.start as usize..page.end as usize])
+    }
+
+    #[test]
+    fn a_key_is_found_where_it_is_and_rarely_elsewhere() {
+        let file = blooms(&[0..100_000, 100_000..100_001, 200_000..205_000]);
+        assert_eq!(
+            read_header(&file, file.len() as u64).expect("reads").iter().map(|group| group.keys).sum::<u32>(),
+            105_001
+        );
+        let mut wrong = [0; 3];
+        for n in 0_u64..205_000 {
+            let word = n.to_string();
+            for (group, range) in [0..100_000, 100_000..100_001, 200_000..205_000].iter().enumerate() {
+                let found = may_have(&file, group, &word).expect("is whole");
+                assert!(found || !range.contains(&n), "{n} is in group {group}");
+                wrong[group] += u32::from(found && !range.contains(&n));
+            }
+        }
+        // Of some hundred thousand questions each: about one in a hundred.
+        assert!(wrong[0] < 105_000 / 60 && wrong[1] < 500 && wrong[2] < 200_000 / 60, "{wrong:?}");
+        let bits = file.len() as f64 * 8.0 / 105_001.0;
+        assert!(bits < 10.2, "{bits} bits a key");
+    }
+
+    #[test]
+    fn kinds_of_keys_are_apart_and_so_are_names_and_values() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_ne!(word_key(id), trace_key(id));
+        assert_ne!(attribute_key("a", "bc"), attribute_key("ab", "c"));
+        assert_ne!(attribute_key("", id), word_key(id));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found_by_whoever_reads_it() {
+        let file = blooms(&[0..50, 50..60, 0..0]);
+        let is_whole = |file: &[u8]| match read_header(file, file.len() as u64) {
+            Err(_) => false,
+            Ok(groups) => {
+                let mut pages = groups.iter().flat_map(Group::pages);
+                pages.all(|page| checked(&file[page.start as usize..page.end as usize]).is_some())
+            }
+        };
+        assert!(is_whole(&file));
+        for bit in 0..file.len() * 8 {
+            let mut broken = file.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert!(!is_whole(&broken), "bit {bit}");
+        }
+        for end in 0..file.len() {
+            assert!(!is_whole(&file[..end]), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn an_empty_row_group_has_no_key() {
+        let file = blooms(&[0..0, 0..0, 0..0]);
+        assert_eq!(may_have(&file, 1, "7"), Some(false));
+    }
+}

@@ -1,0 +1,12 @@
+//! Work in the background on what is stored: small segments of a window become few large ones, text gets its full-text index, rows
+//! whose time is over go, and what lies damaged beside a segment is made again.
+//!
+//! - `plan`: what to do next, from the list of segments alone.
+//! - `merge`: the rows of several segments in one order.
+//! - `run`: one job: read, merge, write, and propose it to the committer, which publishes it with its next commit.
+//! - [`background`]: one job after the other, within a budget.
+
+pub mod background;
+mod merge;
+mod plan;
+mod run;

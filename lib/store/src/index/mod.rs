@@ -1,0 +1,194 @@
+//! The full-text index of a segment: which rows have a word in their body.
+//!
+//! Made while the segment is written, in the order of its rows, so a document of the index is a row of the segment. It is cut into
+//! parts of four row groups, which bounds the memory that making it takes. Words and nothing else are in it: no positions, no
+//! text; what is found is compared with the row itself. A part is an index of tantivy; the parts are files of one bundle.
+
+mod bundle;
+mod tokens;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tantivy::directory::{Directory, RamDirectory};
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::store::Compressor;
+use tantivy::tokenizer::TokenizerManager;
+use tantivy::{
+    DocSet, Index, IndexSettings, SegmentReader, SingleSegmentIndexWriter, TERMINATED, TantivyDocument, TantivyError,
+    Term,
+};
+
+use crate::Candidates;
+use crate::encode::ROW_GROUP_ROWS;
+
+pub(crate) use bundle::Bundle;
+
+/// Rows of a part.
+const PART_ROWS: u32 = 4 * ROW_GROUP_ROWS as u32;
+/// The arena of a part in memory. Nothing is written before its end; this is how large tantivy makes its first tables.
+const ARENA_BYTES: usize = 32 << 20;
+const TOKENIZER: &str = "words";
+/// What tantivy calls the file that says what an index is.
+const META: &str = "meta.json";
+/// When the rarest word is in more than one row of so many, reading all rows is as fast as reading those.
+const SELECTIVE_ROWS: u32 = 16;
+
+/// Makes the index of a segment.
+pub(crate) struct IndexBuilder {
+    schema: Schema,
+    body: Field,
+    part: Option<Part>,
+    bundle: bundle::BundleWriter,
+    rows: u32,
+}
+
+struct Part {
+    directory: RamDirectory,
+    writer: SingleSegmentIndexWriter,
+    first_row: u32,
+}
+
+impl IndexBuilder {
+    pub(crate) fn new() -> Self {
+        let (schema, body) = schema();
+        Self { schema, body, part: None, bundle: bundle::BundleWriter::default(), rows: 0 }
+    }
+
+    /// Adds the next row.
+    pub(crate) fn add(&mut self, body: Option<&str>) -> Result<(), TantivyError> {
+        let mut row = TantivyDocument::new();
+        if let Some(body) = body {
+            row.add_text(self.body, body);
+        }
+        let part = match &mut self.part {
+            Some(part) => part,
+            None => self.part.insert(Part::new(&self.schema, self.rows)?),
+        };
+        part.writer.add_document(row)?;
+        self.rows += 1;
+        if self.rows - part.first_row == PART_ROWS { self.end_part() } else { Ok(()) }
+    }
+
+    /// The file.
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>, TantivyError> {
+        self.end_part()?;
+        Ok(self.bundle.finish(self.rows))
+    }
+
+    fn end_part(&mut self) -> Result<(), TantivyError> {
+        let Some(Part { directory, writer, first_row }) = self.part.take() else { return Ok(()) };
+        let index = writer.finalize()?;
+        self.bundle.begin_part(first_row, self.rows - first_row);
+        let mut paths: Vec<PathBuf> = index.directory().list_managed_files().into_iter().collect();
+        paths.sort();
+        for path in paths.iter().filter(|path| path.as_path() != Path::new(META)) {
+            self.bundle.add_file(path, &directory.open_read(path)?.read_bytes()?);
+        }
+        self.bundle.add_file(Path::new(META), &directory.atomic_read(Path::new(META))?);
+        Ok(())
+    }
+}
+
+impl Part {
+    fn new(schema: &Schema, first_row: u32) -> Result<Self, TantivyError> {
+        let settings = IndexSettings {
+            docstore_compression: Compressor::None,
+            docstore_compress_dedicated_thread: false,
+            ..IndexSettings::default()
+        };
+        let directory = RamDirectory::create();
+        let builder = Index::builder().schema(schema.clone()).settings(settings).tokenizers(tokenizers());
+        let writer = builder.single_segment_index_writer(directory.clone(), ARENA_BYTES)?;
+        Ok(Self { directory, writer, first_row })
+    }
+}
+
+/// What the index knows of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// None of the words narrows it.
+    Unknown,
+    /// The rows that have all the words that are in the index, ascending.
+    Rows(Vec<u32>),
+}
+
+/// The rows that have all `words`, of those that are indexed; parts without any of the row groups `among` are not opened. An error is
+/// damage, or a disk that cannot be read.
+pub(crate) fn search(bundle: &Arc<Bundle>, words: &[String], among: &Candidates) -> Result<Found, TantivyError> {
+    let indexed: Vec<&str> =
+        words.iter().map(String::as_str).filter(|word| shipwake_model::words::is_indexed(word)).collect();
+    if indexed.is_empty() {
+        return Ok(Found::Unknown);
+    }
+    let mut rows = Vec::new();
+    for part in 0..bundle.parts() {
+        let first = bundle.first_row(part);
+        let groups = first / ROW_GROUP_ROWS as u32..(first + PART_ROWS) / ROW_GROUP_ROWS as u32;
+        if matches!(among, Candidates::RowGroups(wanted) if !wanted.iter().any(|group| groups.contains(group))) {
+            continue;
+        }
+        let mut index = Index::open(bundle.directory(part))?;
+        index.set_tokenizers(tokenizers());
+        let body = index.schema().get_field("body")?;
+        for segment in index.searchable_segments()? {
+            let reader = SegmentReader::open(&segment)?;
+            if !search_part(&reader, body, &indexed, first, &mut rows)? {
+                return Ok(Found::Unknown);
+            }
+        }
+    }
+    Ok(Found::Rows(rows))
+}
+
+/// Adds the rows of a part; false when there are too many for it to be of use.
+fn search_part(
+    reader: &SegmentReader,
+    body: Field,
+    words: &[&str],
+    first_row: u32,
+    rows: &mut Vec<u32>,
+) -> Result<bool, TantivyError> {
+    let index = reader.inverted_index(body)?;
+    let mut terms = Vec::new();
+    for word in words {
+        match index.get_term_info(&Term::from_field_text(body, word))? {
+            Some(info) => terms.push(info),
+            None => return Ok(true),
+        }
+    }
+    terms.sort_by_key(|info| info.doc_freq);
+    if terms[0].doc_freq > reader.max_doc() / SELECTIVE_ROWS && reader.max_doc() > ROW_GROUP_ROWS as u32 / 8 {
+        return Ok(false);
+    }
+    let mut lists = Vec::new();
+    for info in &terms {
+        lists.push(index.read_postings_from_terminfo(info, IndexRecordOption::Basic)?);
+    }
+    let (rarest, others) = lists.split_first_mut().expect("there is a word");
+    let mut row = rarest.doc();
+    while row != TERMINATED {
+        // A list may be asked again for where it stands, and never for what is behind it.
+        if others.iter_mut().all(|list| list.doc() == row || list.doc() < row && list.seek(row) == row) {
+            rows.push(first_row + row);
+        }
+        row = rarest.advance();
+    }
+    Ok(true)
+}
+
+fn schema() -> (Schema, Field) {
+    let mut schema = Schema::builder();
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer(TOKENIZER)
+        .set_index_option(IndexRecordOption::Basic)
+        .set_fieldnorms(false);
+    let body = schema.add_text_field("body", TextOptions::default().set_indexing_options(indexing));
+    (schema.build(), body)
+}
+
+fn tokenizers() -> TokenizerManager {
+    let tokenizers = TokenizerManager::new();
+    tokenizers.register(TOKENIZER, tokens::Words::default());
+    tokenizers
+}

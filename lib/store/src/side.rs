@@ -1,0 +1,167 @@
+//! Asking the blooms and the index of a segment. Whatever is wrong with them is not an error of the question: the answer is then
+//! that nothing can be ruled out, the damage is said once, and the segment is put on the list of those whose files are made again.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use crate::bloom::{self, Group, attribute_key, trace_key, word_key};
+use crate::encode::ROW_GROUP_ROWS;
+use crate::index::{self, Bundle, Found};
+use crate::objects::Objects;
+use crate::shared::Shared;
+use crate::{Candidates, SegmentFile, SegmentId, SideFile, Wanted};
+
+/// Segments whose blooms or index cannot be used, as long as this process knows of them.
+#[derive(Debug, Default)]
+pub(crate) struct Damaged {
+    segments: Mutex<HashSet<SegmentId>>,
+}
+
+impl Damaged {
+    pub(crate) fn contains(&self, id: SegmentId) -> bool {
+        self.lock().contains(&id)
+    }
+
+    pub(crate) fn all(&self) -> HashSet<SegmentId> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn forget(&self, id: SegmentId) {
+        self.lock().remove(&id);
+    }
+
+    /// Notes a segment; whether it is news.
+    pub(crate) fn add(&self, id: SegmentId) -> bool {
+        self.lock().insert(id)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<SegmentId>> {
+        self.segments.lock().expect("no holder of this lock can panic")
+    }
+}
+
+/// See [`crate::Store::candidates`].
+pub(crate) fn candidates(shared: &Shared, file: &SegmentFile, wanted: &Wanted) -> Candidates {
+    if wanted.is_empty() || shared.damaged.contains(file.id) {
+        return Candidates::All;
+    }
+    let asked = ask(&shared.objects, file, wanted);
+    asked.unwrap_or_else(|what| {
+        if shared.damaged.add(file.id) {
+            shared.metrics.side_file_damaged();
+            tracing::warn!(segment = %file.id, path = %shared.objects.file(&file.path).display(), %what, "blooms or index cannot be used; searches read the segment until they are made again");
+        }
+        Candidates::All
+    })
+}
+
+/// The error says which file cannot be used and why.
+fn ask(objects: &Objects, file: &SegmentFile, wanted: &Wanted) -> Result<Candidates, String> {
+    let mut candidates = Candidates::All;
+    if let Some(side) = &file.blooms {
+        candidates = Candidates::RowGroups(ask_blooms(objects, side, file, wanted)?);
+    }
+    if let Some(side) = file.index.as_ref().filter(|_| !candidates.is_none() && !wanted.words.is_empty()) {
+        let bundle = open_index(objects, side, file)?;
+        let found = index::search(&bundle, &wanted.words, &candidates)
+            .map_err(|error| format!("{}: {error}", objects.file(&side.path).display()))?;
+        if let Found::Rows(rows) = found {
+            candidates = candidates.and(Candidates::Rows(rows));
+        }
+    }
+    Ok(candidates)
+}
+
+fn ask_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile, wanted: &Wanted) -> Result<Vec<u32>, String> {
+    let named = |what: String| format!("{}: {what}", objects.file(&side.path).display());
+    let groups = read_groups(objects, side, file.rows)?;
+    let keys = keys(wanted);
+    let mut found = Vec::new();
+    for (number, group) in (0..).zip(&groups) {
+        let mut may_have = true;
+        for key in &keys {
+            let at = group.page_of(*key);
+            let page = read(objects, side, at.clone())?;
+            may_have = group
+                .may_have(*key, &page)
+                .ok_or_else(|| named(format!("offset {}: the checksum is wrong", at.start)))?;
+            if !may_have {
+                break;
+            }
+        }
+        if may_have {
+            found.push(number);
+        }
+    }
+    Ok(found)
+}
+
+fn keys(wanted: &Wanted) -> Vec<u64> {
+    let words = wanted.words.iter().map(|word| word_key(word));
+    let trace = wanted.trace_id.iter().map(|id| trace_key(id));
+    let attributes = wanted.attributes.iter().map(|(name, value)| attribute_key(name, value));
+    // Attributes and ids are rarer than words: the first no ends the question.
+    attributes.chain(trace).chain(words).collect()
+}
+
+/// The filters of a file of blooms, each of a row group.
+fn read_groups(objects: &Objects, side: &SideFile, rows: u64) -> Result<Vec<Group>, String> {
+    let expected = (rows as usize).div_ceil(ROW_GROUP_ROWS);
+    let header = read(objects, side, 0..bloom::header_bytes(expected).min(side.bytes))?;
+    let groups = bloom::read_header(&header, side.bytes)
+        .map_err(|(at, what)| format!("{}: offset {at}: {what}", objects.file(&side.path).display()))?;
+    if groups.len() != expected {
+        let what = format!("it is of {} row groups, its segment has {expected}", groups.len());
+        return Err(format!("{}: {what}", objects.file(&side.path).display()));
+    }
+    Ok(groups)
+}
+
+fn open_index(objects: &Objects, side: &SideFile, file: &SegmentFile) -> Result<Arc<Bundle>, String> {
+    let (owned, of) = (objects.clone(), side.clone());
+    let read = move |range| read(&owned, &of, range).map_err(io::Error::other);
+    let bundle = Bundle::open(side.bytes, file.rows, Box::new(read));
+    bundle.map(Arc::new).map_err(|what| format!("{}: {what}", objects.file(&side.path).display()))
+}
+
+fn read(objects: &Objects, side: &SideFile, range: Range<u64>) -> Result<Vec<u8>, String> {
+    match objects.get_range(&side.path, range.clone()) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => {
+            Err(format!("{}: missing, or shorter than {} bytes", objects.file(&side.path).display(), range.end))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads and checks all of the files beside a segment. Each error names the file and, where there is one, the offset.
+pub(crate) fn check(objects: &Objects, file: &SegmentFile) -> Vec<(Arc<str>, String)> {
+    let mut found = Vec::new();
+    for (side, checked) in [
+        (&file.blooms, file.blooms.as_ref().map(|side| check_blooms(objects, side, file))),
+        (&file.index, file.index.as_ref().map(|side| check_index(objects, side, file))),
+    ] {
+        if let (Some(side), Some(Err(what))) = (side, checked) {
+            let prefix = format!("{}: ", objects.file(&side.path).display());
+            found.push((side.path.clone(), what.strip_prefix(&prefix).unwrap_or(&what).to_owned()));
+        }
+    }
+    found
+}
+
+fn check_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile) -> Result<(), String> {
+    for group in read_groups(objects, side, file.rows)? {
+        for page in group.pages() {
+            if bloom::checked(&read(objects, side, page.clone())?).is_none() {
+                return Err(format!("offset {}: the checksum is wrong", page.start));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_index(objects: &Objects, side: &SideFile, file: &SegmentFile) -> Result<(), String> {
+    open_index(objects, side, file)?.check().map_err(|error| error.to_string())
+}

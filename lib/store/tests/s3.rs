@@ -1,0 +1,216 @@
+//! The store in a bucket of a real S3 server (versitygw), and behind a proxy that lets requests go wrong: every row once, whatever
+//! happened to an answer.
+//!
+//! Needs Go, once: the server is built into `target/s3`, which takes some minutes.
+
+mod common;
+#[path = "common/proxy.rs"]
+mod proxy;
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Lent, SECOND, START, log_commit};
+use prometheus_client::registry::Registry;
+use proxy::{Fault, Proxy};
+use shipwake_store::{Commit, Store, StoreConfig, StoreError, Table, Wanted};
+
+const VERSION: &str = "v1.8.0";
+/// Set in the process that has the credentials in its environment.
+const INSIDE: &str = "SHIPWAKE_S3_TEST";
+
+/// A server with an empty bucket, and a proxy in front of it.
+struct Server {
+    process: Child,
+    port: u16,
+    proxy: Proxy,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs `test` in a process of its own with credentials in its environment, where it gets a server; `None` in the first process.
+fn server(test: &str) -> Option<Server> {
+    if std::env::var_os(INSIDE).is_none() {
+        versitygw();
+        let status = Command::new(std::env::current_exe().expect("is known"))
+            .args(["--exact", test, "--nocapture"])
+            .env(INSIDE, "1")
+            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "testtest"), ("AWS_REGION", "us-east-1")])
+            .status()
+            .expect("starts");
+        assert!(status.success(), "{test} failed with a server");
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("bucket")).expect("a bucket is a folder");
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let process = Command::new(versitygw())
+        .args(["--port", &format!("127.0.0.1:{port}"), "--quiet", "posix"])
+        .arg(dir.path())
+        .envs([("ROOT_ACCESS_KEY", "test"), ("ROOT_SECRET_KEY", "testtest")])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the server starts");
+    let since = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the server does not listen");
+        std::thread::yield_now();
+    }
+    Some(Server { process, port, proxy: Proxy::start(port), _dir: dir })
+}
+
+/// The server's program, built on first use.
+fn versitygw() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/s3");
+    let program = folder.join("versitygw");
+    if !program.exists() {
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = folder.canonicalize().expect("is there");
+        let status = Command::new("go")
+            .args(["install", &format!("github.com/versity/versitygw/cmd/versitygw@{VERSION}")])
+            .env("GOBIN", folder)
+            .status()
+            .expect("Go is there");
+        assert!(status.success(), "versitygw cannot be built");
+    }
+    program
+}
+
+impl Server {
+    fn try_open(&self) -> Result<Arc<Store>, StoreError> {
+        let url = format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", self.proxy.port);
+        let config = StoreConfig { url: Some(url), drop_grace_ns: 0, ..StoreConfig::new("not-used") };
+        Store::open(config, &mut Registry::default())
+    }
+
+    fn open(&self) -> Arc<Store> {
+        self.try_open().expect("opens")
+    }
+
+    /// Position and rows of shard 0, as a process that starts now sees them.
+    fn seen(&self) -> (u64, u64) {
+        let store = self.open();
+        let (_committer, recovered) = store.open_shard(0).expect("opens");
+        let recovered = recovered.expect("has commits");
+        let rows = |file| -> u64 {
+            let batches = store.read_segment(file, None, i64::MIN..i64::MAX).expect("reads");
+            batches.iter().map(|batch| batch.num_rows() as u64).sum()
+        };
+        (recovered.next_offset, recovered.files.iter().map(rows).sum())
+    }
+}
+
+#[test]
+fn a_store_in_a_bucket_commits_compacts_searches_and_goes_on_after_a_restart() {
+    let Some(server) = server("a_store_in_a_bucket_commits_compacts_searches_and_goes_on_after_a_restart") else {
+        return;
+    };
+    {
+        let store = server.open();
+        let (mut committer, recovered) = store.open_shard(0).expect("opens");
+        assert!(recovered.is_none());
+        for offset in 1..=5 {
+            committer.commit(log_commit(offset, 20)).expect("commits");
+        }
+        let lent = Lent::register(&store, committer.files());
+        assert!(store.compact_now(START + 3600 * SECOND).expect("compacts") > 0);
+        let now = Commit { commit_ns: START + 3600 * SECOND, ..log_commit(6, 0) };
+        let files = committer.commit(now).expect("commits");
+        lent.publish(files.clone());
+        assert_eq!((files.len(), files[0].rows, files[0].table), (1, 100, Table::Logs));
+        assert!(store.candidates(&files[0], &Wanted::text("nowhere")).is_none());
+        assert!(!store.candidates(&files[0], &Wanted::text("placed")).is_none());
+    }
+    assert_eq!(server.seen(), (6, 100));
+    // Inside a runtime, as a shard opens it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let store = server.open();
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        committer.commit(log_commit(7, 5)).expect("commits");
+    });
+    assert_eq!(server.seen(), (7, 105));
+}
+
+#[test]
+fn of_many_writers_one_commits_each_position() {
+    let Some(server) = server("of_many_writers_one_commits_each_position") else { return };
+    for round in 0..5 {
+        let writers: Vec<_> = (0..8)
+            .map(|_| {
+                let store = server.open();
+                let (committer, recovered) = store.open_shard(0).expect("opens");
+                assert_eq!(recovered.map_or(0, |recovered| recovered.next_offset), round);
+                (store, committer)
+            })
+            .collect();
+        let commit = move |(store, mut committer): (Arc<Store>, shipwake_store::ShardCommitter)| {
+            let result = committer.commit(log_commit(round + 1, 3)).map(|_| ());
+            drop((committer, store));
+            result
+        };
+        let threads: Vec<_> = writers.into_iter().map(|writer| std::thread::spawn(move || commit(writer))).collect();
+        let results: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+        let fenced = results.iter().filter(|result| matches!(result, Err(StoreError::Fenced { .. }))).count();
+        assert_eq!((results.iter().filter(|result| result.is_ok()).count(), fenced), (1, 7), "{results:?}");
+    }
+    assert_eq!(server.seen(), (5, 15));
+}
+
+#[test]
+fn a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice() {
+    let Some(server) = server("a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice") else { return };
+    let store = server.open();
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    let mut rows = 0;
+    let mut offset = 0;
+    for path in ["data/logs", "state/0", "manifest/0"] {
+        for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SlowDown, Fault::Late] {
+            let before = server.proxy.happened();
+            server.proxy.plan(path, fault);
+            let mut tries = 0;
+            offset += 1;
+            loop {
+                tries += 1;
+                assert!(tries < 5, "{path} {fault:?}");
+                match committer.commit(log_commit(offset, 2)) {
+                    Ok(_) => break,
+                    Err(StoreError::Fenced { .. }) => {
+                        // Ours came to be after all.
+                        let (again, recovered) = store.open_shard(0).expect("opens");
+                        committer = again;
+                        if recovered.expect("has commits").next_offset == offset {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, StoreError::Io { .. }), "{path} {fault:?}: {error}");
+                        server.proxy.deliver(server.port);
+                    }
+                }
+            }
+            server.proxy.deliver(server.port);
+            rows += 2;
+            assert_eq!(server.proxy.happened(), before + 1, "{path} {fault:?}");
+            assert_eq!(server.seen(), (offset, rows), "{path} {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_lets_an_object_be_created_twice_is_refused_in_words() {
+    let Some(server) = server("a_server_that_lets_an_object_be_created_twice_is_refused_in_words") else { return };
+    server.open();
+    server.proxy.plan("probe/", Fault::Lie);
+    let error = server.try_open().expect_err("refuses").to_string();
+    assert!(error.contains("If-None-Match") && error.contains("s3://bucket/shop/store"), "{error}");
+}

@@ -1,0 +1,308 @@
+//! The questions about log lines, each within its budget: a place among the running queries, a time, and an end when the asker has
+//! gone.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use shipwake_store::{PatternQuery, Snapshot, Store, StoreError, Table};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::context::{self, AROUND_NS};
+use super::fields;
+use super::id::LineId;
+use super::language::Search;
+use super::lines::{LINE_AND_RESOURCE, LINE_COLUMNS, Page};
+use super::request::{Body, Direction, Question, given};
+use super::scan::{Readers, Scan, Scanned, Sink, Stop};
+use super::tail::{self, Cursor, Unseen};
+use super::volume::{self, By};
+use super::{patterns, wire};
+use crate::error::QueryError;
+use crate::query::Query;
+use crate::spans::QuestionSpan;
+
+/// Bytes of a body in a list; the line itself has all of it.
+const LISTED_BODY_BYTES: usize = 8 << 10;
+const NS_PER_MS: i64 = 1_000_000;
+
+/// What a question is answered from, on a thread that may block.
+pub(crate) struct Ground {
+    store: Arc<Store>,
+    readers: Arc<Readers>,
+    threads: usize,
+    stop: Stop,
+    now_ms: i64,
+    /// Given back when the work has ended, not when its asker was told so.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Ground {
+    fn snapshot(&self) -> Snapshot {
+        let snapshot = self.store.snapshot(&[Table::Logs]);
+        self.readers.keep_only(&snapshot);
+        snapshot
+    }
+
+    fn scan<S: Sink>(
+        &self,
+        snapshot: &Snapshot,
+        search: &Search,
+        range_ns: Range<i64>,
+        direction: Direction,
+        sink: &mut S,
+    ) -> Result<Scanned, QueryError> {
+        let (store, readers, threads, stop) = (&*self.store, &*self.readers, self.threads, &self.stop);
+        let scan = Scan { store, snapshot, readers, search, range_ns, direction, threads, stop };
+        scan.run(sink).map_err(|error| failed(&error))
+    }
+
+    fn meta(&self, search: &Search, scanned: &Scanned) -> wire::Meta {
+        wire::Meta::new(self.now_ms, 0.0, search.to_string(), scanned)
+    }
+
+    /// Up to `limit` lines of a direction, beyond a line.
+    fn page(
+        &self,
+        search: &Search,
+        range_ns: Range<i64>,
+        (direction, beyond): (Direction, Option<LineId>),
+        limit: usize,
+    ) -> Result<(Vec<wire::Line>, bool, Scanned), QueryError> {
+        let mut page = Page::new(direction, beyond, limit);
+        let snapshot = self.snapshot();
+        let scanned = self.scan(&snapshot, search, range_ns, direction, &mut page)?;
+        let is_full = page.is_full();
+        let lines = page.read(&LINE_COLUMNS, LISTED_BODY_BYTES).map_err(|error| failed(&error))?;
+        Ok((lines, is_full, scanned))
+    }
+}
+
+fn failed(error: &StoreError) -> QueryError {
+    QueryError::Store { message: error.to_string() }
+}
+
+/// Tells a scan that its asker has gone, unless it was answered.
+struct Gone(Arc<AtomicBool>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Query {
+    /// A page of lines.
+    pub(crate) async fn log_lines(&self, body: Body) -> Result<wire::Lines, QueryError> {
+        let question = self.log_question(&body)?;
+        let (direction, beyond) = match body.cursor()? {
+            None => (Direction::Older, None),
+            Some((id, direction)) => (direction, Some(id)),
+        };
+        let bytes_max = self.config().result_bytes_max;
+        self.log_answer("logs_search", question.timeout, true, move |ground| {
+            let Question { search, range_ns, limit, .. } = question;
+            let (mut lines, is_full, scanned) = ground.page(&search, range_ns, (direction, beyond), limit)?;
+            let mut meta = ground.meta(&search, &scanned);
+            let fits = fitting(&lines, bytes_max);
+            if fits < lines.len() {
+                meta.warnings.push(format!("the page was cut after {fits} lines, at its largest size"));
+            }
+            let has_more = is_full || fits < lines.len();
+            lines.truncate(fits);
+            let next = lines.last().filter(|_| has_more).map(|line| line.id.clone());
+            Ok(wire::Lines { meta, lines, next })
+        })
+        .await
+        .map(|(mut answer, elapsed_ms)| {
+            answer.meta.elapsed_ms = elapsed_ms;
+            answer
+        })
+    }
+
+    /// Lines by time.
+    pub(crate) async fn log_volume(&self, body: Body) -> Result<wire::Volume, QueryError> {
+        let question = self.log_question(&body)?;
+        let by = By::parse(given(&body.by))?;
+        let now_ns = self.now_ms().saturating_mul(NS_PER_MS);
+        // An open end is now; bars end there, and what is newer counts into the last one.
+        let shown = question.range_ns.start..question.range_ns.end.min(now_ns.max(question.range_ns.start + 1));
+        let step_ms = volume::step_ms(body.step_ms, (shown.end - shown.start) / NS_PER_MS)?;
+        self.log_answer("logs_volume", question.timeout, true, move |ground| {
+            let mut counts = volume::Counts::new(by, &shown, step_ms);
+            let snapshot = ground.snapshot();
+            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut counts)?;
+            let (t, series) = (counts.starts_ms(), counts.series());
+            let total = series.iter().map(|one| one.total).sum();
+            Ok(wire::Volume {
+                meta: ground.meta(&question.search, &scanned),
+                by: by.as_str(),
+                step_ms,
+                t,
+                series,
+                total,
+            })
+        })
+        .await
+        .map(|(mut answer, elapsed_ms)| {
+            answer.meta.elapsed_ms = elapsed_ms;
+            answer
+        })
+    }
+
+    /// Patterns of the lines that are found.
+    pub(crate) async fn log_patterns(&self, body: Body) -> Result<wire::Patterns, QueryError> {
+        let question = self.log_question(&body)?;
+        self.log_answer("logs_patterns", question.timeout, true, move |ground| {
+            let mut counts = patterns::Counts::default();
+            let snapshot = ground.snapshot();
+            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut counts)?;
+            // Cells are not asked for: what is remembered of a pattern whatever the range.
+            let remembered = counts.places().into_iter().flat_map(|(service, environment)| {
+                let (service, environment) = (Some(service.to_string()), Some(environment.to_string()));
+                ground.store.patterns(&PatternQuery { service, environment, from_ms: 0, to_ms: 0 })
+            });
+            let (patterns, more) = counts.listed(&remembered.collect::<Vec<_>>());
+            let patterns::Counts { total, without, versions, .. } = counts;
+            let meta = ground.meta(&question.search, &scanned);
+            Ok(wire::Patterns { meta, total, without, more, versions, patterns })
+        })
+        .await
+        .map(|(mut answer, elapsed_ms)| {
+            answer.meta.elapsed_ms = elapsed_ms;
+            answer
+        })
+    }
+
+    /// A line with those around it.
+    pub(crate) async fn log_context(
+        &self,
+        id: LineId,
+        before: usize,
+        after: usize,
+    ) -> Result<wire::Context, QueryError> {
+        let timeout = self.log_timeout();
+        self.log_answer("logs_context", timeout, true, move |ground| {
+            // The next lower number is the line's neighbour, so the first line beyond it is the line.
+            let below = LineId { line: id.line.saturating_sub(1), ..id };
+            let mut page = Page::new(Direction::Newer, Some(below), 1);
+            let snapshot = ground.snapshot();
+            let at = id.time_ns..id.time_ns.saturating_add(1);
+            let scanned = ground.scan(&snapshot, &Search::All, at, Direction::Newer, &mut page)?;
+            let mut found = page.read(&LINE_AND_RESOURCE, usize::MAX).map_err(|error| failed(&error))?;
+            let line = found.pop().filter(|line| line.id == id.to_string()).ok_or_else(|| context::gone(id))?;
+            let search = context::neighbours(&line);
+            let around = id.time_ns.saturating_sub(AROUND_NS)..id.time_ns.saturating_add(AROUND_NS);
+            let side = |direction, lines: usize| match lines {
+                0 => Ok((Vec::new(), false, Scanned::default())),
+                lines => ground.page(&search, around.clone(), (direction, Some(id)), lines),
+            };
+            let (mut older, _, _) = side(Direction::Older, before)?;
+            let (newer, _, _) = side(Direction::Newer, after)?;
+            older.reverse();
+            Ok(wire::Context { meta: ground.meta(&search, &scanned), line, before: older, after: newer })
+        })
+        .await
+        .map(|(mut answer, elapsed_ms)| {
+            answer.meta.elapsed_ms = elapsed_ms;
+            answer
+        })
+    }
+
+    /// Fields of the newest lines that are found.
+    pub(crate) async fn log_fields(&self, body: Body) -> Result<wire::Fields, QueryError> {
+        let question = self.log_question(&body)?;
+        self.log_answer("logs_fields", question.timeout, true, move |ground| {
+            let mut page = Page::new(Direction::Older, None, fields::SAMPLE);
+            let snapshot = ground.snapshot();
+            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut page)?;
+            let lines = page.read(&LINE_AND_RESOURCE, 0).map_err(|error| failed(&error))?;
+            let meta = ground.meta(&question.search, &scanned);
+            Ok(wire::Fields { meta, sample: lines.len(), fields: fields::of(&lines) })
+        })
+        .await
+        .map(|(mut answer, elapsed_ms)| {
+            answer.meta.elapsed_ms = elapsed_ms;
+            answer
+        })
+    }
+
+    /// The lines that have come since a cursor; without one, none yet and where to begin.
+    pub(crate) async fn log_tail(&self, body: &Body) -> Result<wire::Tail, QueryError> {
+        let search = body.search()?;
+        let limit = body.limit.unwrap_or(tail::LINES_MAX).clamp(1, tail::LINES_MAX);
+        let seen = given(&body.cursor).map(Cursor::parse).transpose()?;
+        let answered = self.log_answer("logs_tail", self.log_timeout(), false, move |ground| {
+            let snapshot = ground.snapshot();
+            let cursor = Cursor::end_of(&snapshot);
+            let Some(seen) = seen else { return Ok((Vec::new(), 0, cursor)) };
+            let unseen = seen.unseen(snapshot);
+            let mut sink = Unseen::new(seen, limit);
+            ground.scan(&unseen, &search, i64::MIN..i64::MAX, Direction::Older, &mut sink)?;
+            let skipped = sink.page.dropped;
+            let mut lines = sink.page.read(&LINE_COLUMNS, tail::BODY_BYTES).map_err(|error| failed(&error))?;
+            lines.reverse();
+            Ok((lines, skipped, cursor))
+        });
+        let ((lines, skipped, cursor), query_ms) = answered.await?;
+        let (_, wm, lag_ms) = self.freshness();
+        let meta = crate::pages::wire::Meta { wm, lag_ms, query_ms, ..crate::pages::wire::Meta::default() };
+        Ok(wire::Tail { meta, lines, skipped, cursor: cursor.to_string() })
+    }
+
+    fn log_timeout(&self) -> Duration {
+        Duration::from_secs(10).min(self.config().timeout_max)
+    }
+
+    fn log_question(&self, body: &Body) -> Result<Question, QueryError> {
+        let releases = self.store().releases();
+        let service = given(&body.service).map(str::to_owned);
+        let first_seen = |version: &str| {
+            let wanted = releases.iter().filter(|row| {
+                &*row.release.version == version
+                    && service.as_deref().is_none_or(|service| &*row.release.service == service)
+            });
+            wanted.map(|row| row.first_seen_ns.div_euclid(NS_PER_MS)).min()
+        };
+        body.question(self.now_ms(), self.config().timeout_max, first_seen)
+    }
+
+    /// Runs a question on a thread that may block; gives the answer and the milliseconds it took. A question of a page takes a place
+    /// among the running queries; what live topics ask once a second does not wait for one.
+    async fn log_answer<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        timeout: Duration,
+        takes_place: bool,
+        answer: impl FnOnce(&Ground) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<(T, f64), QueryError> {
+        let (asked, started) = (QuestionSpan::page(kind), Instant::now());
+        let place = if takes_place { Some(self.place(timeout).await?) } else { None };
+        let gone = Gone(Arc::default());
+        let ground = Ground {
+            store: self.store().clone(),
+            readers: self.log_readers().clone(),
+            threads: self.config().threads.max(1),
+            stop: Stop { deadline: started + timeout, gone: gone.0.clone() },
+            now_ms: self.now_ms(),
+            _place: place,
+        };
+        let answered = self.on_blocking_threads(move || answer(&ground)).await.and_then(|answered| answered);
+        asked.answered(&answered, |_| 1);
+        let elapsed = started.elapsed();
+        self.observe(kind, elapsed);
+        drop(gone);
+        answered.map(|answer| (answer, (elapsed.as_secs_f64() * 1e5).round() / 100.0))
+    }
+}
+
+/// How many of the lines fit into an answer; at least one.
+fn fitting(lines: &[wire::Line], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let too_many = lines.iter().position(|line| {
+        bytes += line.bytes();
+        bytes > bytes_max
+    });
+    too_many.map_or(lines.len(), |at| at.max(1))
+}

@@ -1,0 +1,190 @@
+//! `shipwake logs`: finds log lines in a running Shipwake over its API and prints them, oldest first; with `--follow` goes on with
+//! those that come.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::cli::{LogsArgs, LogsFormat};
+use crate::query_command::{REFUSED, base_of, refusal};
+
+/// Exit code when there is no such line.
+const NONE_FOUND: u8 = 3;
+/// Lines of one answer of the API.
+const PAGE_LINES: u64 = 1_000;
+/// Between two looks for new lines.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the command. Exit code 0 when lines were printed (or followed until Ctrl-C), 3 when there are none, 2 with the reason on
+/// standard error when the search was refused.
+///
+/// # Errors
+/// When Shipwake cannot be reached or standard output is closed.
+pub fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(find(args))
+}
+
+async fn find(args: &LogsArgs) -> anyhow::Result<ExitCode> {
+    let asker = Asker {
+        base: base_of(&args.url),
+        client: reqwest::Client::new(),
+        search: args.search.clone().unwrap_or_default(),
+    };
+    // Before the lines: what comes in between is then in both, and told apart by its id.
+    let mut cursor = Value::Null;
+    if args.follow {
+        match asker.ask("tail", filters(args)).await? {
+            Ok(answer) => cursor = answer["cursor"].clone(),
+            Err(code) => return Ok(code),
+        }
+    }
+    let lines = match page_by_page(args, &asker).await? {
+        Ok(lines) => lines,
+        Err(code) => return Ok(code),
+    };
+    for line in lines.iter().rev() {
+        print(args.format, line)?;
+    }
+    if !args.follow {
+        return Ok(if lines.is_empty() { ExitCode::from(NONE_FOUND) } else { ExitCode::SUCCESS });
+    }
+    let printed: Vec<String> = lines.iter().map(|line| text(&line["id"]).to_owned()).collect();
+    tokio::select! {
+        ended = follow(args, &asker, cursor, &printed) => ended,
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The newest lines, newest first.
+async fn page_by_page(args: &LogsArgs, asker: &Asker) -> anyhow::Result<Result<Vec<Value>, ExitCode>> {
+    let mut lines: Vec<Value> = Vec::new();
+    let mut before = Value::Null;
+    while (lines.len() as u64) < args.limit {
+        let mut body = filters(args);
+        body["from"] = json!(args.from);
+        body["to"] = json!(args.to);
+        body["limit"] = json!(PAGE_LINES.min(args.limit - lines.len() as u64));
+        body["before"] = before;
+        let answer = match asker.ask("search", body).await? {
+            Ok(answer) => answer,
+            Err(code) => return Ok(Err(code)),
+        };
+        lines.extend(answer["lines"].as_array().into_iter().flatten().cloned());
+        if answer["meta"]["partial"] == true {
+            let seen = &answer["meta"]["seen_until"];
+            eprintln!("shipwake: the time was over; not everything before {seen} (epoch ms) was looked at");
+            break;
+        }
+        before = answer["next"].clone();
+        if before.is_null() {
+            break;
+        }
+    }
+    Ok(Ok(lines))
+}
+
+async fn follow(args: &LogsArgs, asker: &Asker, mut cursor: Value, printed: &[String]) -> anyhow::Result<ExitCode> {
+    let mut is_away = false;
+    loop {
+        tokio::time::sleep(FOLLOW_EVERY).await;
+        let mut body = filters(args);
+        body["cursor"] = cursor.clone();
+        let answer = match asker.ask("tail", body).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(code)) => return Ok(code),
+            Err(error) => {
+                // The cursor holds over a restart, so nothing is missed by waiting.
+                if !is_away {
+                    eprintln!("shipwake: {error:#}; waiting");
+                }
+                is_away = true;
+                continue;
+            }
+        };
+        is_away = false;
+        if let Some(skipped) = answer["skipped"].as_u64().filter(|skipped| *skipped > 0) {
+            eprintln!("shipwake: {skipped} more lines came at once and are left out; a narrower search shows them");
+        }
+        let is_new = |line: &&Value| !printed.iter().any(|id| id == text(&line["id"]));
+        for line in answer["lines"].as_array().into_iter().flatten().filter(is_new) {
+            print(args.format, line)?;
+        }
+        cursor = answer["cursor"].clone();
+    }
+}
+
+fn filters(args: &LogsArgs) -> Value {
+    json!({"q": args.search.as_deref().unwrap_or(""), "service": args.service, "env": args.env, "version": args.version})
+}
+
+/// Where the API is.
+struct Asker {
+    base: String,
+    client: reqwest::Client,
+    search: String,
+}
+
+impl Asker {
+    /// An answer, or the exit code after the reason was said.
+    async fn ask(&self, what: &str, body: Value) -> anyhow::Result<Result<Value, ExitCode>> {
+        let base = &self.base;
+        let sent = self.client.post(format!("{base}/api/v1/logs/{what}")).json(&body).send().await;
+        let answer = sent
+            .with_context(|| format!("no Shipwake answers at {base} (start it with `shipwake serve`, or say --url)"))?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.context("the answer broke off")?;
+        if status.is_success() {
+            return Ok(Ok(serde_json::from_slice(&bytes).context("the answer is not JSON")?));
+        }
+        match refusal(&self.search, &bytes) {
+            Some(message) => eprintln!("{message}"),
+            None => {
+                eprintln!("{base} answers {status} and no query API: is it the port of the pages (4400 by default)?")
+            }
+        }
+        Ok(Err(ExitCode::from(REFUSED)))
+    }
+}
+
+fn print(format: LogsFormat, line: &Value) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        LogsFormat::Json => writeln!(out, "{line}")?,
+        LogsFormat::Text => writeln!(out, "{}", in_words(line))?,
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// `time LEVEL service version message name=value …`, control characters made visible.
+fn in_words(line: &Value) -> String {
+    let level = text(&line["level"]).to_uppercase();
+    let head = format!("{} {level:<7} {} {}", text(&line["time"]), text(&line["service"]), text(&line["version"]));
+    let attributes = line["attrs"].as_object().into_iter().flatten();
+    let attributes: String = attributes.map(|(name, value)| format!(" {name}={}", text(value))).collect();
+    let whole = format!("{head} {}{attributes}", text(&line["body"]));
+    whole.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_is_in_it() {
+        let line = json!({"time": "2026-11-23T14:00:00Z", "level": "error", "service": "checkout", "version": "2.14.0",
+            "body": "card\n\u{1b}[31mdeclined", "attrs": {"order.id": "A-17"}});
+        assert_eq!(
+            in_words(&line),
+            r"2026-11-23T14:00:00Z ERROR   checkout 2.14.0 card\n\u{1b}[31mdeclined order.id=A-17"
+        );
+    }
+}
