@@ -119,7 +119,7 @@ impl Page {
             rows.sort_unstable();
             let place = self.places[place].clone();
             read_lines(&place, &rows, columns, |id, columns, row| {
-                lines.push((id, Line::new(id, columns, row, body_bytes)))
+                lines.push((id, Line::new(id, columns, row, body_bytes)));
             })?;
         }
         self.spots.clear();

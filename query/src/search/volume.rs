@@ -166,9 +166,9 @@ impl Sink for Counts {
         let Some(keys) = columns.column(self.by.as_str()) else { return self.take_levels(columns, times) };
         // Rows come sorted by version and time: runs of the same are long.
         let mut run: Option<(usize, usize, u64)> = None;
-        for row in 0..columns.len {
+        for (row, time) in times.iter().enumerate() {
             let Some(value) = keys.value_of(row) else { continue };
-            let step = self.step(times[row]);
+            let step = self.step(*time);
             match &mut run {
                 Some((of_value, of_step, lines)) if (*of_value, *of_step) == (value, step) => *lines += 1,
                 _ => {
