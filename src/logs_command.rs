@@ -143,7 +143,7 @@ impl Asker {
         match refusal(&self.search, &bytes) {
             Some(message) => eprintln!("{message}"),
             None => {
-                eprintln!("{base} answers {status} and no query API: is it the port of the pages (4400 by default)?")
+                eprintln!("{base} answers {status} and no query API: is it the port of the pages (4400 by default)?");
             }
         }
         Ok(Err(ExitCode::from(REFUSED)))

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde_json::{Value, json};
 
@@ -51,6 +51,9 @@ async fn what_is_found_is_printed_and_the_exit_code_says_whether_it_was() {
     assert!(said.contains("not closed") && said.contains("\n  order (a\n        ^"), "{said}");
 }
 
+/// Lines that are read before the test looks at them.
+const LINES_AHEAD: usize = 100;
+
 struct Followed {
     child: Child,
     lines: Receiver<String>,
@@ -61,7 +64,7 @@ impl Followed {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary was built by cargo");
         let out: ChildStdout = child.stdout.take().expect("it is piped");
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(LINES_AHEAD);
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 let _ = sender.send(line);

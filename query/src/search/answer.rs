@@ -115,10 +115,7 @@ impl Query {
             Ok(wire::Lines { meta, lines, next })
         })
         .await
-        .map(|(mut answer, elapsed_ms)| {
-            answer.meta.elapsed_ms = elapsed_ms;
-            answer
-        })
+        .map(|answered| timed(answered, |answer| &mut answer.meta))
     }
 
     /// Lines by time.
@@ -145,10 +142,7 @@ impl Query {
             })
         })
         .await
-        .map(|(mut answer, elapsed_ms)| {
-            answer.meta.elapsed_ms = elapsed_ms;
-            answer
-        })
+        .map(|answered| timed(answered, |answer| &mut answer.meta))
     }
 
     /// Patterns of the lines that are found.
@@ -169,10 +163,7 @@ impl Query {
             Ok(wire::Patterns { meta, total, without, more, versions, patterns })
         })
         .await
-        .map(|(mut answer, elapsed_ms)| {
-            answer.meta.elapsed_ms = elapsed_ms;
-            answer
-        })
+        .map(|answered| timed(answered, |answer| &mut answer.meta))
     }
 
     /// A line with those around it.
@@ -204,10 +195,7 @@ impl Query {
             Ok(wire::Context { meta: ground.meta(&search, &scanned), line, before: older, after: newer })
         })
         .await
-        .map(|(mut answer, elapsed_ms)| {
-            answer.meta.elapsed_ms = elapsed_ms;
-            answer
-        })
+        .map(|answered| timed(answered, |answer| &mut answer.meta))
     }
 
     /// Fields of the newest lines that are found.
@@ -222,10 +210,7 @@ impl Query {
             Ok(wire::Fields { meta, sample: lines.len(), fields: fields::of(&lines) })
         })
         .await
-        .map(|(mut answer, elapsed_ms)| {
-            answer.meta.elapsed_ms = elapsed_ms;
-            answer
-        })
+        .map(|answered| timed(answered, |answer| &mut answer.meta))
     }
 
     /// The lines that have come since a cursor; without one, none yet and where to begin.
@@ -295,6 +280,12 @@ impl Query {
         drop(gone);
         answered.map(|answer| (answer, (elapsed.as_secs_f64() * 1e5).round() / 100.0))
     }
+}
+
+/// The answer with the milliseconds it took.
+fn timed<T>((mut answer, elapsed_ms): (T, f64), meta: impl FnOnce(&mut T) -> &mut wire::Meta) -> T {
+    meta(&mut answer).elapsed_ms = elapsed_ms;
+    answer
 }
 
 /// How many of the lines fit into an answer; at least one.

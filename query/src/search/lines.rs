@@ -92,6 +92,14 @@ impl Page {
         .map(|(id, _)| *id)
     }
 
+    /// Whether the page is full of lines that all come before this time.
+    fn is_beyond_last(&self, time_ns: i64) -> bool {
+        self.last().filter(|_| self.is_full()).is_some_and(|last| match self.direction {
+            Direction::Older => time_ns < last.time_ns,
+            Direction::Newer => time_ns > last.time_ns,
+        })
+    }
+
     /// Whether `one` comes before `other` on the way.
     fn is_before(&self, one: LineId, other: LineId) -> bool {
         match self.direction {
@@ -111,7 +119,7 @@ impl Page {
             rows.sort_unstable();
             let place = self.places[place].clone();
             read_lines(&place, &rows, columns, |id, columns, row| {
-                lines.push((id, Line::new(id, columns, row, body_bytes)))
+                lines.push((id, Line::new(id, columns, row, body_bytes)));
             })?;
         }
         self.spots.clear();
@@ -146,8 +154,17 @@ impl Sink for Page {
 
     fn take(&mut self, found: &Found<'_>) {
         let mut place = None;
-        for (at, row) in found.rows.iter().enumerate() {
-            let Some(id) = id_of(found.place, found.columns, at, *row) else { continue };
+        let count = found.rows.len();
+        let Some(times) = found.columns.column("time").and_then(|column| column.all_times()) else { return };
+        for step in 0..count {
+            // Rows come oldest first, so from the end most are seen to be too old at once.
+            let at = if self.direction == Direction::Older { count - 1 - step } else { step };
+            if self.is_beyond_last(times[at]) {
+                self.dropped += 1;
+                continue;
+            }
+            let row = found.rows[at];
+            let Some(id) = id_of(found.place, found.columns, at, row) else { continue };
             if self.beyond.is_some_and(|beyond| !self.is_before(beyond, id)) {
                 continue;
             }
@@ -162,7 +179,7 @@ impl Sink for Page {
                 self.places.push(found.place.clone());
                 self.places.len() - 1
             });
-            self.spots.insert(id, Spot { place, row: *row });
+            self.spots.insert(id, Spot { place, row });
         }
     }
 }

@@ -17,6 +17,8 @@ const PATTERNS_MAX: usize = 20_000;
 const LISTED_MAX: usize = 500;
 const COLUMNS: [&str; 6] = ["service", "environment", "version", "pattern_id", "severity_number", "severity_text"];
 
+/// Service and environment.
+type Place = (Arc<str>, Arc<str>);
 /// Service, environment and pattern.
 type Key = (Arc<str>, Arc<str>, Arc<str>);
 
@@ -85,14 +87,14 @@ impl Sink for Counts {
 
 impl Counts {
     /// Services and environments of the lines.
-    pub fn places(&self) -> HashSet<(Arc<str>, Arc<str>)> {
+    pub fn places(&self) -> HashSet<Place> {
         self.patterns.keys().map(|(service, environment, _)| (service.clone(), environment.clone())).collect()
     }
 
     /// The patterns, worst and most frequent first, with what is remembered of them; and how many are not listed.
     pub fn listed(&self, remembered: &[PatternRow]) -> (Vec<PatternLine>, u64) {
         let mut known: HashMap<Key, Vec<&PatternRow>> = HashMap::new();
-        let mut versions: HashMap<(Arc<str>, Arc<str>), HashSet<Arc<str>>> = HashMap::new();
+        let mut versions: HashMap<Place, HashSet<Arc<str>>> = HashMap::new();
         for row in remembered {
             known.entry((row.service.clone(), row.environment.clone(), id_text(row.id).into())).or_default().push(row);
             let of_service = versions.entry((row.service.clone(), row.environment.clone())).or_default();

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::{cast, take};
+use arrow::compute::{cast, max, min, take};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type};
 use shipwake_store::RowChunk;
 
@@ -92,6 +92,18 @@ impl Column {
             DataType::Timestamp(..) => Some(self.values.as_primitive::<TimestampNanosecondType>().value(index)),
             _ => None,
         }
+    }
+
+    /// The times of all rows, for columns of times, which are there for every row.
+    pub fn all_times(&self) -> Option<&[i64]> {
+        let times = self.values.as_primitive_opt::<TimestampNanosecondType>()?;
+        (self.references.is_none() && times.null_count() == 0).then(|| &times.values()[..])
+    }
+
+    /// The smallest and the largest time.
+    pub fn times(&self) -> Option<(i64, i64)> {
+        let times = self.values.as_primitive_opt::<TimestampNanosecondType>()?;
+        min(times).zip(max(times))
     }
 
     /// The row's map: names and values, in their order.

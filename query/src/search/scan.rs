@@ -207,10 +207,7 @@ fn within(time: i64, range: &Range<i64>) -> bool {
 }
 
 fn times_of(rows: &HotRows) -> Option<(i64, i64)> {
-    let times = hot_rows(rows, &["time"]);
-    let column = times.column("time")?;
-    let all = || (0..times.len).filter_map(|row| column.number(row));
-    all().min().zip(all().max())
+    hot_rows(rows, &["time"]).column("time")?.times()
 }
 
 /// Some columns of a hot chunk.
@@ -451,12 +448,9 @@ impl Stage<'_> {
         let mut passes = vec![left.is_none(); columns.len];
         left.into_iter().flatten().for_each(|row| passes[*row as usize] = true);
         if self.checks_time
-            && let Some(times) = columns.column("time")
+            && let Some(times) = columns.column("time").and_then(|column| column.all_times())
         {
-            passes
-                .iter_mut()
-                .enumerate()
-                .for_each(|(row, passes)| *passes &= times.number(row).is_some_and(|time| within(time, matters)));
+            passes.iter_mut().zip(times).for_each(|(passes, time)| *passes &= within(*time, matters));
         }
         for part in &self.parts {
             passes.iter_mut().zip(matches(part, columns)).for_each(|(passes, found)| *passes &= found);

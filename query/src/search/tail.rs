@@ -80,10 +80,10 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// The number of the last line of a chunk, whose lines are in the order of arrival.
 fn last_line(rows: &HotRows) -> Option<i64> {
     let columns = hot_rows(rows, &["line"]);
-    let column = columns.column("line")?;
-    (0..columns.len).filter_map(|row| column.number(row)).max()
+    columns.column("line")?.number(columns.len.checked_sub(1)?)
 }
 
 /// Keeps the newest of the lines that a reader has not seen.

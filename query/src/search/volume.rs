@@ -138,11 +138,10 @@ impl Counts {
         }
     }
 
-    fn take_levels(&mut self, columns: &Rows, times: &super::rows::Column) {
+    fn take_levels(&mut self, columns: &Rows, times: &[i64]) {
         let mut counts: HashMap<(&'static str, usize), u64> = HashMap::new();
-        for row in 0..columns.len {
-            let Some(time) = times.number(row) else { continue };
-            *counts.entry((level_of_row(columns, row).as_str(), self.step(time))).or_default() += 1;
+        for (row, time) in times.iter().enumerate() {
+            *counts.entry((level_of_row(columns, row).as_str(), self.step(*time))).or_default() += 1;
         }
         counts.into_iter().for_each(|((key, step), lines)| self.add(key, step, lines));
     }
@@ -163,13 +162,13 @@ impl Sink for Counts {
 
     fn take(&mut self, found: &Found<'_>) {
         let columns = found.columns;
-        let Some(times) = columns.column("time") else { return };
+        let Some(times) = columns.column("time").and_then(|column| column.all_times()) else { return };
         let Some(keys) = columns.column(self.by.as_str()) else { return self.take_levels(columns, times) };
         // Rows come sorted by version and time: runs of the same are long.
         let mut run: Option<(usize, usize, u64)> = None;
-        for row in 0..columns.len {
-            let (Some(time), Some(value)) = (times.number(row), keys.value_of(row)) else { continue };
-            let step = self.step(time);
+        for (row, time) in times.iter().enumerate() {
+            let Some(value) = keys.value_of(row) else { continue };
+            let step = self.step(*time);
             match &mut run {
                 Some((of_value, of_step, lines)) if (*of_value, *of_step) == (value, step) => *lines += 1,
                 _ => {

@@ -11,6 +11,8 @@ use super::scan::Scanned;
 use crate::time::rfc3339_ns;
 
 const NS_PER_MS: i64 = 1_000_000;
+/// Bytes of the attributes of a line in a list: a page of lines must stay small whatever was sent.
+const LISTED_MAP_BYTES: usize = 8 << 10;
 
 /// What an answer was made of.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -79,7 +81,7 @@ pub(crate) struct Line {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub instance: String,
     pub body: String,
-    /// The body is longer than what is shown.
+    /// The body is longer than what is shown, or attributes are left out: the line itself has all of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,11 +104,26 @@ impl Line {
     pub fn new(id: LineId, columns: &Rows, row: usize, body_bytes: usize) -> Self {
         let text = |name: &str| columns.column(name).and_then(|column| column.text(row)).map(str::to_owned);
         let some = |name: &str| text(name).filter(|text| !text.is_empty());
-        let map =
-            |name: &str| columns.column(name).map(|column| column.map(row).into_iter().collect()).unwrap_or_default();
+        let is_whole = body_bytes == usize::MAX;
+        let mut cut = false;
+        let mut map = |name: &str| {
+            let mut left = if is_whole { usize::MAX } else { LISTED_MAP_BYTES };
+            let mut found = BTreeMap::new();
+            for (name, value) in columns.column(name).map(|column| column.map(row)).unwrap_or_default() {
+                match left.checked_sub(name.len() + value.len()) {
+                    Some(rest) => {
+                        left = rest;
+                        found.insert(name, value);
+                    }
+                    None => cut = true,
+                }
+            }
+            found
+        };
+        let (attrs, resource) = (map("attributes"), map("resource"));
         let mut body = text("body").unwrap_or_default();
-        let cut = body.len() > body_bytes;
-        if cut {
+        if body.len() > body_bytes {
+            cut = true;
             body.truncate((0..=body_bytes).rev().find(|end| body.is_char_boundary(*end)).unwrap_or(0));
         }
         Self {
@@ -127,8 +144,8 @@ impl Line {
             trace_id: some("trace_id"),
             span_id: some("span_id"),
             scope: some("scope_name"),
-            attrs: map("attributes"),
-            resource: map("resource"),
+            attrs,
+            resource,
         }
     }
 

@@ -121,8 +121,8 @@ fn field() -> impl Strategy<Value = Field> {
     prop_oneof![
         Just(Field::Column("version")),
         Just(Field::Column("pattern_id")),
-        name.clone().prop_map(|name| Field::Attribute(name.to_string())),
-        name.prop_map(|name| Field::Resource(name.to_string())),
+        name.clone().prop_map(Field::Attribute),
+        name.prop_map(Field::Resource),
     ]
 }
 
