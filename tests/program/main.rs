@@ -3,6 +3,7 @@
 
 mod bad_corpus;
 mod bad_input;
+mod compaction;
 mod demo;
 mod disk;
 mod doctor;
