@@ -4,6 +4,7 @@
 mod bad_corpus;
 mod bad_input;
 mod cardinality;
+mod compaction;
 mod demo;
 mod disk;
 mod doctor;

@@ -178,7 +178,7 @@ impl ShardCommitter {
     ) -> Result<SegmentFile, StoreError> {
         let table = sorted.table();
         let not_encoded = |error: ParquetError| StoreError::Rows { table: table.name(), reason: error.to_string() };
-        let mut encoder = SegmentEncoder::new(table, sorted.num_rows(), Beside::Blooms).map_err(not_encoded)?;
+        let mut encoder = SegmentEncoder::new(table, sorted.num_rows(), 0, Beside::Blooms).map_err(not_encoded)?;
         for batch in sorted.batches() {
             encoder.write(&batch).map_err(not_encoded)?;
         }

@@ -58,11 +58,11 @@ pub(crate) struct SegmentEncoder {
 }
 
 impl SegmentEncoder {
-    /// For about `rows` rows.
-    pub(crate) fn new(table: Table, rows: usize, beside: Beside) -> Result<Self, ParquetError> {
+    /// For about `rows` rows in about `bytes` bytes.
+    pub(crate) fn new(table: Table, rows: usize, bytes: usize, beside: Beside) -> Result<Self, ParquetError> {
         // Arrow's own copy of the schema adds a quarter to a small file, and Parquet's says the same.
         let options = ArrowWriterOptions::new().with_properties(properties(table, rows)).with_skip_arrow_metadata(true);
-        let parquet = ArrowWriter::try_new_with_options(Vec::new(), table.schema(), options)?;
+        let parquet = ArrowWriter::try_new_with_options(Vec::with_capacity(bytes), table.schema(), options)?;
         let is_searched = table == Table::Logs;
         Ok(Self {
             table,

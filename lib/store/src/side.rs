@@ -66,7 +66,7 @@ fn ask(objects: &Objects, file: &SegmentFile, wanted: &Wanted) -> Result<Candida
     if let Some(side) = file.index.as_ref().filter(|_| !candidates.is_none() && !wanted.words.is_empty()) {
         let bundle = open_index(objects, side, file)?;
         let found = index::search(&bundle, &wanted.words, &candidates)
-            .map_err(|error| format!("{}: {error}", objects.file(&side.path).display()))?;
+            .map_err(|error| named(objects, side, &error.to_string()))?;
         if let Found::Rows(rows) = found {
             candidates = candidates.and(Candidates::Rows(rows));
         }
@@ -75,7 +75,6 @@ fn ask(objects: &Objects, file: &SegmentFile, wanted: &Wanted) -> Result<Candida
 }
 
 fn ask_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile, wanted: &Wanted) -> Result<Vec<u32>, String> {
-    let named = |what: String| format!("{}: {what}", objects.file(&side.path).display());
     let groups = read_groups(objects, side, file.rows)?;
     let keys = keys(wanted);
     let mut found = Vec::new();
@@ -86,7 +85,7 @@ fn ask_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile, wanted: &W
             let page = read(objects, side, at.clone())?;
             may_have = group
                 .may_have(*key, &page)
-                .ok_or_else(|| named(format!("offset {}: the checksum is wrong", at.start)))?;
+                .ok_or_else(|| named(objects, side, &format!("offset {}: the checksum is wrong", at.start)))?;
             if !may_have {
                 break;
             }
@@ -111,10 +110,10 @@ fn read_groups(objects: &Objects, side: &SideFile, rows: u64) -> Result<Vec<Grou
     let expected = (rows as usize).div_ceil(ROW_GROUP_ROWS);
     let header = read(objects, side, 0..bloom::header_bytes(expected).min(side.bytes))?;
     let groups = bloom::read_header(&header, side.bytes)
-        .map_err(|(at, what)| format!("{}: offset {at}: {what}", objects.file(&side.path).display()))?;
+        .map_err(|(at, what)| named(objects, side, &format!("offset {at}: {what}")))?;
     if groups.len() != expected {
         let what = format!("it is of {} row groups, its segment has {expected}", groups.len());
-        return Err(format!("{}: {what}", objects.file(&side.path).display()));
+        return Err(named(objects, side, &what));
     }
     Ok(groups)
 }
@@ -123,17 +122,21 @@ fn open_index(objects: &Objects, side: &SideFile, file: &SegmentFile) -> Result<
     let (owned, of) = (objects.clone(), side.clone());
     let read = move |range| read(&owned, &of, range).map_err(io::Error::other);
     let bundle = Bundle::open(side.bytes, file.rows, Box::new(read));
-    bundle.map(Arc::new).map_err(|what| format!("{}: {what}", objects.file(&side.path).display()))
+    bundle.map(Arc::new).map_err(|what| named(objects, side, &what))
 }
 
 fn read(objects: &Objects, side: &SideFile, range: Range<u64>) -> Result<Vec<u8>, String> {
     match objects.get_range(&side.path, range.clone()) {
         Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => {
-            Err(format!("{}: missing, or shorter than {} bytes", objects.file(&side.path).display(), range.end))
-        }
+        Ok(None) => Err(named(objects, side, &format!("missing, or shorter than {} bytes", range.end))),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What is wrong, behind the name of the file; what comes from deeper down has it already.
+fn named(objects: &Objects, side: &SideFile, what: &str) -> String {
+    let path = objects.file(&side.path).display().to_string();
+    if what.contains(&path) { what.to_owned() } else { format!("{path}: {what}") }
 }
 
 /// Reads and checks all of the files beside a segment. Each error names the file and, where there is one, the offset.

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,15 +21,34 @@ use crate::read::with_columns;
 use crate::{Retention, Table};
 
 /// Rows of an input that are in memory at a time.
-const INPUT_ROWS: usize = 2048;
+const INPUT_ROWS: usize = 512;
 /// Rows that are handed on at a time.
-const OUTPUT_ROWS: usize = 8192;
+const OUTPUT_ROWS: usize = 4096;
 
 /// Ranges of so many rows on average are copied whole: it takes some ten times less than row by row.
 const COPIED_ROWS: usize = 8;
 
 /// The texts that rows are sorted by, in the order of the table's sort columns.
 type Texts = Arc<[String]>;
+
+/// The contents of a segment.
+pub(super) enum Contents {
+    /// A file, read as it is merged.
+    File(File),
+    /// What was fetched from a server.
+    Bytes(Bytes),
+}
+
+impl Contents {
+    fn batches(self) -> Result<ParquetRecordBatchReader> {
+        match self {
+            Contents::File(file) => ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(INPUT_ROWS).build(),
+            Contents::Bytes(bytes) => {
+                ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(INPUT_ROWS).build()
+            }
+        }
+    }
+}
 
 /// Rows of several segments of one table.
 pub(super) struct Merge<'a> {
@@ -60,8 +80,8 @@ struct Input<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// `segments` are the bytes of each and its age in ns, by which rows are left out that `retention` does not keep.
-    pub(super) fn new(table: Table, segments: Vec<(Bytes, i64)>, retention: &'a Retention) -> Result<Self> {
+    /// `segments` are the contents of each and its age in ns, by which rows are left out that `retention` does not keep.
+    pub(super) fn new(table: Table, segments: Vec<(Contents, i64)>, retention: &'a Retention) -> Result<Self> {
         let mut merge = Self {
             table,
             schema: table.schema(),
@@ -73,8 +93,8 @@ impl<'a> Merge<'a> {
             time_min_ns: i64::MAX,
             time_max_ns: i64::MIN,
         };
-        for (bytes, age_ns) in segments {
-            let batches = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(INPUT_ROWS).build()?;
+        for (contents, age_ns) in segments {
+            let batches = contents.batches()?;
             let (times, runs) = (Int64Array::from(Vec::<i64>::new()), Vec::new());
             merge.inputs.push(Input { batches, retention, age_ns, source: 0, row: 0, runs, times });
             merge.load(merge.inputs.len() - 1)?;

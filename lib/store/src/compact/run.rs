@@ -3,11 +3,12 @@
 //! Until the committer has published it nobody sees what was written. A crash leaves files that no manifest names, which are removed
 //! when the shard is opened.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use parquet::errors::ParquetError;
 
-use super::merge::Merge;
+use super::merge::{Contents, Merge};
 use super::plan::Job;
 use crate::attempt::Attempt;
 use crate::encode::SegmentEncoder;
@@ -31,7 +32,7 @@ pub(crate) fn run(
 ) -> Result<Option<Replacement>, StoreError> {
     let mut segments = Vec::with_capacity(job.inputs.len());
     for file in &job.inputs {
-        segments.push((shared.segment_bytes(file)?, now_ns.saturating_sub(file.committed_ns)));
+        segments.push((contents(shared, file)?, now_ns.saturating_sub(file.committed_ns)));
         if pace() == Pace::Stop {
             return Ok(None);
         }
@@ -43,7 +44,8 @@ pub(crate) fn run(
     let retention = &shared.config.retention;
     let mut merge = Merge::new(job.table, segments, retention).map_err(unreadable)?;
     let rows = job.inputs.iter().map(|file| file.rows).sum::<u64>() as usize;
-    let mut encoder = SegmentEncoder::new(job.table, rows, job.beside).map_err(unreadable)?;
+    let bytes = job.inputs.iter().map(|file| file.bytes).sum::<u64>() as usize;
+    let mut encoder = SegmentEncoder::new(job.table, rows, bytes, job.beside).map_err(unreadable)?;
     while let Some(batch) = merge.next().map_err(unreadable)? {
         encoder.write(&batch).map_err(unreadable)?;
         if pace() == Pace::Stop {
@@ -92,6 +94,18 @@ pub(crate) fn run(
         pin: Arc::default(),
     };
     Ok(Some(Replacement { inputs, output: Some(output), is_void: false }))
+}
+
+/// A segment whose checksum was right. A file is read again while it is merged, so that all inputs together need not be in memory; it does not
+/// change, and stays as long as the job has its description.
+fn contents(shared: &Shared, file: &SegmentFile) -> Result<Contents, StoreError> {
+    let bytes = shared.segment_bytes(file)?;
+    if shared.objects.is_remote() {
+        return Ok(Contents::Bytes(bytes));
+    }
+    let path = shared.objects.file(&file.path);
+    let opened = File::open(&path).map_err(|error| StoreError::io("cannot read", &path, error, 0))?;
+    Ok(Contents::File(opened))
 }
 
 /// What follows from the descriptions of the inputs.
