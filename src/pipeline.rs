@@ -1,5 +1,6 @@
 //! What ingest knows, in the words of the pipeline page. Query does not know ingest, so the two meet here.
 
+use shipwake_aggregate::Progress;
 use shipwake_ingest::Ingest;
 use shipwake_model::Signal;
 use shipwake_query::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection};
@@ -12,13 +13,15 @@ const NS_PER_MS: i64 = 1_000_000;
 pub struct IngestSource {
     ingest: Ingest,
     readiness: Readiness,
+    progress: Progress,
     endpoints: Endpoints,
 }
 
 impl IngestSource {
-    /// The counters of `ingest`, which listens at `endpoints`, and what keeps Shipwake from taking data.
-    pub fn new(ingest: Ingest, readiness: Readiness, endpoints: Endpoints) -> Self {
-        Self { ingest, readiness, endpoints }
+    /// The counters of `ingest`, which listens at `endpoints`, what keeps Shipwake from taking data, and what the shards have
+    /// lost.
+    pub fn new(ingest: Ingest, readiness: Readiness, progress: Progress, endpoints: Endpoints) -> Self {
+        Self { ingest, readiness, progress, endpoints }
     }
 }
 
@@ -45,8 +48,15 @@ impl PipelineSource for IngestSource {
             endpoints: self.endpoints.clone(),
             instances_guessed: status.instances_guessed > 0,
             memory_bytes: resident_bytes(),
-            problems: self.readiness.missing().into_iter().map(|(_, reason)| reason).collect(),
+            problems: self.problems(),
         }
+    }
+}
+
+impl IngestSource {
+    fn problems(&self) -> Vec<String> {
+        let missing = self.readiness.missing().into_iter().map(|(_, reason)| reason);
+        missing.chain(self.progress.losses()).chain(self.ingest.topic_losses()).collect()
     }
 }
 

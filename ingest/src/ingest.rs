@@ -21,7 +21,7 @@ use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::status::{IngestStatus, StatusBoard};
-use crate::{events, lines, otlp_grpc, otlp_http, remote_write};
+use crate::{events, lines, otlp_grpc, otlp_http, remote_write, topics};
 
 /// How often the readers of the journal are looked at: short beside the time that a request is held.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -47,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) refusal: Refusal,
     /// Patterns of senders of lines.
     pub(crate) patterns: lines::Patterns,
+    pub(crate) topics: topics::Board,
     failed: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -69,6 +70,7 @@ impl Ingest {
             warnings: Warnings::default(),
             refusal: Refusal::default(),
             patterns: lines::Patterns::default(),
+            topics: topics::Board::default(),
             failed: watch::Sender::new(None),
             config,
         };

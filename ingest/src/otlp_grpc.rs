@@ -29,7 +29,7 @@ use crate::hint;
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::peer_of;
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::split::Repetition;
 
 const GRPC: &str = "application/grpc";
@@ -92,6 +92,7 @@ async fn receive(
         peer: peer_of(parts),
         repetition: Repetition::ByBytes,
         rejected_before: Rejected::default(),
+        origin: Origin::Client,
     };
     deliver(core, journal, delivery).await
 }

@@ -22,7 +22,7 @@ use crate::decode::Rejected;
 use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 use crate::transcode::transcode;
 use crate::wrong_path;
@@ -105,6 +105,7 @@ async fn receive(
         peer: peer_of(parts),
         repetition,
         rejected_before: Rejected::default(),
+        origin: Origin::Client,
     };
     deliver(core, journal, delivery).await.map(|outcome| (outcome, remark))
 }

@@ -44,7 +44,7 @@ use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 
 pub(crate) use convert::{Converted, Converter};
@@ -168,6 +168,7 @@ async fn convert_and_deliver(
         peer,
         repetition,
         rejected_before: rejected,
+        origin: Origin::Client,
     };
     let Outcome { accepted, rejected } = deliver(core, journal, delivery).await?;
     Ok(Answer { accepted, rejected: rejected.total(), errors })

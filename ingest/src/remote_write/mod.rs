@@ -36,7 +36,7 @@ use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::split::{Repetition, hash_of_key};
 
 use convert::Converted;
@@ -153,6 +153,7 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
         peer: peer_of(parts),
         repetition,
         rejected_before: converted.rejected,
+        origin: Origin::Client,
     };
     let outcome = deliver(core, journal, delivery).await?;
     // What was rejected behind the conversion were single points, of samples more often than of histograms.

@@ -24,7 +24,7 @@ use crate::error::IngestError;
 use crate::hint;
 use crate::ingest::Core;
 use crate::lines::Converted;
-use crate::produce::{Delivery, deliver, reject};
+use crate::produce::{Delivery, Origin, deliver, reject};
 use crate::split::{Repetition, hash_of_key};
 
 /// How long a message waits for others: a fifth of the second within which it has to be seen.
@@ -192,6 +192,7 @@ impl Collector {
             peer: None,
             repetition: Repetition::ByKey(batch.key),
             rejected_before: batch.rejected.clone(),
+            origin: Origin::Client,
         };
         deliver(core, journal, delivery).await.map(drop)
     }
