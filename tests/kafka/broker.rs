@@ -110,14 +110,6 @@ impl Kafka {
         child.wait().expect("it was started here");
     }
 
-    /// SIGTERM, and waits until the process is gone.
-    pub fn stop(&mut self, number: usize) {
-        let mut child = self.brokers[number].child.take().expect("it runs");
-        let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill exists");
-        assert!(asked.success());
-        child.wait().expect("it was started here");
-    }
-
     /// Starts a broker that was ended, on what it has kept.
     pub fn start_broker(&mut self, number: usize) {
         let installed = installed();
@@ -159,10 +151,6 @@ impl Kafka {
         let mut arguments = vec!["--create", "--topic", topic, "--partitions", &partitions];
         arguments.extend(settings.iter().flat_map(|setting| ["--config", setting]));
         self.tool("org.apache.kafka.tools.TopicCommand", &arguments);
-    }
-
-    pub fn delete_topic(&self, topic: &str) {
-        self.tool("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", topic]);
     }
 
     /// Deletes the records of a partition below an offset, as a retention would.

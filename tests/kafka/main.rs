@@ -14,4 +14,5 @@ mod load;
 #[path = "../program/otlp.rs"]
 #[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
 mod otlp;
+mod speed;
 mod words;

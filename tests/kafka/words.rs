@@ -34,7 +34,7 @@ async fn a_wrong_password_an_unknown_certificate_and_a_missing_topic_are_said_an
     assert!(took < Duration::from_secs(10), "{took:?}");
     shipwake.kill();
 
-    let mut shipwake = spawn(&Start { data: &data, options: &["--journal", &trusted], ports: None });
+    let shipwake = spawn(&Start { data: &data, options: &["--journal", &trusted], ports: None });
     let took = said(&shipwake, "refuses the user or the password").await;
     assert!(took < Duration::from_secs(10), "{took:?}");
     let (status, _, body) = post_bytes(&format!("{}/v1/logs", shipwake.http()), Vec::new()).await;

@@ -28,6 +28,9 @@ use position::{Already, Keys};
 
 /// Bytes of messages that become one request: a request costs an append, and many small ones cost many.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Of what the journal takes at once. Messages that are put together must never be cut again, tags included: read again,
+/// they would be put together in another way, and their pieces not be recognised.
+const BATCH_SHARE: usize = 4;
 /// Memory for each byte of a batch while it is appended and cut by partition.
 const WEIGHT: usize = 2;
 /// Between two attempts at the same messages.
@@ -150,6 +153,7 @@ impl Reading {
         info!(%topic, partition, from, new = note.is_none(), "reading a topic");
         // From now on there is a note to look from.
         self.write_down();
+        let bytes_max = BATCH_BYTES_MAX.min(self.journal.record_bytes_max() / BATCH_SHARE);
         let stop = self.stop.clone();
         loop {
             let read = tokio::select! {
@@ -158,7 +162,7 @@ impl Reading {
                     self.write_down();
                     continue;
                 }
-                read = self.topics.read(self.place, self.next, BATCH_BYTES_MAX) => read,
+                read = self.topics.read(self.place, self.next, bytes_max) => read,
             };
             let goes_on = match read {
                 Ok(messages) => self.take(&messages).await,
@@ -175,7 +179,15 @@ impl Reading {
         self.write_down();
     }
 
+    /// Notes how far this source is done and how far the journal reaches, unless something of what is not done may be in the
+    /// journal already: it is looked for behind the ends that were noted, and has to lie there.
     fn write_down(&mut self) {
+        let is_past = self.already.last(self.keys).is_none_or(|last| self.next > last);
+        let is_new = self.source.note.is_none();
+        let nothing_is_left = is_new || self.next > self.source.from || self.next >= self.topics.end(self.place);
+        if !is_past || !nothing_is_left {
+            return;
+        }
         let ends = (0..self.journal.partitions()).map(|partition| self.journal.end(partition));
         // Fails only at the end of the program; then it is read again, and recognised.
         let _ = self.topics.done(self.place, self.next, position::note(ends));

@@ -104,6 +104,11 @@ impl Topics {
         self.reader.read(source as u32, from, max_bytes).await
     }
 
+    /// The offset that the next message of a source gets, as far as known.
+    pub fn end(&self, source: usize) -> u64 {
+        self.shared.lanes.get(source).map_or(0, |lane| lane.lock().end)
+    }
+
     /// Notes that a source is done below `offset`. Kept by Kafka soon; what is not kept is read again.
     ///
     /// # Errors

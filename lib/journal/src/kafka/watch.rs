@@ -53,16 +53,20 @@ impl Watch {
     }
 
     fn look_at_all(&self) {
+        if self.do_all_answer() {
+            self.shared.answers();
+        } else {
+            self.shared.does_not_answer();
+        }
+    }
+
+    fn do_all_answer(&self) -> bool {
         for partition in 0..self.shared.lanes.len() as u32 {
             match look(&self.client, &self.shared, partition) {
-                Ok((_, end)) => {
-                    self.shared.answers();
-                    self.look_for_stall(partition, end);
-                }
+                Ok((_, end)) => self.look_for_stall(partition, end),
                 Err(error) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                     tracing::debug!(partition, %error, "watermarks not known");
-                    self.shared.does_not_answer();
                     if matches!(
                         code,
                         RDKafkaErrorCode::UnknownTopicOrPartition
@@ -77,10 +81,11 @@ impl Watch {
                         self.shared.trouble.note(Weight::Telling, &words);
                     }
                     // The others would only take as long, one after another.
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     fn look_for_stall(&self, partition: u32, end: u64) {
