@@ -139,7 +139,7 @@ impl App {
             servers.push(("syslog", serve_syslog(&ingest, syslog, syslog_config(&config)?, &stop_servers)));
         }
 
-        let (readiness, waiting, late) = (Readiness::default(), Waiting::default(), Late::default());
+        let (readiness, waiting, late) = (Readiness::default(), Waiting::default(), Late::new());
         readiness.add("journal", journal_problems(&ingest, &waiting));
         let early = late.router(health::router(readiness.clone(), registry.clone(), || ()));
         servers.push(("pages", serve_router(ui, early, &stop_servers)));

@@ -140,7 +140,7 @@ impl Kafka {
                 let said = || fs::read_to_string(&log).unwrap_or_default();
                 assert!(has_ended.is_none(), "broker {number} ended: {has_ended:?}\n{}", said());
                 assert!(Instant::now() < deadline, "broker {number} is not ready within {LIMIT:?}\n{}", said());
-                std::thread::sleep(LOOK_EVERY);
+                pause();
             }
         }
     }
@@ -203,6 +203,15 @@ impl Drop for Kafka {
             let _ = child.wait();
         }
     }
+}
+
+/// Between two looks at a condition.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "whoever waits looks at a condition, with a limit, outside of any runtime"
+)]
+pub fn pause() {
+    std::thread::sleep(LOOK_EVERY);
 }
 
 /// Nobody uses them right now.
@@ -370,7 +379,7 @@ fn make_archive(folder: &Path) {
             Instant::now() < deadline && child.try_wait().expect("started here").is_none(),
             "no broker for the archive"
         );
-        std::thread::sleep(LOOK_EVERY);
+        pause();
     }
     let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill exists");
     assert!(asked.success());

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use crate::broker::pause;
 use crate::harness::{LIMIT, Shipwake};
 
 /// A generator that runs until it is stopped. Requests are repeated for long enough to outlast an election.
@@ -33,7 +34,7 @@ impl Load {
         let deadline = Instant::now() + 3 * LIMIT;
         while self.0.try_wait().expect("it was started here").is_none() {
             assert!(Instant::now() < deadline, "the generator does not stop");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            pause();
         }
     }
 }

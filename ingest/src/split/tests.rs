@@ -188,8 +188,8 @@ fn whatever_is_accepted_decodes_to_the_same_number_of_records() {
 fn what_the_journal_does_not_take_at_once_is_cut_and_nothing_is_lost() {
     let times: Vec<u64> = (1..=200).collect();
     let large = logs("large", None, &times);
-    let entries = vec![logs("a", Some("i"), &[7]), large.clone(), logs("b", None, &[8]), logs("c", Some("i"), &[9])];
-    let bytes = encoded(&ExportLogsServiceRequest { resource_logs: entries.clone() });
+    let entries = vec![logs("a", Some("i"), &[7]), large, logs("b", None, &[8]), logs("c", Some("i"), &[9])];
+    let bytes = encoded(&ExportLogsServiceRequest { resource_logs: entries });
     let split = run_in(600, Signal::Logs, &bytes, 1, Repetition::ByBytes);
     let (mut services, mut found) = (Vec::new(), Vec::new());
     for record in &split.records {

@@ -295,7 +295,7 @@ impl Consumer {
 }
 
 /// What to tell a reader that wants to read at `from` from a partition that has `oldest..end`.
-pub(super) fn out_of_range(partition: u32, from: u64, oldest: u64, end: u64) -> Option<JournalError> {
+fn out_of_range(partition: u32, from: u64, oldest: u64, end: u64) -> Option<JournalError> {
     if from < oldest {
         return Some(JournalError::Lost { partition, from, oldest });
     }

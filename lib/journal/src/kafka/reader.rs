@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::client;
 use super::config::Connection;
-use super::consumer::{self, Command, Consumer};
+use super::consumer::{Command, Consumer};
 use super::lane::Lane;
 use super::trouble::{Listener, Trouble};
 use super::watch::{Request, Watch};
@@ -146,7 +146,7 @@ impl Reader {
             changes.borrow_and_update();
             let (found, end, go_on) = {
                 let mut inner = lane.lock();
-                let mut found = inner.window.take(from, max_bytes);
+                let found = inner.window.take(from, max_bytes);
                 if matches!(found, Found::Due)
                     && let Some(fault) = inner.fault.take()
                 {
@@ -155,11 +155,7 @@ impl Reader {
                     return Err(fault);
                 }
                 if matches!(found, Found::Elsewhere) && from < inner.oldest {
-                    found = Found::Elsewhere;
-                    let fault = consumer::out_of_range(partition, from, inner.oldest, inner.end);
-                    if let Some(fault) = fault {
-                        return Err(fault);
-                    }
+                    return Err(JournalError::Lost { partition, from, oldest: inner.oldest });
                 }
                 (found, inner.end, inner.paused && inner.window.has_room())
             };
