@@ -15,8 +15,8 @@ use crate::error::JournalError;
 
 /// How long brokers may take to answer at all.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
-/// How long one question waits.
-const QUESTION_MAX: Duration = Duration::from_millis(500);
+/// How long one question waits: a busy broker's answer must not be thrown away just before it comes.
+const QUESTION_MAX: Duration = Duration::from_secs(2);
 /// How long Kafka may take to make a topic, or to answer for a partition.
 const ADMIN_MAX: Duration = Duration::from_secs(5);
 /// The largest batch that a topic takes when nobody has said otherwise.
