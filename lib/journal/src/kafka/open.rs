@@ -106,7 +106,10 @@ pub(super) fn partitions(
         }
         if begun.elapsed() >= ANSWER_MAX {
             let brokers = connection.brokers.join(",");
-            let why = trouble.words().unwrap_or_else(|| "no answer".into());
+            // A port that waits for TLS says nothing to a client that does not begin with it.
+            let silence =
+                if connection.tls.is_some() { "silence" } else { "silence; if its port speaks TLS, add tls=true" };
+            let why = trouble.words().unwrap_or_else(|| silence.into());
             return Err(unavailable(&format!("Kafka at {brokers} does not answer: {why}")));
         }
     }
