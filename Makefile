@@ -1,5 +1,6 @@
 # make demo   build and start Shipwake with a simulated shop
 # make test   everything that a change is judged by
+# make torture  the faults of make test, for longer (Kafka: a quarter of an hour)
 # make bench  the figures of docs/benchmarks.md (takes about a quarter of an hour)
 # make ui     rebuild dashboards/dist from dashboards/ui
 
@@ -8,7 +9,7 @@ BIN := target/release/shipwake
 # Not root: ask for the right to install. Root: no sudo needed (and often not there).
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test test-rust test-ui lint bench ui build needs-build needs-test
+.PHONY: demo test torture test-rust test-ui lint bench ui build needs-build needs-test
 
 demo: build
 	exec $(BIN) demo $(DEMO_ARGS)
@@ -16,14 +17,17 @@ demo: build
 build: needs-build
 	cargo build --release --locked --bin shipwake
 
-# A C compiler for zstd and mimalloc, and nothing else.
+# A C and a C++ compiler for zstd, mimalloc and librdkafka, and what the last one is built with: cmake, pkg-config, OpenSSL,
+# zlib, and headers of libcurl, which it includes and does not use.
 needs-build:
 	@command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs"; exit 1; }
-	@command -v cc >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends gcc libc6-dev; }
+	@{ command -v cc && command -v c++ && command -v cmake && command -v make && command -v pkg-config && \
+		pkg-config --exists openssl zlib libcurl; } >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y \
+		--no-install-recommends gcc g++ libc6-dev cmake make pkg-config libssl-dev zlib1g-dev libcurl4-openssl-dev; }
 
 # A browser for the page tests, libfiu to make fsync fail, and the programs whose logs are read: none of their services is
 # started, which is what a policy of 101 says. For the real OpenTelemetry clients: Node and Go, which are newer than Debian's,
-# Java with Maven, and Python with venv; the SDKs themselves are installed by the tests.
+# Java with Maven, which Kafka needs too, and Python with venv; the SDKs and Kafka themselves are installed by the tests.
 SENDERS := rsyslog nginx apache2-bin haproxy varnish prometheus
 needs-test: needs-build
 	@command -v node >/dev/null || { echo "Node 20 is missing: see https://nodejs.org"; exit 1; }
@@ -44,6 +48,11 @@ test: needs-test
 test-rust:
 	cargo build --release --locked --bin shipwake
 	cargo test --release --locked --workspace
+
+# The same faults for longer. A failed run prints what to set to repeat it.
+torture: needs-test
+	cargo build --release --locked --bin shipwake
+	SHIPWAKE_KAFKA_ROUNDS=40 cargo test --release --locked --test kafka faults -- --nocapture --test-threads 1
 
 test-ui: build
 	cd dashboards/ui && npm ci --ignore-scripts && npm run check && npm test && npm run dist-check && npm run size && npm run e2e

@@ -1,7 +1,7 @@
 //! Starts the stages in order and stops them in reverse. The only place that knows every stage.
 //!
-//! Start: sockets are bound first, so that senders of a restarted Shipwake wait instead of failing; then store, journal,
-//! aggregate, query, and the journal is handed to ingest. Stop: no more connections, finish what is in flight, fold and
+//! Start: sockets are bound first, so that senders of a restarted Shipwake wait instead of failing; then store, journal
+//! (which may wait for its brokers), aggregate, query, and the journal is handed to ingest. Stop: no more connections, finish what is in flight, fold and
 //! commit what the journal holds, close. Relies on each stage to say when it is done; has one grace period for all.
 
 use std::net::SocketAddr;
@@ -13,7 +13,8 @@ use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
 use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
-use shipwake_journal::{EmbeddedJournal, Journal, embedded};
+use shipwake_journal::kafka::TopicsConfig;
+use shipwake_journal::{Journal, embedded};
 use shipwake_model::Kpi;
 use shipwake_query::{Endpoints, Query, QueryConfig};
 use shipwake_store::{ShardStatus, Store, StoreConfig};
@@ -22,8 +23,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, EMBEDDED};
 use crate::health::{self, Readiness};
+use crate::journal::{self, JournalPlace, Waiting, journal_dir};
+use crate::late::Late;
 use crate::metrics::SharedRegistry;
 use crate::pipeline::IngestSource;
 use crate::telemetry::Telemetry;
@@ -83,7 +86,11 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let shutdown = CancellationToken::new();
         cancel_on_signal(&shutdown)?;
-        let app = App::start(config, shutdown.clone()).await?;
+        // It may wait for brokers for as long as they are away.
+        let app = tokio::select! {
+            app = App::start(config, shutdown.clone()) => app?,
+            () = shutdown.cancelled() => return Ok(()),
+        };
         shutdown.cancelled().await;
         app.stop().await
     })
@@ -131,8 +138,14 @@ impl App {
             servers.push(("syslog", serve_syslog(&ingest, syslog, syslog_config(&config)?, &stop_servers)));
         }
 
+        let (readiness, waiting, late) = (Readiness::default(), Waiting::default(), Late::new());
+        readiness.add("journal", journal_problems(&ingest, &waiting));
+        let early = late.router(health::router(readiness.clone(), registry.clone(), || ()));
+        servers.push(("pages", serve_router(ui, early, &stop_servers)));
+
         let kpis = declared_kpis(&config)?;
-        let (store, journal) = open(&config, &registry).await?;
+        let store = open_store(&config, &registry).await?;
+        let journal = journal::open(journal_place(&config)?, &registry, &waiting).await?;
         let stop_aggregate = CancellationToken::new();
         let aggregate =
             Aggregate::new(aggregate_config(&config, &kpis), journal.clone(), store.clone(), &mut registry.lock());
@@ -141,14 +154,17 @@ impl App {
             let stop = stop_aggregate.clone();
             tokio::spawn(async move { aggregate.run(stop).await.context("aggregate failed") })
         };
-        let readiness = readiness(&ingest, &store, config.partitions);
-        let source = Arc::new(IngestSource::new(ingest.clone(), readiness.clone(), endpoints(&addresses)));
+        look_at_store(&readiness, &store, &journal);
+        let source = IngestSource::new(ingest.clone(), readiness.clone(), progress.clone(), endpoints(&addresses));
+        let source = Arc::new(source);
         let query = Query::new(query_config(&config, &kpis), store, source, &mut registry.lock())?;
         ingest.journal().open(journal.clone());
         follow(&ingest, progress, &stop_servers);
+        if let Some(topics) = topics_config(&config)? {
+            servers.push(("topics of a Collector", read_topics(&ingest, topics, &registry, &readiness, &stop_servers)));
+        }
 
-        let pages = ui_router(&ingest, &query, readiness, registry.clone());
-        servers.push(("pages", serve_router(ui, pages, &stop_servers)));
+        late.is(ui_router(&ingest, &query, readiness, registry.clone()));
         telemetry.export_metrics(&registry);
         end_when_journal_fails(&ingest, &shutdown);
         info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, data = %config.data.display(), "ready to take telemetry");
@@ -246,20 +262,36 @@ async fn bind_syslog(config: &Config) -> anyhow::Result<SyslogSockets> {
     Ok(sockets)
 }
 
-/// Opens the store and the journal, which reads their newest files: on a blocking thread.
-async fn open(config: &Config, registry: &SharedRegistry) -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
-    let (store_config, journal_config) = (store_config(config), journal_config(config));
-    let registry = registry.clone();
-    let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<(Arc<Store>, Arc<dyn Journal>)> {
-        let place = store_config.url.clone().unwrap_or_else(|| store_config.dir.display().to_string());
-        let store = Store::open(store_config, &mut registry.lock())
-            .with_context(|| format!("failed to open the store in {place}"))?;
-        let dir = journal_config.dir.clone();
-        let journal = EmbeddedJournal::open(journal_config, &mut registry.lock())
-            .with_context(|| format!("failed to open the journal in {}", dir.display()))?;
-        Ok((store, Arc::new(journal)))
+/// Opens the store, which reads its newest files: on a blocking thread.
+async fn open_store(config: &Config, registry: &SharedRegistry) -> anyhow::Result<Arc<Store>> {
+    let (config, registry) = (store_config(config), registry.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
+        Store::open(config, &mut registry.lock()).with_context(|| format!("failed to open the store in {place}"))
     });
-    opening.await.context("opening the data folder panicked")?
+    opening.await.context("opening the store panicked")?
+}
+
+/// Reads what a Collector has written to Kafka, as soon as its brokers and topics are there.
+fn read_topics(
+    ingest: &Ingest,
+    config: TopicsConfig,
+    registry: &SharedRegistry,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
+    let (ingest, registry, stop) = (ingest.clone(), registry.clone(), stop.clone());
+    let waiting = Waiting::default();
+    let (of_waiting, of_topics) = (waiting.clone(), ingest.clone());
+    readiness.add("topics", move || of_waiting.reason().into_iter().chain(of_topics.topic_problems()).collect());
+    tokio::spawn(async move {
+        let topics = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            topics = journal::open_topics(config, &registry, &waiting) => topics?,
+        };
+        ingest.read_topics(topics, stop).await;
+        Ok(())
+    })
 }
 
 fn serve_senders(ingest: &Ingest, socket: TcpListener, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
@@ -299,24 +331,35 @@ fn ui_router(ingest: &Ingest, query: &Query, readiness: Readiness, registry: Sha
         .fallback_service(shipwake_dashboards::router())
 }
 
-fn readiness(ingest: &Ingest, store: &Arc<Store>, partitions: u32) -> Readiness {
-    let readiness = Readiness::default();
-    let of_journal = ingest.clone();
-    readiness.add("journal", move || match of_journal.journal().state() {
-        "open" => of_journal.refusal().into_iter().map(|reason| format!("records are refused: {reason}")).collect(),
-        state => vec![format!("the journal is {state}")],
-    });
+/// What keeps the journal from being used, asked at every look.
+fn journal_problems(ingest: &Ingest, waiting: &Waiting) -> impl Fn() -> Vec<String> + Send + Sync + 'static {
+    let (ingest, waiting) = (ingest.clone(), waiting.clone());
+    move || {
+        if let Some(reason) = waiting.reason() {
+            return vec![reason];
+        }
+        match ingest.journal().state() {
+            "open" => {
+                let problems = ingest.journal().problems();
+                let refusal = ingest.refusal().map(|reason| format!("records are refused: {reason}"));
+                if problems.is_empty() { refusal.into_iter().collect() } else { problems }
+            }
+            state => vec![format!("the journal is {state}")],
+        }
+    }
+}
+
+fn look_at_store(readiness: &Readiness, store: &Arc<Store>, journal: &Arc<dyn Journal>) {
     let of_disk = store.clone();
     readiness.add("disk", move || match of_disk.check_room() {
         Ok(()) => Vec::new(),
         Err(error) => vec![format!("{error}; free some, Shipwake goes on by itself")],
     });
-    let store = store.clone();
+    let (store, partitions) = (store.clone(), journal.partitions());
     readiness.add("shards", move || {
         let shards = store.status();
         (0..partitions).filter_map(|shard| shard_trouble(shard, &shards)).collect()
     });
-    readiness
 }
 
 /// Why a shard is not ready, if it is not.
@@ -367,13 +410,20 @@ fn endpoints(addresses: &Addresses) -> Endpoints {
     }
 }
 
+/// How long a sender waits for Kafka when a repetition is recognised. A broker that dies is replaced in three to six seconds;
+/// senders are told to come again sooner, so that they know.
+const KAFKA_APPEND_MAX: Duration = Duration::from_secs(2);
+
 fn ingest_config(config: &Config) -> IngestConfig {
+    let defaults = IngestConfig::default();
+    let is_kafka = config.journal != EMBEDDED;
     IngestConfig {
+        append_time_max: if is_kafka { KAFKA_APPEND_MAX } else { defaults.append_time_max },
         message_bytes_max: config.request_bytes,
         in_flight_bytes_max: config.inflight_bytes,
         backlog_time_max: Duration::from_secs(config.backlog_seconds),
         upstreams: config.lines.upstreams.iter().map(Into::into).collect(),
-        ..IngestConfig::default()
+        ..defaults
     }
 }
 
@@ -390,18 +440,26 @@ fn syslog_config(config: &Config) -> anyhow::Result<SyslogConfig> {
     })
 }
 
-/// Folder of the journal below the data folder.
-pub fn journal_dir(data: &Path) -> std::path::PathBuf {
-    data.join("journal")
-}
-
 /// Folder of the store below the data folder.
 pub fn store_dir(data: &Path) -> std::path::PathBuf {
     data.join("store")
 }
 
-fn journal_config(config: &Config) -> embedded::Config {
-    embedded::Config { partitions: config.partitions, ..embedded::Config::new(journal_dir(&config.data)) }
+/// Where the journal is. The address was checked with the configuration.
+fn journal_place(config: &Config) -> anyhow::Result<JournalPlace> {
+    if config.journal == EMBEDDED {
+        let dir = journal_dir(&config.data);
+        return Ok(JournalPlace::Embedded(embedded::Config {
+            partitions: config.partitions,
+            ..embedded::Config::new(dir)
+        }));
+    }
+    let place = config.kafka_journal().map_err(|problem| anyhow!("journal: {problem}"))?;
+    Ok(JournalPlace::Kafka(place))
+}
+
+fn topics_config(config: &Config) -> anyhow::Result<Option<TopicsConfig>> {
+    config.collector_topics().transpose().map_err(|problem| anyhow!("kafka_topics: {problem}"))
 }
 
 fn store_config(config: &Config) -> StoreConfig {

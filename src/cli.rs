@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::Options;
+use crate::config::{EMBEDDED, Options};
 use crate::{demo, load, pipe, tail};
 
 /// Production feedback for every release: telemetry in, release health live.
@@ -156,4 +156,7 @@ pub struct DoctorArgs {
     /// The data directory.
     #[arg(long, env = "SHIPWAKE_DATA", default_value = "shipwake-data")]
     pub data: PathBuf,
+    /// Where the journal is, as `serve` was told: `embedded`, or a topic of Kafka, whose brokers are asked what they hold.
+    #[arg(long, env = "SHIPWAKE_JOURNAL", default_value = EMBEDDED)]
+    pub journal: String,
 }

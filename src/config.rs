@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory};
 use serde::{Deserialize, Serialize};
 use shipwake_ingest::SyslogConfig;
+use shipwake_journal::kafka;
 
 use crate::retention::RetentionDays;
 
@@ -22,6 +23,19 @@ pub struct Options {
     /// Where segments and manifests are, if not below the data folder: another folder, or `s3://bucket/prefix`.
     #[arg(long, env = "SHIPWAKE_STORE")]
     pub store: Option<String>,
+    /// Where records are kept until they are folded: `embedded` (the default, in the data folder) or a topic of Kafka,
+    /// `kafka://host:port[,host:port]/topic?…` (docs/kafka.md).
+    #[arg(long, env = "SHIPWAKE_JOURNAL")]
+    pub journal: Option<String>,
+    /// Topics that an OpenTelemetry Collector writes to Kafka, read as they are:
+    /// `kafka://host:port/otlp_logs,otlp_metrics,otlp_spans`. Off unless it is given.
+    #[arg(long, env = "SHIPWAKE_KAFKA_TOPICS")]
+    pub kafka_topics: Option<String>,
+    /// Password of the user that both of these name. In the environment only, or in a file (`password_file=…`): the command
+    /// line is shown to everybody.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub kafka_password: Option<Secret>,
     /// Address of OTLP/gRPC.
     #[arg(long, env = "SHIPWAKE_OTLP_GRPC_ADDR")]
     pub otlp_grpc_addr: Option<SocketAddr>,
@@ -55,7 +69,8 @@ pub struct Options {
     /// Listen beyond loopback: a proxy in front takes care of TLS and of who may ask.
     #[arg(long, env = "SHIPWAKE_BEHIND_PROXY", num_args = 0..=1, default_missing_value = "true")]
     pub behind_proxy: Option<bool>,
-    /// Partitions of the embedded journal, and so shards. Fixed when the data folder is made.
+    /// Partitions of the journal, and so shards. Fixed when the data folder is made; a topic of Kafka that is there has its
+    /// own number.
     #[arg(long, env = "SHIPWAKE_PARTITIONS")]
     pub partitions: Option<u32>,
     /// Bytes of requests in flight at the most; more are held for two seconds, then told to come back.
@@ -130,6 +145,14 @@ pub struct Config {
     /// See [`Options::store`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
+    /// See [`Options::journal`].
+    pub journal: String,
+    /// See [`Options::kafka_topics`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka_topics: Option<String>,
+    /// See [`Options::kafka_password`]. Never printed.
+    #[serde(skip)]
+    pub kafka_password: Option<Secret>,
     /// See [`Options::otlp_grpc_addr`].
     pub otlp_grpc_addr: SocketAddr,
     /// See [`Options::otlp_http_addr`].
@@ -191,6 +214,27 @@ pub struct Config {
     pub lines: Lines,
 }
 
+/// The journal in the data folder.
+pub const EMBEDDED: &str = "embedded";
+
+/// The environment variable that holds [`Options::kafka_password`].
+const KAFKA_PASSWORD: &str = "SHIPWAKE_KAFKA_PASSWORD";
+
+/// The password that the environment gives.
+pub fn kafka_password() -> Option<Secret> {
+    std::env::var(KAFKA_PASSWORD).ok().map(Secret)
+}
+
+/// Something that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Everything that is wrong with a configuration, one problem a line.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
@@ -225,6 +269,9 @@ impl Config {
         Self {
             data: pick!(data, PathBuf::from("shipwake-data")),
             store: optional!(store),
+            journal: pick!(journal, EMBEDDED.to_owned()),
+            kafka_topics: optional!(kafka_topics),
+            kafka_password: optional!(kafka_password),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
             otlp_http_addr: pick!(otlp_http_addr, SocketAddr::from(([127, 0, 0, 1], 4318))),
             ui_addr: pick!(ui_addr, SocketAddr::from(([127, 0, 0, 1], 4400))),
@@ -254,8 +301,34 @@ impl Config {
         }
     }
 
+    /// The address of the journal on Kafka, read.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn kafka_journal(&self) -> Result<kafka::Config, String> {
+        kafka::Config::parse(&self.journal, self.password(), self.partitions)
+    }
+
+    /// The topics of a Collector, if there are any.
+    pub fn collector_topics(&self) -> Option<Result<kafka::TopicsConfig, String>> {
+        self.kafka_topics.as_deref().map(|text| kafka::TopicsConfig::parse(text, self.password()))
+    }
+
+    fn password(&self) -> Option<&str> {
+        self.kafka_password.as_ref().map(|Secret(password)| password.as_str())
+    }
+
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.journal != EMBEDDED
+            && let Err(problem) = self.kafka_journal()
+        {
+            // Not the text: somebody may have put a password into it.
+            problems.push(format!("journal: {problem} (or it is `embedded`)"));
+        }
+        if let Some(Err(problem)) = self.collector_topics() {
+            problems.push(format!("kafka_topics: {problem}"));
+        }
         for (name, address) in [
             ("otlp_grpc_addr", Some(self.otlp_grpc_addr)),
             ("otlp_http_addr", Some(self.otlp_http_addr)),
@@ -430,6 +503,21 @@ mod tests {
         };
         let error = Config::load(&said, None).expect_err("six problems");
         assert_eq!(error.0.len(), 6, "{error}");
+    }
+
+    #[test]
+    fn the_address_of_a_journal_is_checked_and_its_password_never_printed() {
+        let mut said = Options { journal: Some("kafka://a:9092/t?sasl=plain&user=u".into()), ..Options::default() };
+        let error = Config::load(&said, None).expect_err("no password");
+        assert!(error.to_string().contains("SHIPWAKE_KAFKA_PASSWORD"), "{error}");
+        said.kafka_password = Some(Secret("secret-word".into()));
+        let config = Config::load(&said, None).expect("complete");
+        let printed = format!("{config:?}{}", toml::to_string(&config).expect("plain values"));
+        assert!(printed.contains("kafka://a:9092/t") && !printed.contains("secret-word"), "{printed}");
+        said.journal = Some("kafka".into());
+        said.kafka_topics = Some("kafka://a:9092/things".into());
+        let error = Config::load(&said, None).expect_err("two problems");
+        assert_eq!(error.0.len(), 2, "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App};
 use crate::cli::DemoArgs;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::demo;
 
 /// Runs until Ctrl-C, SIGTERM, or the end of `--duration`.
@@ -41,6 +41,7 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     args.options.kpis.get_or_insert_with(|| kpis.path().to_owned());
     // The page is the point of the demo: warnings are enough on the terminal.
     args.options.log.get_or_insert_with(|| "warn".to_owned());
+    args.options.kafka_password = config::kafka_password();
     let config = Config::load(&args.options, None)?;
     app::runtime()?.block_on(run_demo(config, args.script))
 }

@@ -6,12 +6,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use shipwake_journal::embedded::{self, Extent};
+use shipwake_journal::kafka;
 use shipwake_store::{Committed, Severity};
 
-use crate::app::{journal_dir, store_dir};
+use crate::app::store_dir;
 use crate::cli::DoctorArgs;
+use crate::config::{EMBEDDED, Secret, kafka_password};
+use crate::journal::journal_dir;
 
 /// Runs the check. Exit code 0 when nothing was found, 1 with a line for each finding.
 ///
@@ -21,7 +24,11 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     if !args.data.is_dir() {
         bail!("{} is not a folder", args.data.display());
     }
-    let journal = embedded::check(&journal_dir(&args.data)).context("failed to read the journal")?;
+    let journal = if args.journal == EMBEDDED {
+        embedded::check(&journal_dir(&args.data)).context("failed to read the journal")?
+    } else {
+        check_kafka(&args.journal)?
+    };
     let store = shipwake_store::check(&store_dir(&args.data));
     let misfits = misfits(&journal, &store);
     for finding in &journal.findings {
@@ -43,6 +50,25 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     }
     println!("{}: {damage} of the findings are damage", args.data.display());
     Ok(ExitCode::from(1))
+}
+
+/// What the brokers hold. They check the records themselves; what is asked here is whether the store's positions are there.
+fn check_kafka(address: &str) -> anyhow::Result<embedded::Checked> {
+    let password = kafka_password().map(|Secret(password)| password);
+    let config =
+        kafka::Config::parse(address, password.as_deref(), 1).map_err(|problem| anyhow!("journal: {problem}"))?;
+    // A check makes nothing.
+    let config = kafka::Config { create: None, ..config };
+    let topic = config.topic.clone();
+    let found = kafka::Opening::find(config).context("failed to ask the brokers for the journal")?;
+    let extent = |(partition, (first_offset, next_offset)): (u32, (u64, u64))| Extent {
+        partition,
+        path: format!("kafka topic {topic}, partition {partition}").into(),
+        first_offset,
+        next_offset,
+    };
+    let extents: Vec<Extent> = (0..).zip(found.reach().iter().copied()).map(extent).collect();
+    Ok(embedded::Checked { findings: Vec::new(), partitions: Some(extents.len() as u32), extents })
 }
 
 /// A file that is whole and does not fit the others.
@@ -81,8 +107,10 @@ fn misfits(journal: &embedded::Checked, store: &shipwake_store::Checked) -> Vec<
             (None, _) => {}
         }
     }
+    // A topic forgets what nobody has asked for; files of ours are removed only below a commit.
+    let is_ours = |extent: &Extent| extent.path.extension().is_some_and(|ending| ending == "log");
     let store_is_whole = store.findings.iter().all(|finding| finding.severity < Severity::Error);
-    for extent in journal.extents.iter().filter(|extent| store_is_whole && extent.first_offset > 0) {
+    for extent in journal.extents.iter().filter(|extent| store_is_whole && extent.first_offset > 0 && is_ours(extent)) {
         if store.committed.iter().all(|committed| committed.shard != extent.partition) {
             let what = format!(
                 "the oldest record of partition {} has offset {}, and the store has no commit of those before it",

@@ -7,7 +7,9 @@ mod demo;
 mod demo_command;
 mod doctor;
 mod health;
+mod journal;
 mod kpis;
+mod late;
 mod load;
 mod logs_command;
 mod memory;
@@ -67,5 +69,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn load_config(args: &ServeArgs) -> anyhow::Result<Config> {
-    Ok(Config::load(&args.options, args.config.as_deref())?)
+    let mut options = args.options.clone();
+    options.kafka_password = config::kafka_password();
+    Ok(Config::load(&options, args.config.as_deref())?)
 }

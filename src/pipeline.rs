@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use shipwake_aggregate::Progress;
 use shipwake_ingest::Ingest;
 use shipwake_model::Signal;
 use shipwake_query::{Endpoints, PipelineSource, PipelineStatus, Received, Rejection, SeenSender};
@@ -14,15 +15,18 @@ const NS_PER_MS: i64 = 1_000_000;
 pub struct IngestSource {
     ingest: Ingest,
     readiness: Readiness,
+    progress: Progress,
     endpoints: Endpoints,
     started_ms: i64,
 }
 
 impl IngestSource {
-    /// The counters of `ingest`, which listens at `endpoints`, and what keeps Shipwake from taking data.
-    pub fn new(ingest: Ingest, readiness: Readiness, endpoints: Endpoints) -> Self {
+    /// The counters of `ingest`, which listens at `endpoints`, what keeps Shipwake from taking data, and what the shards have
+    /// lost.
+    pub fn new(ingest: Ingest, readiness: Readiness, progress: Progress, endpoints: Endpoints) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { ingest, readiness, endpoints, started_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX) }
+        let started_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+        Self { ingest, readiness, progress, endpoints, started_ms }
     }
 }
 
@@ -57,8 +61,15 @@ impl PipelineSource for IngestSource {
             started_ms: self.started_ms,
             last_received: status.signals.iter().map(|of| (of.signal, of.last_received_ns / NS_PER_MS)).collect(),
             senders: senders.collect(),
-            problems: self.readiness.missing().into_iter().map(|(_, reason)| reason).collect(),
+            problems: self.problems(),
         }
+    }
+}
+
+impl IngestSource {
+    fn problems(&self) -> Vec<String> {
+        let missing = self.readiness.missing().into_iter().map(|(_, reason)| reason);
+        missing.chain(self.progress.losses()).chain(self.ingest.topic_losses()).collect()
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Metrics {
     memory: Family<PartLabels, Gauge>,
     commits: Family<ResultLabels, Counter>,
     forgotten: Family<ShardLabels, Gauge>,
+    lost: Family<ShardLabels, Counter>,
 }
 
 impl Metrics {
@@ -76,6 +77,7 @@ impl Metrics {
             memory: Family::default(),
             commits: Family::default(),
             forgotten: Family::default(),
+            lost: Family::default(),
         };
         let Metrics { stored, deduplicated, unusable, visible_lag, event_lag, .. } = metrics.clone();
         let Metrics { watermark, series, memory, commits, forgotten, .. } = metrics.clone();
@@ -105,6 +107,11 @@ impl Metrics {
             "shipwake_request_hashes_forgotten",
             "Requests that could not be remembered for ten minutes: a retry of one counts twice",
             forgotten,
+        );
+        registry.register(
+            "shipwake_journal_lost_records",
+            "Requests in the journal that somebody deleted before they were folded",
+            metrics.lost.clone(),
         );
         metrics
     }
@@ -154,6 +161,11 @@ impl Metrics {
         for (kind, records) in [("late", late), ("future", future), ("overflow", overflow)] {
             self.unusual.get_or_create(&KindLabels { shard, kind }).set(records as i64);
         }
+    }
+
+    /// Takes note of requests that are gone from the journal and were never folded.
+    pub fn lost(&self, shard: u32, requests: u64) {
+        self.lost.get_or_create(&ShardLabels { shard }).inc_by(requests);
     }
 
     /// Takes note of an attempt to commit.

@@ -1,7 +1,9 @@
-//! How far each shard has folded its partition, for those who must not get too far ahead of it.
+//! How far each shard has folded its partition, for those who must not get too far ahead of it, and what it could not fold
+//! because it was gone.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Stands for a shard that has not read its state yet.
 const UNKNOWN: u64 = u64::MAX;
@@ -10,11 +12,13 @@ const UNKNOWN: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub struct Progress {
     next_offsets: Arc<[AtomicU64]>,
+    /// The last loss of each shard.
+    losses: Arc<Mutex<BTreeMap<u32, String>>>,
 }
 
 impl Progress {
     pub(crate) fn new(shards: u32) -> Self {
-        Progress { next_offsets: (0..shards).map(|_| AtomicU64::new(UNKNOWN)).collect() }
+        Progress { next_offsets: (0..shards).map(|_| AtomicU64::new(UNKNOWN)).collect(), losses: Arc::default() }
     }
 
     /// The offset that a shard folds next; `None` until it has read its state.
@@ -27,5 +31,14 @@ impl Progress {
         if let Some(offset) = self.next_offsets.get(shard as usize) {
             offset.store(next_offset, Ordering::Relaxed);
         }
+    }
+
+    /// What was gone from the journal before it was folded since the process began, in words: the last time for each shard.
+    pub fn losses(&self) -> Vec<String> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn lost(&self, shard: u32, words: String) {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, words);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shipwake_journal::{Journal, JournalError, Stored};
+use shipwake_model::window::NS_PER_S;
 use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -270,6 +271,10 @@ impl Running {
                 self.drained = true;
                 Ok(())
             }
+            JournalError::Lost { from, oldest, .. } => {
+                self.pass_over(from, oldest);
+                Ok(())
+            }
             error if error.retryable() && !error.must_stop() => {
                 tracing::warn!(shard, error = &error as &dyn std::error::Error, "journal cannot be read, trying again");
                 tokio::time::sleep(READ_PAUSE).await;
@@ -280,6 +285,33 @@ impl Running {
                 Err(AggregateError::Journal { shard, offset, source })
             }
         }
+    }
+
+    /// Goes on behind requests that are gone. They cannot be had back, and standing still would lose more; so what they cost
+    /// is said aloud, counted, and shown for as long as the process runs.
+    fn pass_over(&mut self, from: u64, oldest: u64) {
+        let shard = self.shard.shard;
+        let mut inner = self.shared.lock();
+        let (is_new, received_ns) = (inner.state.next_offset == 0, inner.state.received_ns);
+        inner.state.next_offset = oldest;
+        drop(inner);
+        self.note_progress();
+        if is_new {
+            // A new store on a topic that has been written for longer than it is kept.
+            tracing::info!(shard, oldest, "the store is new; it begins at the oldest request that the journal holds");
+            return;
+        }
+        let (requests, now_ns) = (oldest - from, self.shard.config.clock.now_ns());
+        let minutes = now_ns.saturating_sub(received_ns) / (60 * NS_PER_S);
+        let words = format!(
+            "{requests} requests of shard {shard} are lost: they were deleted from the journal before they were folded \
+             (offsets {from} to {}); the last one folded before them was received {minutes} minutes ago; keep the journal \
+             for longer than Shipwake may be away",
+            oldest - 1
+        );
+        tracing::error!(shard, from, oldest, requests, "{words}");
+        self.shard.metrics.lost(shard, requests);
+        self.shard.progress.lost(shard, words);
     }
 
     fn start_commit_if_due(&mut self) {

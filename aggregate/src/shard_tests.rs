@@ -22,7 +22,7 @@ use crate::config::AggregateConfig;
 use crate::recover::{recover, reload_recent};
 use crate::requests::*;
 use crate::view::Shared;
-use crate::{Aggregate, AggregateError};
+use crate::{Aggregate, AggregateError, Progress};
 
 /// Requests and errors by (version, window start), records by table.
 #[derive(Debug, Default, PartialEq)]
@@ -240,6 +240,7 @@ fn recent_cells_come_back_from_stored_windows() {
 /// The whole stage, on its own threads.
 struct Stage {
     store: Arc<Store>,
+    progress: Progress,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AggregateError>>,
 }
@@ -249,7 +250,7 @@ impl Stage {
         let store = open(dir);
         let stop = CancellationToken::new();
         let stage = Aggregate::new(config, Arc::new(journal.clone()), store.clone(), &mut Registry::default());
-        Stage { store, task: tokio::spawn(stage.run(stop.clone())), stop }
+        Stage { store, progress: stage.progress(), task: tokio::spawn(stage.run(stop.clone())), stop }
     }
 
     fn counts(&self) -> Counts {
@@ -425,4 +426,32 @@ async fn a_shard_stops_reading_when_nothing_can_be_committed() {
         .await;
     assert_eq!(stage.counts().spans, 800);
     stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_before_it_was_folded_is_said_and_the_rest_is_folded() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = MemoryJournal::new(1);
+    // Every fifth request is there twice: ten requests are twelve records of the journal.
+    let (records, _) = requests(30);
+    let stage = Stage::start(dir.path(), &journal, config());
+    append(&journal, &records[..12]).await;
+    stage.wait_for("ten requests", |stage| stage.counts().spans == 20).await;
+    assert_eq!(stage.progress.losses(), Vec::<String>::new());
+    stage.stop().await;
+
+    append(&journal, &records[12..]).await;
+    journal.lose_before(0, 18);
+    let again = Stage::start(dir.path(), &journal, config());
+    again.wait_for("what is left", |stage| stage.counts().spans == 50).await;
+    let losses = again.progress.losses();
+    assert!(losses.len() == 1 && losses[0].contains("6 requests of shard 0 are lost"), "{losses:?}");
+    assert!(losses[0].contains("offsets 12 to 17"), "{losses:?}");
+    assert!(again.store.status()[0].ready);
+    again.stop().await;
+
+    let once_more = Stage::start(dir.path(), &journal, config());
+    once_more.wait_for("the same", |stage| stage.counts().spans == 50).await;
+    assert_eq!(once_more.progress.losses(), Vec::<String>::new(), "the gap is behind the committed position");
+    once_more.stop().await;
 }

@@ -32,6 +32,9 @@ pub struct IngestConfig {
     /// How long an answer waits for the journal before the sender is told to come back. Default 8 s, below the 10 s after
     /// which clients stop listening. The append goes on; the sender's retry is recognised by its hash.
     pub append_time_max: Duration,
+    /// The same for records whose repetition would not be recognised, such as lines without a time: they are worth waiting
+    /// for as long as clients listen. Default 8 s.
+    pub append_time_max_unrecognised: Duration,
     /// How much may wait in the journal to be folded, in time that folding it takes. Beyond it requests are held and then
     /// refused. Default 30 s: the journal takes bursts whole, and what is shown is up to date again half a minute after one.
     pub backlog_time_max: Duration,
@@ -53,6 +56,7 @@ impl Default for IngestConfig {
             body_patience: Duration::from_millis(250),
             body_time_max: Duration::from_secs(30),
             append_time_max: Duration::from_secs(8),
+            append_time_max_unrecognised: Duration::from_secs(8),
             backlog_time_max: Duration::from_secs(30),
             line_bytes_max: 256 << 10,
             upstreams: Vec::new(),

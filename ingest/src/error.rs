@@ -176,6 +176,7 @@ impl IngestError {
             Self::AppendSlow { .. } => "journal_slow",
             Self::Journal(JournalError::Full { .. }) => "journal_full",
             Self::Journal(JournalError::ReadOnly { .. }) => "journal_read_only",
+            Self::Journal(JournalError::Unavailable { .. }) => "journal_unavailable",
             Self::Journal(_) => "journal_failed",
             Self::Config(_) | Self::Socket { .. } => "internal",
         }

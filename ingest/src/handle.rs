@@ -47,6 +47,14 @@ impl JournalHandle {
         }
     }
 
+    /// What keeps the journal from taking or giving records at this moment, in words; nothing unless it is open.
+    pub fn problems(&self) -> Vec<String> {
+        match &*self.state.borrow() {
+            State::Open(journal) => journal.problems(),
+            State::Opening | State::Closed => Vec::new(),
+        }
+    }
+
     /// The journal, waiting until `deadline` for it to be opened.
     pub(crate) async fn wait(&self, deadline: Instant) -> Result<Arc<dyn Journal>, IngestError> {
         let mut states = self.state.subscribe();

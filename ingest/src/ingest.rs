@@ -21,7 +21,7 @@ use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::status::{IngestStatus, StatusBoard};
-use crate::{events, lines, otlp_grpc, otlp_http, remote_write};
+use crate::{events, lines, otlp_grpc, otlp_http, remote_write, topics};
 
 /// How often the readers of the journal are looked at: short beside the time that a request is held.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -49,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) patterns: lines::Patterns,
     /// What senders of remote-write have said about their metrics.
     pub(crate) metadata: remote_write::Metadata,
+    pub(crate) topics: topics::Board,
     failed: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -72,6 +73,7 @@ impl Ingest {
             refusal: Refusal::default(),
             patterns: lines::Patterns::default(),
             metadata: remote_write::Metadata::default(),
+            topics: topics::Board::default(),
             failed: watch::Sender::new(None),
             config,
         };

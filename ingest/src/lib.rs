@@ -6,6 +6,7 @@
 //!
 //! - [`IngestConfig`], [`ServeConfig`]: limits and times.
 //! - [`Ingest`]: the stage. [`JournalHandle`]: a journal that may still be opening. [`serve`]: a listening socket.
+//! - [`Ingest::read_topics`]: what an OpenTelemetry Collector has written to Kafka.
 //! - [`SyslogConfig`], [`SyslogSockets`]: syslog over TCP and UDP, for [`Ingest::serve_syslog`].
 //! - [`IngestError`]: everything that can be wrong, and the table from kinds of errors to status codes.
 //! - [`Upstream`]: which version is behind a name that proxies log. [`convert_lines`]: lines to OTLP, without a server.
@@ -41,6 +42,7 @@ mod split;
 mod status;
 mod syslog;
 mod tag;
+mod topics;
 mod transcode;
 mod wrong_path;
 

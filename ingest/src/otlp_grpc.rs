@@ -29,7 +29,7 @@ use crate::hint;
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::peer_of;
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::sender::{Sender, Senders};
 use crate::split::Repetition;
 
@@ -94,6 +94,7 @@ async fn receive(
         repetition: Repetition::ByBytes,
         rejected_before: Rejected::default(),
         senders: Senders::of_headers(Sender::OtlpGrpc, &parts.headers),
+        origin: Origin::Client,
     };
     deliver(core, journal, delivery).await
 }

@@ -22,7 +22,7 @@ use crate::decode::Rejected;
 use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 use crate::transcode::transcode;
@@ -107,6 +107,7 @@ async fn receive(
         repetition,
         rejected_before: Rejected::default(),
         senders: Senders::of_headers(Sender::OtlpHttp, &parts.headers),
+        origin: Origin::Client,
     };
     deliver(core, journal, delivery).await.map(|outcome| (outcome, remark))
 }

@@ -22,7 +22,7 @@ use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::{declared_length, idempotency_key, leave};
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::sender::Senders;
 use crate::split::{Repetition, hash_of_key};
 
@@ -43,7 +43,7 @@ pub(crate) struct Kind {
 }
 
 /// Where a text comes from.
-pub(crate) struct Origin {
+pub(crate) struct SentBy {
     /// The address that stands for an instance where the records name none.
     pub(crate) peer: Option<Arc<str>>,
     pub(crate) senders: Senders,
@@ -131,7 +131,7 @@ pub(crate) async fn receive<C>(
     parts: &Parts,
     body: &mut Body,
     kind: Kind,
-    origin: Origin,
+    sent_by: SentBy,
     overhead: impl FnOnce(&[u8]) -> Overhead,
     convert: C,
 ) -> Result<Answer, IngestError>
@@ -162,10 +162,11 @@ where
         request: Bytes::from(converted.request),
         client_bytes,
         grant,
-        peer: origin.peer,
+        peer: sent_by.peer,
         repetition,
         rejected_before: converted.rejected,
-        senders: origin.senders,
+        senders: sent_by.senders,
+        origin: Origin::Client,
     };
     let Outcome { accepted, rejected } = deliver(core, journal, delivery).await?;
     Ok(Answer { accepted, rejected: rejected.total(), faults: converted.faults })

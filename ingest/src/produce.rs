@@ -38,6 +38,16 @@ pub(crate) struct Delivery {
     /// Records that were rejected before they came here, and are not in `request`.
     pub(crate) rejected_before: Rejected,
     pub(crate) senders: Senders,
+    pub(crate) origin: Origin,
+}
+
+/// Where a request comes from, and so who waits for it.
+#[derive(Clone)]
+pub(crate) enum Origin {
+    /// A client that listens for some seconds.
+    Client,
+    /// Something that goes on only when it is known what became of the request, and which of its parts are there already.
+    Source(Arc<dyn Fn(&Record) -> bool + Send + Sync>),
 }
 
 /// What became of a request.
@@ -63,29 +73,42 @@ pub(crate) async fn deliver(
     journal: Arc<dyn Journal>,
     delivery: Delivery,
 ) -> Result<Outcome, IngestError> {
+    let has_client = matches!(delivery.origin, Origin::Client);
     let prepared = if delivery.request.len() > INLINE_BYTES_MAX {
-        let (core, partitions) = (core.clone(), journal.partitions());
-        let work = tokio::task::spawn_blocking(move || prepare(&core, partitions, delivery));
+        let (core, journal) = (core.clone(), journal.clone());
+        let work = tokio::task::spawn_blocking(move || prepare(&core, &*journal, delivery));
         work.await.expect("decoding does not panic, and blocking work is not aborted")?
     } else {
-        prepare(core, journal.partitions(), delivery)?
+        prepare(core, &*journal, delivery)?
     };
     let Prepared { split, outcome, brought, grant } = prepared;
     count(core, &brought, &outcome.rejected);
     if split.records.is_empty() {
         return Ok(outcome);
     }
-    let appended = append(core, journal, brought.signal, split.records, grant).await;
+    let appended = append(core, journal, brought.signal, split.records, grant, has_client).await;
     appended.map(|()| outcome)
 }
 
-fn prepare(core: &Core, partitions: u32, delivery: Delivery) -> Result<Prepared, IngestError> {
-    let Delivery { signal, request, client_bytes, mut grant, peer, repetition, rejected_before, senders } = delivery;
+fn prepare(core: &Core, journal: &dyn Journal, delivery: Delivery) -> Result<Prepared, IngestError> {
+    let Delivery { signal, request, client_bytes, mut grant, peer, repetition, rejected_before, senders, origin } =
+        delivery;
     let received_ns = core.now_ns();
     let decoded = decode(signal, &request)?;
-    let context = Context { tenant: &core.tenant, signal, peer: peer.as_deref(), repetition, received_ns, partitions };
-    let split = split(&request, &decoded, &context)?;
-    let accepted = decoded.records();
+    let context = Context {
+        tenant: &core.tenant,
+        signal,
+        peer: peer.as_deref(),
+        repetition,
+        received_ns,
+        partitions: journal.partitions(),
+        value_bytes_max: journal.record_bytes_max(),
+    };
+    let mut split = split(&request, &decoded, &context)?;
+    if let Origin::Source(is_there) = origin {
+        split.records.retain(|record| !is_there(record));
+    }
+    let accepted: u64 = split.records.iter().map(|record| u64::from(record.header.records)).sum();
     let mut rejected = decoded.rejected;
     for (reason, found) in rejected_before.reasons {
         rejected.add(reason, found.count, || found.detail);
@@ -136,8 +159,10 @@ async fn append(
     signal: Signal,
     records: Vec<Record>,
     grant: Grant,
+    has_client: bool,
 ) -> Result<(), IngestError> {
     let (answer, answered) = oneshot::channel();
+    let is_recognised = records.iter().all(|record| record.header.request_hash.is_some());
     let task = core.clone();
     core.appends.spawn(async move {
         let count: u64 = records.iter().map(|record| u64::from(record.header.records)).sum();
@@ -158,7 +183,11 @@ async fn append(
         // The client may have gone; its records are accounted for all the same.
         let _ = answer.send(result);
     });
-    let waited: Duration = core.config.append_time_max;
+    let config = &core.config;
+    let waited: Duration = if is_recognised { config.append_time_max } else { config.append_time_max_unrecognised };
+    if !has_client {
+        return answered.await.expect("the task sends an answer before it ends");
+    }
     match timeout(waited, answered).await {
         Ok(answer) => answer.expect("the task sends an answer before it ends"),
         Err(_) => Err(IngestError::AppendSlow { waited }),

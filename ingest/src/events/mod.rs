@@ -23,7 +23,7 @@ use crate::decode::Rejected;
 use crate::error::IngestError;
 use crate::ingest::Core;
 use crate::lines::Identity;
-use crate::posted::{self, Answer, BYTE_ORDER_MARK, Converted, FAULTS_MAX, Fault, Kind, Origin, Overhead};
+use crate::posted::{self, Answer, BYTE_ORDER_MARK, Converted, FAULTS_MAX, Fault, Kind, Overhead, SentBy};
 use crate::sender::{Sender, Senders};
 
 use encode::Batch;
@@ -66,8 +66,8 @@ async fn receive(core: &Arc<Core>, parts: &Parts, body: &mut Body) -> Result<Ans
     };
     let convert = move |core: &Core, text: &[u8]| convert(core, text, &identity);
     // Who posts events is often no instance of the service that they are about, and would count as one of each version.
-    let origin = Origin { peer: None, senders: Senders::one(Sender::Events) };
-    posted::receive(core, parts, body, KIND, origin, overhead, convert).await
+    let sent_by = SentBy { peer: None, senders: Senders::one(Sender::Events) };
+    posted::receive(core, parts, body, KIND, sent_by, overhead, convert).await
 }
 
 fn convert(core: &Core, text: &[u8], identity: &Identity) -> Result<Converted, IngestError> {

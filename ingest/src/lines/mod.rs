@@ -38,7 +38,7 @@ use shipwake_model::Signal;
 use crate::error::IngestError;
 use crate::ingest::Core;
 use crate::otlp_http::peer_of;
-use crate::posted::{self, Answer, Fault, Kind, Origin, Overhead};
+use crate::posted::{self, Answer, Fault, Kind, Overhead, SentBy};
 use crate::sender::{Sender, Senders};
 
 pub(crate) use convert::{Converted, Converter};
@@ -79,9 +79,9 @@ async fn receive(core: &Arc<Core>, parts: &Parts, body: &mut Body) -> Result<Ans
     };
     let senders = Senders::of_headers(Sender::Lines, &parts.headers);
     let senders = rules.server().map_or(senders, |server| senders.with(server));
-    let origin = Origin { peer: peer_of(parts), senders };
+    let sent_by = SentBy { peer: peer_of(parts), senders };
     let convert = move |core: &Core, text: &[u8]| convert(core, text, &identity, &rules);
-    posted::receive(core, parts, body, KIND, origin, overhead, convert).await
+    posted::receive(core, parts, body, KIND, sent_by, overhead, convert).await
 }
 
 /// A pattern may take some milliseconds to compile, so it is done where it stops nobody.

@@ -42,7 +42,7 @@ use crate::error::{IngestError, shortened};
 use crate::inflate::Encoding;
 use crate::ingest::Core;
 use crate::otlp_http::{declared_length, idempotency_key, leave, peer_of};
-use crate::produce::{Delivery, Outcome, deliver};
+use crate::produce::{Delivery, Origin, Outcome, deliver};
 use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 
@@ -180,6 +180,7 @@ async fn receive(core: &Arc<Core>, parts: &http::request::Parts, body: &mut Body
         repetition: Repetition::ByKey(key),
         rejected_before: converted.rejected,
         senders: Senders::one(Sender::RemoteWrite),
+        origin: Origin::Client,
     };
     let outcome = deliver(core, journal, delivery).await?;
     // What was rejected behind the conversion were single points, of samples more often than of histograms.

@@ -35,9 +35,14 @@ fn logs(service: &str, instance: Option<&str>, times: &[u64]) -> ResourceLogs {
 }
 
 fn run(signal: Signal, request: &Bytes, partitions: u32, repetition: Repetition) -> Split {
+    run_in(1 << 20, signal, request, partitions, repetition)
+}
+
+/// For a journal that takes values of so many bytes.
+fn run_in(value_bytes_max: usize, signal: Signal, request: &Bytes, partitions: u32, repetition: Repetition) -> Split {
     let tenant: Arc<str> = "default".into();
     let peer = Some("10.1.2.3");
-    let context = Context { tenant: &tenant, signal, peer, repetition, received_ns: 42, partitions };
+    let context = Context { tenant: &tenant, signal, peer, repetition, received_ns: 42, partitions, value_bytes_max };
     split(request, &decode(signal, request).expect("valid"), &context).expect("valid")
 }
 
@@ -178,4 +183,41 @@ fn whatever_is_accepted_decodes_to_the_same_number_of_records() {
         assert_eq!(kept, records);
     }
     assert!(accepted > 1000, "only {accepted} of 20000 were accepted: the test shows nothing");
+}
+
+#[test]
+fn what_the_journal_does_not_take_at_once_is_cut_and_nothing_is_lost() {
+    let times: Vec<u64> = (1..=200).collect();
+    let large = logs("large", None, &times);
+    let entries = vec![logs("a", Some("i"), &[7]), large, logs("b", None, &[8]), logs("c", Some("i"), &[9])];
+    let bytes = encoded(&ExportLogsServiceRequest { resource_logs: entries });
+    let split = run_in(600, Signal::Logs, &bytes, 1, Repetition::ByBytes);
+    let (mut services, mut found) = (Vec::new(), Vec::new());
+    for record in &split.records {
+        assert!(record.value.len() <= 600, "{}", record.value.len());
+        let decoded = ExportLogsServiceRequest::decode(record.value.clone()).expect("valid");
+        let mut seen: Vec<u64> = Vec::new();
+        for entry in decoded.resource_logs {
+            let attributes = entry.resource.expect("given").attributes;
+            assert!(attributes.iter().any(|attribute| attribute.key == "service.instance.id"), "tagged in every piece");
+            services.extend(attributes.into_iter().filter(|attribute| attribute.key == "service.name"));
+            seen.extend(
+                entry.scope_logs.iter().flat_map(|scope| &scope.log_records).map(|record| record.time_unix_nano),
+            );
+        }
+        let header = &record.header;
+        assert_eq!(header.records as usize, seen.len());
+        assert_eq!((header.time_min_ns, header.time_max_ns), (seen[0] as i64, seen[seen.len() - 1] as i64));
+        found.extend(seen);
+    }
+    assert!(split.records.len() > 3, "{}", split.records.len());
+    let expected: Vec<u64> = [7].into_iter().chain(times).chain([8, 9]).collect();
+    assert_eq!(found, expected, "every record once, in order");
+
+    let hashes = |split: &Split| split.records.iter().map(|record| record.header.request_hash).collect::<Vec<_>>();
+    let again = run_in(600, Signal::Logs, &bytes, 1, Repetition::ByBytes);
+    assert_eq!(hashes(&again), hashes(&split), "a retry is cut in the same places");
+    let keyed = hashes(&run_in(600, Signal::Logs, &bytes, 1, Repetition::ByKey(7)));
+    let distinct: std::collections::BTreeSet<_> = keyed.iter().collect();
+    assert_eq!(distinct.len(), keyed.len(), "pieces with one key are not taken for repetitions of each other");
 }

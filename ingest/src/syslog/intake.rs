@@ -24,7 +24,7 @@ use crate::error::IngestError;
 use crate::hint;
 use crate::ingest::Core;
 use crate::lines::Converted;
-use crate::produce::{Delivery, deliver, reject};
+use crate::produce::{Delivery, Origin, deliver, reject};
 use crate::sender::{Sender, Senders};
 use crate::split::{Repetition, hash_of_key};
 
@@ -194,6 +194,7 @@ impl Collector {
             repetition: Repetition::ByKey(batch.key),
             rejected_before: batch.rejected.clone(),
             senders: Senders::one(Sender::Syslog),
+            origin: Origin::Client,
         };
         deliver(core, journal, delivery).await.map(drop)
     }

@@ -253,6 +253,10 @@ impl Journal for GatedJournal {
     async fn close(&self) -> Result<(), JournalError> {
         self.inner.close().await
     }
+
+    fn record_bytes_max(&self) -> usize {
+        self.inner.record_bytes_max()
+    }
 }
 
 /// A journal as ingest takes it.

@@ -69,6 +69,13 @@ pub enum JournalError {
         /// The first failure.
         reason: Arc<str>,
     },
+    /// The journal takes nothing at the moment: its brokers do not answer, a partition has no leader, or something that it
+    /// needs is missing. If the records had been handed over already, they may be kept all the same.
+    #[error("the journal takes nothing at the moment: {reason}")]
+    Unavailable {
+        /// What is wrong, in words for a person.
+        reason: Arc<str>,
+    },
     /// A record's value (or its tenant's name) is larger than the journal accepts. Nothing was appended.
     #[error("record with {bytes} bytes is larger than the limit of {bytes_max} bytes")]
     TooLarge {
@@ -97,6 +104,20 @@ pub enum JournalError {
         /// The first offset that can still be read.
         oldest: u64,
     },
+    /// Records were removed by somebody else before they were read: a retention that was too short, or a person. They
+    /// cannot be had any more; whoever goes on at `oldest` has to say what is missing.
+    #[error(
+        "{} records of partition {partition} are lost: offset {from} is wanted and the oldest that is there is {oldest}",
+        oldest - from
+    )]
+    Lost {
+        /// The partition.
+        partition: u32,
+        /// The offset asked for, and the first that is missing.
+        from: u64,
+        /// The first offset that can be read.
+        oldest: u64,
+    },
     /// The offset asked for lies beyond the end: whoever asks remembers records that this journal does not have.
     #[error(
         "offset {from} lies beyond the end {end} of the journal: it is not the journal that this position came from"
@@ -115,13 +136,19 @@ impl JournalError {
     /// kept: the sender's retry is recognised by [`crate::Header::request_hash`].
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::ReadOnly { .. } | Self::Io { .. } | Self::Poisoned { .. } | Self::Closed => true,
+            Self::Full { .. }
+            | Self::ReadOnly { .. }
+            | Self::Io { .. }
+            | Self::Poisoned { .. }
+            | Self::Unavailable { .. }
+            | Self::Closed => true,
             Self::Damaged { .. }
             | Self::Incompatible { .. }
             | Self::InUse { .. }
             | Self::TooLarge { .. }
             | Self::NoPartition { .. }
             | Self::OffsetGone { .. }
+            | Self::Lost { .. }
             | Self::OffsetAhead { .. } => false,
         }
     }

@@ -79,7 +79,8 @@ pub struct Position {
 ///
 /// # Atomicity and errors of an append
 /// All records or an error. For each partition by itself it is all or nothing as long as the process runs; after a
-/// crash, a first part of an append that was *not* acknowledged may be there. An append over several partitions may
+/// crash of the process, or of the brokers that keep the records, a first part of an append that was *not* acknowledged may
+/// be there. An append over several partitions may
 /// fail in one and succeed in another. So an error means "not acknowledged", never "certainly absent": the caller
 /// reports failure, and a retry is recognised by its `request_hash`. Some errors say more ([`JournalError::TooLarge`],
 /// [`JournalError::NoPartition`]: nothing was kept; [`JournalError::Full`], [`JournalError::ReadOnly`]: nothing was
@@ -111,8 +112,8 @@ pub trait Journal: Send + Sync + 'static {
     /// with [`JournalError::Closed`] or [`JournalError::Poisoned`] if that becomes the journal's state. Records that
     /// are there can be read after `close`.
     ///
-    /// Fails with [`JournalError::OffsetGone`] below the oldest record, [`JournalError::OffsetAhead`] beyond the end,
-    /// and [`JournalError::Damaged`] where the stored bytes are not what was written: a bad record is never skipped.
+    /// Fails with [`JournalError::OffsetGone`] below the oldest record, [`JournalError::Lost`] where somebody else removed
+    /// records that `truncate_before` was not called for, [`JournalError::OffsetAhead`] beyond the end, and [`JournalError::Damaged`] where the stored bytes are not what was written: a bad record is never skipped.
     async fn read(&self, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Arc<Stored>>, JournalError>;
 
     /// The offset that the next record of `partition` will get, counting durable records only. 0 for a partition that
@@ -127,6 +128,14 @@ pub trait Journal: Send + Sync + 'static {
     /// Refuses further appends, finishes those that are in flight, and returns when everything is on disk and the
     /// journal can be opened by somebody else. Closing twice is allowed.
     async fn close(&self) -> Result<(), JournalError>;
+
+    /// The largest value of a record, in bytes. Fixed while the journal is open.
+    fn record_bytes_max(&self) -> usize;
+
+    /// What keeps the journal from taking or giving records at this moment, in words for a person; nothing while it works.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Record {

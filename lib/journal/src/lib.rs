@@ -3,6 +3,7 @@
 //!
 //! - [`journal`]: the trait and its contract, and the values that go in and come out.
 //! - [`embedded`]: segment files on a local disk; what `shipwake serve` uses by default. Bytes: `FORMAT.md`.
+//! - [`kafka`]: a topic of Apache Kafka, for several processes; and reading the topics of a Collector.
 //! - [`memory`]: nothing on disk, faults from a seed; for tests of the stages around the journal.
 //! - [`conformance`]: the promises of the contract as tests, run against every implementation.
 //!
@@ -12,9 +13,13 @@ pub mod conformance;
 pub mod embedded;
 pub mod error;
 pub mod journal;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 
 pub use embedded::EmbeddedJournal;
 pub use error::JournalError;
 pub use journal::{Header, Journal, Position, Record, Stored};
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaJournal;
 pub use memory::MemoryJournal;

@@ -12,6 +12,7 @@
 
 mod attributes;
 mod check;
+mod cut;
 mod error;
 mod fields;
 pub mod json;
@@ -28,6 +29,7 @@ mod wire;
 pub mod write;
 
 pub use attributes::{KeyValue, KeyValues, KeyValuesIter};
+pub use cut::cut;
 pub use error::ScanError;
 pub use logs::{LogRecord, LogSink, scan_logs};
 pub use metrics::{Metric, MetricKind, MetricSink, scan_metrics};

@@ -50,7 +50,13 @@ pub struct Checked {
 /// in use, not readable, or written by a newer version.
 pub fn check(dir: &Path) -> Result<Checked, JournalError> {
     let mut checked = Checked::default();
-    let nothing = || damage(dir.join(identity::FILE_NAME), 0, "there is no journal in this directory");
+    let nothing = || {
+        damage(
+            dir.join(identity::FILE_NAME),
+            0,
+            "there is no journal in this directory (one on Kafka is named with --journal)",
+        )
+    };
     if !dir.exists() {
         return Ok(Checked { findings: vec![nothing()], partitions: Some(0), ..checked });
     }

@@ -203,6 +203,10 @@ impl Journal for EmbeddedJournal {
         blocking(move || Self::shut_down(&shared, &writers)).await?;
         self.shared.check_poison()
     }
+
+    fn record_bytes_max(&self) -> usize {
+        self.shared.config.record_bytes_max
+    }
 }
 
 /// The records of one append that go to one partition, and their places in the caller's list.

@@ -50,6 +50,11 @@ impl MemoryJournal {
         self.shared.lock().full = full;
     }
 
+    /// Somebody else deletes the records of a partition below `offset`, whether they were read or not.
+    pub fn lose_before(&self, partition: u32, offset: u64) {
+        self.shared.truncate(partition, offset, true).expect("the partition exists");
+    }
+
     /// From now on appends, and reads that would wait, fail with `Poisoned`.
     pub fn poison(&self, reason: &str) {
         self.shared.poison(reason);
@@ -100,7 +105,7 @@ impl Journal for MemoryJournal {
     }
 
     async fn truncate_before(&self, partition: u32, offset: u64) -> Result<(), JournalError> {
-        self.shared.truncate(partition, offset)
+        self.shared.truncate(partition, offset, false)
     }
 
     async fn close(&self) -> Result<(), JournalError> {
@@ -112,6 +117,10 @@ impl Journal for MemoryJournal {
             }
         }
         Ok(())
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        Self::RECORD_BYTES_MAX
     }
 }
 

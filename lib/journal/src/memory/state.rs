@@ -36,6 +36,8 @@ pub(super) struct State {
 struct Partition {
     /// Offset of the first record of `records`.
     oldest: u64,
+    /// Below it somebody else has deleted records.
+    lost_before: u64,
     records: VecDeque<Arc<Stored>>,
 }
 
@@ -153,6 +155,9 @@ impl Shared {
         if matches!(state.fate, Fate::Crashed) {
             return Err(JournalError::Closed);
         }
+        if from < part.lost_before {
+            return Err(JournalError::Lost { partition, from, oldest: part.oldest });
+        }
         if from < part.oldest {
             return Err(JournalError::OffsetGone { from, oldest: part.oldest });
         }
@@ -178,12 +183,15 @@ impl Shared {
         Ok(Some(found))
     }
 
-    pub(super) fn truncate(&self, partition: u32, offset: u64) -> Result<(), JournalError> {
+    pub(super) fn truncate(&self, partition: u32, offset: u64, lost: bool) -> Result<(), JournalError> {
         let mut state = self.lock();
         let partitions = state.partitions.len() as u32;
         let Some(part) = state.partitions.get_mut(partition as usize) else {
             return Err(JournalError::NoPartition { partition, partitions });
         };
+        if lost {
+            part.lost_before = part.lost_before.max(offset.min(part.end()));
+        }
         while part.oldest < offset && part.records.pop_front().is_some() {
             part.oldest += 1;
         }

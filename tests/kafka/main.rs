@@ -1,0 +1,18 @@
+//! The real program on a real Kafka: every test starts brokers of its own, talks to Shipwake as a sender or a reader would,
+//! and ends processes as they end in life. What brokers need is brought by Maven once, under `target/kafka`.
+
+mod broker;
+mod collector;
+mod faults;
+#[path = "../program/harness.rs"]
+#[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
+mod harness;
+#[path = "../clients/install.rs"]
+#[allow(dead_code, reason = "shared with the tests of clients, which need more of it")]
+mod install;
+mod load;
+#[path = "../program/otlp.rs"]
+#[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
+mod otlp;
+mod speed;
+mod words;
