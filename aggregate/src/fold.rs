@@ -21,7 +21,7 @@ use crate::routes::{Routes, write_route};
 use crate::series::{HealthKey, HealthMeta};
 use crate::spans::duration_ns;
 use crate::state::State;
-use crate::watermark::{EventTime, place};
+use crate::watermark::{EventTime, oldest_ns, place};
 
 /// Events older than this are not folded into windows of one second, which are kept for a quarter of an hour.
 const SECONDS_OLDEST_NS: i64 = 900 * NS_PER_S;
@@ -202,7 +202,11 @@ impl<'s> Base<'s> {
         let placed = place(time, observed, self.received_ns);
         self.folded.stored += 1;
         let state = &mut *self.state;
-        state.releases.get_mut(release).saw(placed.time_ns);
+        let seen = state.releases.get_mut(release);
+        match placed.folds {
+            true => seen.saw(placed.time_ns),
+            false => seen.saw_too_old(oldest_ns(self.received_ns)),
+        }
         state.counters.future += u64::from(placed.original.is_some());
         if !placed.folds || state.watermark.is_late(placed.time_ns) {
             state.counters.late += 1;

@@ -179,6 +179,45 @@ fn wrong_clocks_are_kept_in_the_row_and_out_of_the_windows() {
 }
 
 #[test]
+fn a_record_too_old_for_windows_does_not_say_when_a_release_came() {
+    let mut folder = Folder::new();
+    let (old, day) = (NOW - 30 * 86_400 * NS_PER_S, 86_400 * NS_PER_S);
+    let traffic = |folder: &mut Folder, version: &str, at: i64| {
+        folder.fold(Signal::Traces, at, spans("shop", version, vec![span("/pay", at, 5, 200)]));
+    };
+    let first_seen = |folder: &Folder, version: &str| {
+        let found = folder.state.releases.iter().find(|release| &*release.id.version == version);
+        found.expect("is known").first_seen_ns
+    };
+    traffic(&mut folder, "1.0", NOW);
+    traffic(&mut folder, "2.0", NOW + 600 * NS_PER_S);
+    let after = NOW + 700 * NS_PER_S;
+    // Clocks of 1970 and of a month ago, in every signal, amid good traffic of the new version.
+    folder.fold(Signal::Logs, after, logs("shop", "2.0", vec![log(1, 9, "started"), log(old as u64, 9, "started")]));
+    folder.fold(Signal::Traces, after, spans("shop", "2.0", vec![span("/pay", old, 5, 200)]));
+    folder.fold(
+        Signal::Metrics,
+        after,
+        metrics("shop", "2.0", vec![gauge("queue", vec![number(old, 0, 1.0, vec![])])]),
+    );
+    assert_eq!(first_seen(&folder, "1.0"), NOW - 5_000_000, "when its first request began");
+    assert!(first_seen(&folder, "2.0") > first_seen(&folder, "1.0"), "the pair is not swapped");
+    assert!(first_seen(&folder, "2.0") >= NOW + 599 * NS_PER_S);
+
+    // A version whose very first record has a wrong clock, and one that only an import of old files names.
+    for version in ["3.0", "0.9"] {
+        folder.fold(Signal::Logs, after, logs("shop", version, vec![log(1, 9, "started")]));
+    }
+    assert_eq!(first_seen(&folder, "0.9"), after - day, "before everything that windows take");
+    let config = AggregateConfig::default();
+    let bytes = crate::state_bytes::compress(&crate::state_bytes::encode(&folder.state));
+    folder.state = crate::state_bytes::decode(&bytes, &config).expect("opens");
+    traffic(&mut folder, "3.0", after + NS_PER_S);
+    assert!(first_seen(&folder, "3.0") >= after, "the first time that can be believed, after a restart too");
+    assert_eq!(first_seen(&folder, "0.9"), after - day);
+}
+
+#[test]
 fn bad_points_are_rejected_one_by_one() {
     let mut folder = Folder::new();
     let point = |value| number(NOW, 0, value, vec![]);
