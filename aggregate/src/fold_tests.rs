@@ -174,7 +174,13 @@ fn wrong_clocks_are_kept_in_the_row_and_out_of_the_windows() {
     assert_eq!(attributes.value(2).column(0).as_string::<i32>().value(0), ORIGINAL_TIME);
     assert_eq!(attributes.value(2).column(1).as_string::<i32>().value(0), next_year.to_string());
     assert_eq!(folder.count(Resolution::S10, "1.0 requests   logs 0"), 3);
-    assert_eq!((folder.state.counters.future, folder.state.counters.late), (2, 1));
+    let unusual = folder.state.counters.unusual();
+    assert_eq!(&unusual[..4], [("late", 0), ("future", 2), ("overflow", 0), ("too_old", 1)]);
+    let detail = folder.state.counters.left_out[0].detail.clone();
+    assert!(detail.contains("shop") && detail.contains("24 h"), "says whose and why: {detail}");
+    let bytes = crate::state_bytes::compress(&crate::state_bytes::encode(&folder.state));
+    let restarted = crate::state_bytes::decode(&bytes, &AggregateConfig::default()).expect("opens");
+    assert_eq!(restarted.counters, folder.state.counters);
     assert_eq!(folder.state.watermark.newest_ns(), received);
 }
 

@@ -170,6 +170,7 @@ impl HotShard for Shared {
             stored: counters.stored.iter().sum(),
             stored_by_signal: counters.stored,
             rejected: counters.rejected.clone(),
+            left_out: counters.left_out.clone(),
             memory_bytes: guard.memory_bytes(),
             ready: guard.ready,
             problem: guard.problem.clone(),
