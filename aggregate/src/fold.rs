@@ -20,8 +20,8 @@ use crate::resources::KnownResource;
 use crate::routes::{Routes, write_route};
 use crate::series::{HealthKey, HealthMeta};
 use crate::spans::duration_ns;
-use crate::state::State;
-use crate::watermark::{EventTime, place};
+use crate::state::{State, TOO_OLD};
+use crate::watermark::{EventTime, oldest_ns, place};
 
 /// Events older than this are not folded into windows of one second, which are kept for a quarter of an hour.
 const SECONDS_OLDEST_NS: i64 = 900 * NS_PER_S;
@@ -96,14 +96,14 @@ impl State {
 
     fn fold_logs(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
         scan_logs(request, &mut Check::default())?;
-        let mut sink = LogFold { base: Base::new(self, received_ns), scope: b"", book: 0 };
+        let mut sink = LogFold { base: Base::new(self, Signal::Logs, received_ns), scope: b"", book: 0 };
         scan_logs(request, &mut sink)?;
         Ok(sink.base.finish())
     }
 
     fn fold_spans(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
         scan_spans(request, &mut Check::default())?;
-        let mut sink = SpanFold { base: Base::new(self, received_ns) };
+        let mut sink = SpanFold { base: Base::new(self, Signal::Traces, received_ns) };
         scan_spans(request, &mut sink)?;
         Ok(sink.base.finish())
     }
@@ -111,7 +111,7 @@ impl State {
     fn fold_metrics(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
         let mut check = Check::default();
         scan_metrics(request, &mut check)?;
-        let mut sink = MetricFold::new(Base::new(self, received_ns), check.new_names);
+        let mut sink = MetricFold::new(Base::new(self, Signal::Metrics, received_ns), check.new_names);
         scan_metrics(request, &mut sink)?;
         Ok(sink.finish())
     }
@@ -176,6 +176,7 @@ impl State {
 /// What the folds of all signals share.
 pub(crate) struct Base<'s> {
     pub(crate) state: &'s mut State,
+    signal: Signal,
     pub(crate) received_ns: i64,
     pub(crate) context: Option<Context>,
     times: Option<TimeSpan>,
@@ -184,8 +185,8 @@ pub(crate) struct Base<'s> {
 }
 
 impl<'s> Base<'s> {
-    fn new(state: &'s mut State, received_ns: i64) -> Self {
-        Base { state, received_ns, context: None, times: None, folded: Folded::default(), faults: Vec::new() }
+    fn new(state: &'s mut State, signal: Signal, received_ns: i64) -> Self {
+        Base { state, signal, received_ns, context: None, times: None, folded: Folded::default(), faults: Vec::new() }
     }
 
     pub(crate) fn resource(&mut self, resource: &Resource<'_>) -> Arc<KnownResource> {
@@ -202,12 +203,28 @@ impl<'s> Base<'s> {
         let placed = place(time, observed, self.received_ns);
         self.folded.stored += 1;
         let state = &mut *self.state;
-        state.releases.get_mut(release).saw(placed.time_ns);
+        if placed.folds {
+            state.releases.get_mut(release).saw(placed.time_ns);
+        } else {
+            self.too_old(release);
+        }
+        let state = &mut *self.state;
         state.counters.future += u64::from(placed.original.is_some());
-        if !placed.folds || state.watermark.is_late(placed.time_ns) {
+        if placed.folds && state.watermark.is_late(placed.time_ns) {
             state.counters.late += 1;
         }
         placed
+    }
+
+    /// Takes note of a record that is stored and that no window takes.
+    #[cold]
+    fn too_old(&mut self, release: u32) {
+        let oldest_ns = oldest_ns(self.received_ns);
+        self.state.releases.get_mut(release).saw_too_old(oldest_ns);
+        let id = self.state.releases.get(release).id.clone();
+        self.state.leave_out(TOO_OLD, self.signal, || {
+            format!("service {} sends what happened more than 24 h ago: kept as rows, counted in no window", id.service)
+        });
     }
 
     /// Lets an event that windows take move the watermark, once the request is done.

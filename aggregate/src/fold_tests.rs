@@ -174,8 +174,65 @@ fn wrong_clocks_are_kept_in_the_row_and_out_of_the_windows() {
     assert_eq!(attributes.value(2).column(0).as_string::<i32>().value(0), ORIGINAL_TIME);
     assert_eq!(attributes.value(2).column(1).as_string::<i32>().value(0), next_year.to_string());
     assert_eq!(folder.count(Resolution::S10, "1.0 requests   logs 0"), 3);
-    assert_eq!((folder.state.counters.future, folder.state.counters.late), (2, 1));
+    let unusual = folder.state.counters.unusual();
+    assert_eq!(&unusual[..4], [("late", 0), ("future", 2), ("overflow", 0), ("too_old", 1)]);
+    let detail = folder.state.counters.left_out[0].detail.clone();
+    assert!(detail.contains("shop") && detail.contains("24 h"), "says whose and why: {detail}");
+    let bytes = crate::state_bytes::compress(&crate::state_bytes::encode(&folder.state));
+    let restarted = crate::state_bytes::decode(&bytes, &AggregateConfig::default()).expect("opens");
+    assert_eq!(restarted.counters, folder.state.counters);
     assert_eq!(folder.state.watermark.newest_ns(), received);
+}
+
+#[test]
+fn a_record_too_old_for_windows_does_not_say_when_a_release_came() {
+    let mut folder = Folder::new();
+    let (old, day) = (NOW - 30 * 86_400 * NS_PER_S, 86_400 * NS_PER_S);
+    let traffic = |folder: &mut Folder, version: &str, at: i64| {
+        folder.fold(Signal::Traces, at, spans("shop", version, vec![span("/pay", at, 5, 200)]));
+    };
+    let first_seen = |folder: &Folder, version: &str| {
+        let found = folder.state.releases.iter().find(|release| &*release.id.version == version);
+        found.expect("is known").first_seen_ns
+    };
+    traffic(&mut folder, "1.0", NOW);
+    traffic(&mut folder, "2.0", NOW + 600 * NS_PER_S);
+    let after = NOW + 700 * NS_PER_S;
+    // Clocks of 1970 and of a month ago, in every signal, amid good traffic of the new version.
+    folder.fold(Signal::Logs, after, logs("shop", "2.0", vec![log(1, 9, "started"), log(old as u64, 9, "started")]));
+    folder.fold(Signal::Traces, after, spans("shop", "2.0", vec![span("/pay", old, 5, 200)]));
+    folder.fold(
+        Signal::Metrics,
+        after,
+        metrics("shop", "2.0", vec![gauge("queue", vec![number(old, 0, 1.0, vec![])])]),
+    );
+    assert_eq!(first_seen(&folder, "1.0"), NOW - 5_000_000, "when its first request began");
+    assert!(first_seen(&folder, "2.0") > first_seen(&folder, "1.0"), "the pair is not swapped");
+    assert!(first_seen(&folder, "2.0") >= NOW + 599 * NS_PER_S);
+
+    // A version whose very first record has a wrong clock, and one that only an import of old files names.
+    for version in ["3.0", "0.9"] {
+        folder.fold(Signal::Logs, after, logs("shop", version, vec![log(1, 9, "started")]));
+    }
+    assert_eq!(first_seen(&folder, "0.9"), after - day, "before everything that windows take");
+    let config = AggregateConfig::default();
+    let bytes = crate::state_bytes::compress(&crate::state_bytes::encode(&folder.state));
+    folder.state = crate::state_bytes::decode(&bytes, &config).expect("opens");
+    traffic(&mut folder, "3.0", after + NS_PER_S);
+    assert!(first_seen(&folder, "3.0") >= after, "the first time that can be believed, after a restart too");
+    assert_eq!(first_seen(&folder, "0.9"), after - day);
+}
+
+#[test]
+fn a_metric_without_a_name_or_a_temporality_is_rejected_where_it_was_let_in() {
+    let mut folder = Folder::new();
+    let point = || vec![number(NOW, NOW - NS_PER_S, 3.0, vec![])];
+    let metrics =
+        metrics("shop", "1.0", vec![gauge("", point()), sum("sold", 0, point()), sum("sold", DELTA, point())]);
+    let folded = folder.state.fold(&stored(0, record(Signal::Metrics, NOW, 3, metrics, None)));
+    assert_eq!((folded.stored, folded.rejected), (1, 2));
+    let reasons: Vec<&str> = folder.state.counters.rejected.iter().map(|rejected| &*rejected.reason).collect();
+    assert_eq!(reasons, ["no_name", "no_temporality"]);
 }
 
 #[test]

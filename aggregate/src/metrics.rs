@@ -90,7 +90,7 @@ impl Metrics {
         );
         registry.register(
             "shipwake_unusual_records",
-            "Records that were late, from the future, or beyond a bound of cardinality",
+            "Records that were late, from the future, beyond a bound of cardinality, or stored and counted nowhere",
             metrics.unusual.clone(),
         );
         registry.register("shipwake_visible_lag_seconds", "From receiving a request to its being visible", visible_lag);
@@ -156,9 +156,10 @@ impl Metrics {
         }
     }
 
-    /// Sets how many records were late, from the future, or folded into an overflow, since the shard's first start.
-    pub fn unusual(&self, shard: u32, late: u64, future: u64, overflow: u64) {
-        for (kind, records) in [("late", late), ("future", future), ("overflow", overflow)] {
+    /// Sets how many records of a kind (late, from the future, folded into an overflow, left out) there were since the
+    /// shard's first start.
+    pub fn unusual(&self, shard: u32, kinds: &[(&'static str, u64)]) {
+        for &(kind, records) in kinds {
             self.unusual.get_or_create(&KindLabels { shard, kind }).set(records as i64);
         }
     }

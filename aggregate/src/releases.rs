@@ -32,9 +32,9 @@ pub struct Release {
     pub id: Arc<ReleaseId>,
     /// Number of its service (with namespace and environment) in this shard.
     pub service: u32,
-    /// Event time of its first record, ns.
+    /// Event time of the oldest record that windows took, ns; where they took none, the oldest time they would have taken.
     pub first_seen_ns: i64,
-    /// Event time of its newest record, ns.
+    /// Event time of the newest record that windows took, ns; `i64::MIN` where they took none.
     pub last_seen_ns: i64,
     /// Receive time of its newest record, ns.
     pub received_ns: i64,
@@ -100,12 +100,24 @@ impl Release {
         }
     }
 
-    /// Takes note of a record.
+    /// Takes note of a record that windows take.
     #[inline]
     pub fn saw(&mut self, time_ns: i64) {
         self.records += 1;
-        self.first_seen_ns = self.first_seen_ns.min(time_ns);
+        // What was assumed by `saw_too_old` gives way to the first time that can be believed.
+        let is_first = self.last_seen_ns == i64::MIN;
+        self.first_seen_ns = if is_first { time_ns } else { self.first_seen_ns.min(time_ns) };
         self.last_seen_ns = self.last_seen_ns.max(time_ns);
+    }
+
+    /// Takes note of a record that is too old for windows: its clock says nothing about when the release came, but a release
+    /// known by nothing else was there before everything that windows still take. `oldest_ns`: the oldest time they take.
+    #[cold]
+    pub fn saw_too_old(&mut self, oldest_ns: i64) {
+        self.records += 1;
+        if self.last_seen_ns == i64::MIN {
+            self.first_seen_ns = self.first_seen_ns.min(oldest_ns);
+        }
     }
 
     /// Takes note of requests from a source.

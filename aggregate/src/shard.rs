@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use shipwake_journal::{Journal, JournalError, Stored};
 use shipwake_model::window::NS_PER_S;
-use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError};
+use shipwake_store::{Rejected, SegmentFile, ShardCommitter, Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -97,6 +97,8 @@ struct Running {
     caught_up_at: u64,
     /// Overflow records when a person was last told of them, and when that was, ns.
     overflow_said: (u64, i64),
+    /// The same of records that are left out.
+    left_out_said: (u64, i64),
     /// As of the last tick or read.
     hot_bytes: usize,
     /// Bytes of cells as of the last tick: to add them up takes a look at every cell, too much for every read.
@@ -151,6 +153,7 @@ impl Running {
             failures: 0,
             full: false,
             overflow_said: (0, i64::MIN),
+            left_out_said: (0, i64::MIN),
             hot_bytes: 0,
             cell_bytes: 0,
             ticks: 0,
@@ -245,12 +248,30 @@ impl Running {
         self.ticks = self.ticks.wrapping_add(1);
         let forgotten = inner.state.dedup.forgotten_early();
         let counters = &inner.state.counters;
-        let (late, future, overflow) = (counters.late, counters.future, counters.overflow);
+        let overflow = counters.overflow;
+        let kinds = counters.unusual();
+        let left_out = counters.left_out.clone();
         drop(inner);
         let metrics = &self.shard.metrics;
         metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
-        metrics.unusual(self.shard.shard, late, future, overflow);
+        metrics.unusual(self.shard.shard, &kinds);
         self.say_overflow(overflow, now_ns);
+        self.say_left_out(&left_out, now_ns);
+    }
+
+    /// Says once a minute that records are left out of what is counted, and whose, as long as it goes on.
+    fn say_left_out(&mut self, left_out: &[Rejected], now_ns: i64) {
+        let (said, said_ns) = self.left_out_said;
+        let count: u64 = left_out.iter().map(|one| one.count).sum();
+        let newest = left_out.iter().max_by_key(|one| one.last_ns);
+        if let Some(newest) = newest
+            && count > said
+            && now_ns.saturating_sub(said_ns) >= OVERFLOW_SAID_EVERY_NS
+        {
+            let (shard, records, kind, newest) = (self.shard.shard, count - said, &*newest.reason, &*newest.detail);
+            tracing::warn!(shard, records, kind, newest, "records are stored and left out of what is counted");
+            self.left_out_said = (count, now_ns);
+        }
     }
 
     /// Says once a minute that something is beyond a bound of cardinality, as long as it goes on.

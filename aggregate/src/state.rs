@@ -36,7 +36,7 @@ pub struct Counters {
     pub stored: [u64; 3],
     /// Records of requests that were retries.
     pub deduplicated: u64,
-    /// Records that came after their window was final, or too old for windows.
+    /// Records that came after their window was final, and were added to it.
     pub late: u64,
     /// Records whose clock was too far ahead.
     pub future: u64,
@@ -44,7 +44,28 @@ pub struct Counters {
     pub overflow: u64,
     /// Records that could not be used, by reason and signal.
     pub rejected: Vec<Rejected>,
+    /// Records that are stored and left out of what is counted, by kind and signal.
+    pub left_out: Vec<Rejected>,
 }
+
+impl Counters {
+    /// How many records of each kind were not as they usually are, as `shipwake_unusual_records` names them.
+    pub(crate) fn unusual(&self) -> [(&'static str, u64); 5] {
+        let left_out = |kind: &str| self.left_out.iter().filter(|one| &*one.reason == kind).map(|one| one.count).sum();
+        [
+            ("late", self.late),
+            ("future", self.future),
+            ("overflow", self.overflow),
+            (TOO_OLD, left_out(TOO_OLD)),
+            (OTHER_UNIT, left_out(OTHER_UNIT)),
+        ]
+    }
+}
+
+/// Kind of records that are too old for windows.
+pub(crate) const TOO_OLD: &str = "too_old";
+/// Kind of events whose value is in another unit than the one that their KPI declares.
+pub(crate) const OTHER_UNIT: &str = "other_unit";
 
 /// The state of a shard.
 #[derive(Debug)]
@@ -163,6 +184,21 @@ impl State {
     /// Whether there is anything to commit.
     pub fn has_changes(&self, committed_offset: u64) -> bool {
         self.next_offset != committed_offset
+    }
+
+    /// Counts a record that is stored and left out of what is counted. The newest case is put in words once a request.
+    pub(crate) fn leave_out(&mut self, kind: &str, signal: Signal, detail: impl FnOnce() -> String) {
+        let last_ns = self.received_ns;
+        let left_out = &mut self.counters.left_out;
+        match left_out.iter_mut().find(|known| known.signal == signal && &*known.reason == kind) {
+            Some(known) => {
+                known.count += 1;
+                if known.last_ns != last_ns {
+                    (known.last_ns, known.detail) = (last_ns, detail().into());
+                }
+            }
+            None => left_out.push(Rejected { reason: kind.into(), signal, count: 1, last_ns, detail: detail().into() }),
+        }
     }
 
     /// Counts records that could not be used.

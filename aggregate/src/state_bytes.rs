@@ -24,6 +24,7 @@ const RELEASE_UNKNOWN: u32 = u32::MAX;
 const PATTERNS: u64 = 1;
 const USAGE: u64 = 2;
 const TOGGLES: u64 = 3;
+const LEFT_OUT: u64 = 4;
 
 /// The state, not compressed yet: cheap enough to be made under the shard's lock.
 pub fn encode(state: &State) -> Vec<u8> {
@@ -67,6 +68,7 @@ fn encode_sections(state: &State, out: &mut Vec<u8>) {
         (PATTERNS, patterns::encode(&state.patterns)),
         (USAGE, state.product.encode_usage()),
         (TOGGLES, state.product.encode_toggles()),
+        (LEFT_OUT, encode_left_out(&state.counters.left_out)),
     ];
     put_u64(out, sections.len() as u64);
     for (number, bytes) in sections {
@@ -83,6 +85,7 @@ fn decode_sections(reader: &mut Reader<'_>, state: &mut State) -> Result<(), Str
             PATTERNS => patterns::decode(&mut section, &mut state.patterns)?,
             USAGE => state.product.decode_usage(&mut section)?,
             TOGGLES => state.product.decode_toggles(&mut section)?,
+            LEFT_OUT => state.counters.left_out = decode_rejected(&mut section)?,
             _ => return Err(format!("section {number} is not known to this version")),
         }
         if !section.bytes.is_empty() {
@@ -160,8 +163,18 @@ fn encode_counters(counters: &Counters, out: &mut Vec<u8>) {
     for count in [counters.deduplicated, counters.late, counters.future, counters.overflow] {
         put_u64(out, count);
     }
-    put_u64(out, counters.rejected.len() as u64);
-    for rejected in &counters.rejected {
+    encode_rejected(&counters.rejected, out);
+}
+
+fn encode_left_out(left_out: &[Rejected]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_rejected(left_out, &mut out);
+    out
+}
+
+fn encode_rejected(all: &[Rejected], out: &mut Vec<u8>) {
+    put_u64(out, all.len() as u64);
+    for rejected in all {
         put_text(out, &rejected.reason);
         out.push(rejected.signal as u8);
         put_u64(out, rejected.count);
@@ -173,6 +186,11 @@ fn encode_counters(counters: &Counters, out: &mut Vec<u8>) {
 fn decode_counters(reader: &mut Reader<'_>) -> Result<Counters, String> {
     let stored = [reader.u64()?, reader.u64()?, reader.u64()?];
     let (deduplicated, late, future, overflow) = (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
+    let rejected = decode_rejected(reader)?;
+    Ok(Counters { stored, deduplicated, late, future, overflow, rejected, left_out: Vec::new() })
+}
+
+fn decode_rejected(reader: &mut Reader<'_>) -> Result<Vec<Rejected>, String> {
     let mut rejected = Vec::new();
     for _ in 0..reader.u64()? {
         rejected.push(Rejected {
@@ -183,7 +201,7 @@ fn decode_counters(reader: &mut Reader<'_>) -> Result<Counters, String> {
             detail: reader.text()?.into(),
         });
     }
-    Ok(Counters { stored, deduplicated, late, future, overflow, rejected })
+    Ok(rejected)
 }
 
 fn encode_release(release: &Release, out: &mut Vec<u8>) {

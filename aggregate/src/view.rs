@@ -144,7 +144,7 @@ impl HotShard for Shared {
         let rows = guard.state.releases.iter().filter(|release| release.records > 0).map(|release| ReleaseRow {
             release: release.id.clone(),
             first_seen_ns: release.first_seen_ns,
-            last_seen_ns: release.last_seen_ns,
+            last_seen_ns: release.last_seen_ns.max(release.first_seen_ns),
             records: release.records,
             requests: release.requests_of_best_source(),
             instances: release.instances(now_ns),
@@ -171,6 +171,7 @@ impl HotShard for Shared {
             stored: counters.stored.iter().sum(),
             stored_by_signal: counters.stored,
             rejected: counters.rejected.clone(),
+            left_out: counters.left_out.clone(),
             memory_bytes: guard.memory_bytes(),
             ready: guard.ready,
             problem: guard.problem.clone(),

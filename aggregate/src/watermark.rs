@@ -40,10 +40,15 @@ pub fn place(time: u64, observed: u64, received_ns: i64) -> EventTime {
     }
     match i64::try_from(stated) {
         Ok(time_ns) if time_ns <= received_ns.saturating_add(FUTURE_NS) => {
-            EventTime { time_ns, original: None, folds: time_ns >= received_ns.saturating_sub(TOO_OLD_NS) }
+            EventTime { time_ns, original: None, folds: time_ns >= oldest_ns(received_ns) }
         }
         _ => EventTime { time_ns: received_ns, original: Some(stated), folds: true },
     }
+}
+
+/// The oldest time that windows take.
+pub fn oldest_ns(received_ns: i64) -> i64 {
+    received_ns.saturating_sub(TOO_OLD_NS)
 }
 
 /// How far event time has come in a shard.

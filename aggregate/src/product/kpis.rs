@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use shipwake_model::kpi::{Kpi, KpiSource, KpiValue};
-use shipwake_model::{Sketch, Source};
+use shipwake_model::{Signal, Sketch, Source};
 use shipwake_otlp::{AnyValue, KeyValues};
 
 use super::series::{Name, What};
 use crate::cumulative::Total;
 use crate::metric_cell::Totals;
 use crate::resources::KnownResource;
-use crate::state::State;
+use crate::state::{OTHER_UNIT, State};
+
+/// Bytes of a unit that a problem names.
+const UNIT_SHOWN: usize = 32;
 
 /// The declarations, found by what they are counted from.
 #[derive(Debug, Default)]
@@ -71,7 +74,8 @@ impl State {
         let declared = self.product.declared.clone();
         let places = declared.by_event.get(name).map(|places| declared.concerned(places, known)).unwrap_or_default();
         for place in &places {
-            self.add_to_kpi(known, Source::Logs, *place, value.map(Worth::One), time_ns);
+            let worth = self.worth_in_unit(known, *place, value, unit);
+            self.add_to_kpi(known, Source::Logs, *place, worth, time_ns);
         }
         if places.iter().any(|place| declared.all[usize::from(*place)].key.as_bytes() == name) {
             return;
@@ -82,6 +86,24 @@ impl State {
             Some(value) => self.product.windows.add_spread(series, time_ns, value),
             None => self.product.windows.add(series, time_ns, 0.0),
         }
+    }
+
+    /// What an event is worth to a declared KPI: nothing where its unit is another one than is declared, since the two do not
+    /// add up. An event that is only counted stays one.
+    fn worth_in_unit(&mut self, known: &KnownResource, place: u16, value: Option<f64>, unit: &[u8]) -> Option<Worth> {
+        let declared = self.product.declared.clone();
+        let kpi = &declared.all()[usize::from(place)];
+        let agrees = kpi.unit.is_empty() || unit.is_empty() || kpi.unit.as_bytes() == unit;
+        if value.is_some() && !agrees && kpi.value != KpiValue::Count {
+            self.leave_out(OTHER_UNIT, Signal::Logs, || {
+                let (service, unit) = (&known.id.service, String::from_utf8_lossy(&unit[..unit.len().min(UNIT_SHOWN)]));
+                format!(
+                    "the KPI {} is declared in {}, service {service} sends events in {unit}: their values are left out",
+                    kpi.key, kpi.unit
+                )
+            });
+        }
+        value.filter(|_| agrees).map(Worth::One)
     }
 
     /// Folds a log record into the KPIs that are counted from log records.

@@ -168,6 +168,32 @@ fn declared_kpis_are_counted_from_events_logs_and_metrics() {
 }
 
 #[test]
+fn values_in_another_unit_are_not_added_to_a_declared_kpi_and_that_is_said() {
+    let of = |key: &str, value| kpi(key, KpiSource::Event("order".to_owned()), value);
+    let mut without_unit = of("raw", KpiValue::Sum);
+    without_unit.unit = "".into();
+    let kpis =
+        vec![of("revenue", KpiValue::Sum), of("basket", KpiValue::Mean), of("orders", KpiValue::Count), without_unit];
+    let mut folder = Folder::new(&AggregateConfig { kpis: kpis.into(), ..AggregateConfig::default() });
+    let order = |value: f64, unit: &str| event("order", vec![double("value", value), text("unit", unit)]);
+    let unknown = event("order", vec![double("value", 5.0)]);
+    let records = vec![order(42.5, "USD"), order(42.5, "USD"), order(10.0, "EUR"), unknown];
+    folder.fold(Signal::Logs, NOW, logs("shop", "1", records));
+
+    let windows = folder.windows();
+    let of = |key: &str| windows.get(key).map(|(count, sum, _)| (*count, *sum));
+    assert_eq!(of("1 kpi revenue EUR"), Some((2, 15.0)), "what names no unit is in the declared one");
+    assert_eq!(of("1 kpi basket EUR"), Some((2, 15.0)));
+    assert_eq!(of("1 kpi orders EUR"), Some((4, 15.0)), "all are counted");
+    assert_eq!(of("1 kpi raw"), Some((4, 100.0)), "without a declared unit values are added as they are");
+    assert_eq!(of("1 kpi order USD"), Some((2, 85.0)), "and by its name each unit by itself");
+    let unusual = folder.state.counters.unusual();
+    assert_eq!(unusual[4], ("other_unit", 4), "two events, left out of two KPIs");
+    let detail = &folder.state.counters.left_out[0].detail;
+    assert!(["revenue", "EUR", "shop", "USD"].iter().all(|word| detail.contains(word)), "{detail}");
+}
+
+#[test]
 fn users_and_sessions_are_counted_once_from_logs_and_server_spans() {
     let mut folder = Folder::new(&AggregateConfig::default());
     let who = |user: &str, session: &str| vec![text("user.id", user), text("session.id", session)];

@@ -130,7 +130,7 @@ async fn limits_hold_for_the_text_and_for_what_it_becomes() {
             (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
         );
         format!(
-            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"m","histogram":{{"dataPoints":[{point}]}}}}]}}]}}]}}"#
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"m","histogram":{{"aggregationTemporality":1,"dataPoints":[{point}]}}}}]}}]}}]}}"#
         )
     };
     let fits = post(&server, "/v1/metrics", &numbers(3_000)).await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shipwake_model::{Signal, UNVERSIONED};
-use shipwake_store::{ReleaseRow, ShardStatus};
+use shipwake_store::{Rejected, ReleaseRow, ShardStatus};
 
 use crate::pages::freshness;
 use crate::pages::wire;
@@ -19,6 +19,8 @@ const NAMES_MAX: usize = 50;
 const RELEASES_MAX: usize = 100;
 /// Reasons that are listed, newest first.
 const REJECTED_MAX: usize = 50;
+/// How long what was left out of what is counted stays a problem.
+const LEFT_OUT_SHOWN_MS: i64 = 60 * MINUTE_MS;
 
 /// What ingest knows. Implemented by whoever starts the stages: the query stage does not know client protocols.
 pub trait PipelineSource: Send + Sync {
@@ -131,7 +133,7 @@ pub(crate) fn answer(
             ui: ingest.endpoints.ui,
         },
         memory_bytes: ingest.memory_bytes.unwrap_or(memory_of_shards),
-        problems: ingest.problems,
+        problems: ingest.problems.into_iter().chain(left_out(shards, now_ms)).collect(),
         instances_guessed: ingest.instances_guessed || releases.iter().any(|row| row.instance_guessed),
     }
 }
@@ -238,6 +240,16 @@ fn rejected(ingest: Vec<Rejection>, shards: &[ShardStatus]) -> Vec<wire::Rejecte
     all.sort_by_key(|rejected| std::cmp::Reverse(rejected.last));
     all.truncate(REJECTED_MAX);
     all
+}
+
+/// What shards have stored within the last hour and left out of what is counted, in words: newest first.
+fn left_out(shards: &[ShardStatus], now_ms: i64) -> Vec<String> {
+    let all = shards.iter().flat_map(|shard| &shard.left_out);
+    let mut recent: Vec<_> =
+        all.filter(|one| one.last_ns.div_euclid(1_000_000) > now_ms.saturating_sub(LEFT_OUT_SHOWN_MS)).collect();
+    recent.sort_by_key(|one| std::cmp::Reverse(one.last_ns));
+    let words = |one: &&Rejected| format!("{} ({} {} so far)", one.detail, one.count, signal_word(one.signal));
+    recent.iter().map(words).collect()
 }
 
 /// Pages speak of spans where OTLP speaks of traces.

@@ -234,6 +234,7 @@ async fn the_pipeline_page_has_what_ingest_and_the_shards_say() {
     assert_eq!((&answer["shards"][0]["ready"], &answer["shards"][0]["lag_ms"]), (&json!(true), &json!(0)));
     assert_eq!((&answer["memory_bytes"], &answer["instances_guessed"]), (&json!(1000), &json!(false)));
     assert_eq!(answer["services_without_version"], json!([]));
+    assert_eq!(answer["problems"], json!(["of now (4 spans so far)"]), "what was left out long ago is no problem");
     let seen = |version: &str| json!({"service": "checkout", "env": "prod", "version": version, "last": 1_795_442_999_000_i64});
     assert_eq!(answer["releases"], json!([seen("2.14.0"), seen("2.13.4")]), "the newest first");
 }

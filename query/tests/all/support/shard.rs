@@ -227,6 +227,15 @@ impl HotShard for TestShard {
                 last_ns: 5_000_000_000,
                 detail: "value is NaN".into(),
             }],
+            left_out: [(state.watermark_ms * 1_000_000, "of now"), (1, "of long ago")]
+                .map(|(last_ns, detail)| Rejected {
+                    reason: "too_old".into(),
+                    signal: shipwake_model::Signal::Traces,
+                    count: 4,
+                    last_ns,
+                    detail: detail.into(),
+                })
+                .into(),
             memory_bytes: vec![("cells", 1_000)],
             ready: true,
             ..ShardStatus::default()
