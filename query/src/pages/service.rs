@@ -117,7 +117,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
 }
 
 /// What differs between baseline and candidate, KPIs last.
-fn differing(
+pub(crate) fn differing(
     (baseline, candidate): (&VersionLine, &VersionLine),
     all: &[VersionLine],
     of_kpis: &kpis::Facts<'_>,
