@@ -187,7 +187,14 @@ fn service_line(
     } else {
         0
     };
-    let says = state != "steady" || outcome == Outcome::Withdrawn || !found.is_empty() || is_silent;
+    let told = events::find(&lines, grid);
+    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &told, grid };
+    let says = state != "steady"
+        || outcome == Outcome::Withdrawn
+        || !found.is_empty()
+        || is_silent
+        // Whoever ships a release that gets no traffic looks here first.
+        || headline::waiting_release(&facts).is_some();
     let kpi = baseline
         .zip(candidate)
         .filter(|_| compared)
@@ -197,8 +204,6 @@ fn service_line(
         Outcome::Finished => (candidate, None),
         Outcome::Withdrawn => (baseline, None),
     };
-    let told = events::find(&lines, grid);
-    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &told, grid };
     let line = wire::OverviewService {
         service: key.0.to_string(),
         env: key.1.to_string(),

@@ -87,7 +87,7 @@ fn switched_at(facts: &Facts<'_>, baseline: &VersionLine) -> Option<i64> {
 }
 
 /// The newest release, if it was first seen in the range, is not compared, and nobody has sent it a request.
-fn waiting_release(facts: &Facts<'_>) -> Option<String> {
+pub(crate) fn waiting_release(facts: &Facts<'_>) -> Option<String> {
     let newest = facts.lines.iter().max_by_key(|line| line.first_seen_ms)?;
     let seen_ms = newest.first_seen_ms.filter(|seen_ms| *seen_ms >= facts.grid.from_ms)?;
     let idle = newest.requests() == 0
