@@ -11,7 +11,7 @@ use crate::release::pair::{Outcome, Pair, Role};
 use crate::release::timeline::{
     Cell, Grid, VersionLine, arrival_ms, error_ratio, quantile_s, source_in_use, version_lines,
 };
-use crate::release::{events, headline, pair, patterns};
+use crate::release::{differences, events, headline, pair, patterns};
 use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 
 /// What a line is about: the sparkline, and how far back a version counts as one of the running ones.
@@ -198,7 +198,7 @@ fn service_line(
     let kpi = baseline
         .zip(candidate)
         .filter(|_| compared)
-        .and_then(|(baseline, candidate)| kpi_of(&of_kpis, baseline, candidate, grid));
+        .and_then(|(baseline, candidate)| kpi_of(&of_kpis, baseline, candidate, &found, grid));
     let (baseline, candidate) = match outcome {
         Outcome::Open => (baseline, candidate),
         Outcome::Finished => (candidate, None),
@@ -233,10 +233,11 @@ fn kpi_of(
     of_kpis: &kpis::Facts<'_>,
     baseline: &VersionLine,
     candidate: &VersionLine,
+    found: &[differences::Difference],
     grid: &Grid,
 ) -> Option<wire::OverviewKpi> {
     let windows = grid.starts().len();
-    kpis::headline_kpi(of_kpis, baseline, candidate, grid, windows.saturating_sub(RATIO_WINDOWS)..windows)
+    kpis::headline_kpi(of_kpis, baseline, candidate, grid, windows.saturating_sub(RATIO_WINDOWS)..windows, found)
 }
 
 pub(crate) fn wire_event(event: events::Event, service: &str, environment: &str) -> wire::Event {
@@ -386,3 +387,6 @@ fn spark(lines: &[VersionLine], grid: &Grid) -> wire::Spark {
     }
     wire::Spark { t0: grid.from_ms, step_s: SPARK_STEP_MS / SECOND_MS, err, rps }
 }
+
+#[cfg(test)]
+mod tests;
