@@ -188,7 +188,7 @@ fn service_line(
         0
     };
     let told = events::find(&lines, grid);
-    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &told, grid };
+    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &told, grid, source };
     let says = state != "steady"
         || outcome == Outcome::Withdrawn
         || !found.is_empty()

@@ -66,6 +66,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         differences: &found,
         events: &events,
         grid: &grid,
+        source,
     });
     let kept_from_ms = facts.patterns_from_ms;
     let patterns = patterns::find(&patterns::Facts {

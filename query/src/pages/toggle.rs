@@ -69,8 +69,14 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ToggleDetail {
     let said = match known {
         _ if facts.version_is_unknown => format!("this service has no version {}", facts.version.unwrap_or_default()),
         true => {
-            let facts =
-                headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &events, grid: &grid };
+            let facts = headline::Facts {
+                lines: &lines,
+                pair: &pair,
+                differences: &found,
+                events: &events,
+                grid: &grid,
+                source: None,
+            };
             headline::headline(&facts)
         }
         false => shares_in_words(&lines),
