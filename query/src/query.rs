@@ -319,12 +319,15 @@ impl Query {
             let what = format!("{} in {environment} has no toggle {key}: nobody has evaluated it of late", of.service);
             return Err(QueryError::NotFound { what });
         }
+        let has_version = |asked: &str| releases.iter().any(|row| &*row.release.version == asked);
+        let version_is_unknown = version.as_deref().is_some_and(|asked| !has_version(asked));
         let answered = self.on_blocking_threads(move || {
             toggle::answer(toggle::Facts {
                 service: &of.service,
                 environment: &environment,
                 key: &key,
                 version: version.as_deref(),
+                version_is_unknown,
                 rows: &rows,
                 measures: &measures,
                 grid,

@@ -160,13 +160,14 @@ fn with_records(line: &VersionLine, found: Option<&OfVersion>, grid: &Grid, cell
 }
 
 /// The number of the overview: the first declared KPI that can be compared, else the event that happens most. `windows` are
-/// those that are compared.
+/// those that are compared, `moved` what differs between the two versions.
 pub(crate) fn headline_kpi(
     facts: &Facts<'_>,
     baseline: &VersionLine,
     candidate: &VersionLine,
     grid: &Grid,
     windows: std::ops::Range<usize>,
+    moved: &[Difference],
 ) -> Option<wire::OverviewKpi> {
     let all = grid.starts().len();
     let compared = chosen(facts, grid, all);
@@ -187,6 +188,7 @@ pub(crate) fn headline_kpi(
                 title: title_of(lane),
                 delta: round(after / before - 1.0),
                 better: lane.declared.map(|kpi| kpi.better.as_str()),
+                moved: moved.iter().filter_map(|one| one.kpi.as_ref()).any(|(key, _)| key == lane.key),
             });
         }
     }
@@ -590,7 +592,7 @@ mod tests {
                 series("kpi", "orders", "1", &[(grid.from_ms, before, 0.0)]),
                 series("kpi", "orders", "2", &[(grid.from_ms, after, 0.0)]),
             ];
-            headline_kpi(&facts(&declared, &measures), &old, new, &grid, 0..1).map(|found| found.delta)
+            headline_kpi(&facts(&declared, &measures), &old, new, &grid, 0..1, &[]).map(|found| found.delta)
         };
         assert_eq!(of(50, 8, &new), Some(-0.2));
         assert_eq!(of(50, 0, &new), Some(-1.0));

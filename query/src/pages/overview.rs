@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shipwake_model::{Kpi, Source, UNVERSIONED};
 use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, ReleaseRow};
 
-use crate::pages::{kpis, wire};
+use crate::pages::{kpis, service, wire};
 use crate::release::pair::{Outcome, Pair, Role};
 use crate::release::timeline::{
     Cell, Grid, VersionLine, arrival_ms, error_ratio, quantile_s, source_in_use, version_lines,
@@ -51,10 +51,9 @@ fn grid(now_ms: i64, watermark_ms: i64) -> Grid {
     Grid { from_ms, to_ms: now_ms + SPARK_STEP_MS, step_ms: STEP_MS, watermark_ms }
 }
 
-/// What to ask for KPIs: as far back as ratios are of.
+/// What to ask for KPIs: the whole range, as a KPI that moved is looked for in all of it.
 pub(crate) fn measure_question(now_ms: i64) -> MeasureQuery {
-    let HealthQuery { to_ms, step_s, .. } = question(now_ms);
-    let from_ms = to_ms - (RATIO_WINDOWS as i64 + 1) * STEP_MS;
+    let HealthQuery { from_ms, to_ms, step_s, .. } = question(now_ms);
     MeasureQuery { service: None, environment: None, signals: &["kpi"], values: &[], from_ms, to_ms, step_s }
 }
 
@@ -82,8 +81,8 @@ pub(crate) fn answer(
     let mut services = Vec::new();
     let mut all_events = Vec::new();
     for (key, members) in group(environment, series, releases, now_ms) {
-        let (service, found) = service_line(&key, &members, measured, &grid, now_ms);
-        services.push(service);
+        let (line, found) = service_line(&key, &members, measured, &grid, now_ms);
+        services.push(line);
         all_events.extend(found);
     }
     services
@@ -172,10 +171,12 @@ fn service_line(
     // A rollout that ended a moment ago may be what hurts.
     let compared = state == "rollout" || outcome != Outcome::Open && is_new(candidate, now_ms);
     let is_silent = pair::silent_since(&lines, grid).is_some();
+    let measures = if compared || is_silent { measures_of(key, measured) } else { Vec::new() };
+    let of_kpis = kpis::Facts { declared: measured.kpis, measures: &measures, service: &key.0, environment: &key.1 };
     let found = match (baseline, candidate) {
         // Of a silent service the sentence says what was before.
         (Some(baseline), Some(candidate)) if compared || is_silent => {
-            differences::find(baseline, candidate, &lines, grid, pair.before_after)
+            service::differing((baseline, candidate), &lines, &of_kpis, &pair, grid)
         }
         _ => Vec::new(),
     };
@@ -186,18 +187,23 @@ fn service_line(
     } else {
         0
     };
-    let says = state != "steady" || outcome == Outcome::Withdrawn || !found.is_empty() || is_silent;
+    let told = events::find(&lines, grid);
+    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &told, grid, source };
+    let says = state != "steady"
+        || outcome == Outcome::Withdrawn
+        || !found.is_empty()
+        || is_silent
+        // Whoever ships a release that gets no traffic looks here first.
+        || headline::waiting_release(&facts).is_some();
     let kpi = baseline
         .zip(candidate)
         .filter(|_| compared)
-        .and_then(|(baseline, candidate)| kpi_of(key, measured, baseline, candidate, grid));
+        .and_then(|(baseline, candidate)| kpi_of(&of_kpis, baseline, candidate, &found, grid));
     let (baseline, candidate) = match outcome {
         Outcome::Open => (baseline, candidate),
         Outcome::Finished => (candidate, None),
         Outcome::Withdrawn => (baseline, None),
     };
-    let told = events::find(&lines, grid);
-    let facts = headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &told, grid };
     let line = wire::OverviewService {
         service: key.0.to_string(),
         env: key.1.to_string(),
@@ -216,20 +222,22 @@ fn service_line(
     (line, told)
 }
 
-fn kpi_of(
-    (service, environment, _): &Key,
-    measured: Measured<'_>,
-    baseline: &VersionLine,
-    candidate: &VersionLine,
-    grid: &Grid,
-) -> Option<wire::OverviewKpi> {
+fn measures_of((service, environment, _): &Key, measured: Measured<'_>) -> Vec<MeasureSeries> {
     let of_service = |series: &&MeasureSeries| {
         series.key.release.service == *service && series.key.release.environment == *environment
     };
-    let measures: Vec<MeasureSeries> = measured.measures.iter().filter(of_service).cloned().collect();
-    let facts = kpis::Facts { declared: measured.kpis, measures: &measures, service, environment };
+    measured.measures.iter().filter(of_service).cloned().collect()
+}
+
+fn kpi_of(
+    of_kpis: &kpis::Facts<'_>,
+    baseline: &VersionLine,
+    candidate: &VersionLine,
+    found: &[differences::Difference],
+    grid: &Grid,
+) -> Option<wire::OverviewKpi> {
     let windows = grid.starts().len();
-    kpis::headline_kpi(&facts, baseline, candidate, grid, windows.saturating_sub(RATIO_WINDOWS)..windows)
+    kpis::headline_kpi(of_kpis, baseline, candidate, grid, windows.saturating_sub(RATIO_WINDOWS)..windows, found)
 }
 
 pub(crate) fn wire_event(event: events::Event, service: &str, environment: &str) -> wire::Event {
@@ -379,3 +387,6 @@ fn spark(lines: &[VersionLine], grid: &Grid) -> wire::Spark {
     }
     wire::Spark { t0: grid.from_ms, step_s: SPARK_STEP_MS / SECOND_MS, err, rps }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::pages::freshness;
 use crate::pages::wire;
 use crate::time::MINUTE_MS;
 
-/// A version counts as running when it sent something within this time.
+/// A version counts as running when it sent something within this time, of a silent service before it fell silent.
 const RUNNING_MS: i64 = 5 * MINUTE_MS;
 /// Names that are listed; a count says how many there are.
 const NAMES_MAX: usize = 50;
@@ -158,15 +158,26 @@ fn senders(found: Vec<SeenSender>) -> Vec<wire::SeenSender> {
 /// By service, environment and namespace.
 type RunningVersions = BTreeMap<(Arc<str>, Arc<str>, Arc<str>), BTreeSet<Arc<str>>>;
 
-/// The versions that run, by service. A service that has been silent counts with none.
+/// The versions that run, by service. A service that has been silent counts with those that it had last: it has not lost
+/// its versions by sending nothing.
 fn services(releases: &[ReleaseRow], now_ms: i64) -> RunningVersions {
+    let key = |row: &ReleaseRow| {
+        let release = &row.release;
+        (release.service.clone(), release.environment.clone(), release.namespace.clone())
+    };
+    let last_ms = |row: &ReleaseRow| row.last_seen_ns.div_euclid(1_000_000);
+    let mut newest: BTreeMap<_, i64> = BTreeMap::new();
+    for row in releases {
+        let newest_ms = newest.entry(key(row)).or_insert(i64::MIN);
+        *newest_ms = last_ms(row).max(*newest_ms);
+    }
     let mut services = RunningVersions::new();
     for row in releases {
-        let release = &row.release;
-        let key = (release.service.clone(), release.environment.clone(), release.namespace.clone());
-        let versions = services.entry(key).or_default();
-        if row.last_seen_ns.div_euclid(1_000_000) >= now_ms - RUNNING_MS {
-            versions.insert(release.version.clone());
+        let newest_ms = newest[&key(row)];
+        let until_ms = if newest_ms >= now_ms - RUNNING_MS { now_ms } else { newest_ms };
+        let versions = services.entry(key(row)).or_default();
+        if last_ms(row) >= until_ms - RUNNING_MS {
+            versions.insert(row.release.version.clone());
         }
     }
     services

@@ -2,12 +2,14 @@
 
 use crate::error::QueryError;
 use crate::release::timeline::Grid;
-use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS, parse_duration_ms, parse_time};
+use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS, parse_duration_ms, parse_time, rfc3339_ns};
 
 /// Shards keep cells of one second for this long.
 pub(crate) const SECONDS_KEPT_MS: i64 = 5 * MINUTE_MS;
 /// Shards keep cells of ten seconds for this long.
 pub(crate) const RECENT_KEPT_MS: i64 = HOUR_MS;
+/// A window up to this long may be left out at the beginning, so that the rest can be answered from memory.
+const SKIPPED_MAX_MS: i64 = 10 * SECOND_MS;
 /// Windows that an answer has at most; a chart is about this many pixels wide.
 const WINDOWS_MAX: i64 = 2_000;
 /// Windows that an answer has when nobody says how long a step is.
@@ -32,7 +34,8 @@ pub(crate) fn grid(
     let from_ms = parse_time("from", asked.from.unwrap_or("now-30m"), now_ms, &first_seen)?;
     let to_ms = parse_time("to", asked.to.unwrap_or("now"), now_ms, &first_seen)?.min(now_ms + MINUTE_MS);
     if from_ms >= to_ms {
-        let reason = format!("the range ends ({to_ms}) before it begins ({from_ms})");
+        let written = |ms: i64| rfc3339_ns(ms.saturating_mul(1_000_000)).unwrap_or_else(|| ms.to_string());
+        let reason = format!("the range ends at {} and begins only at {}", written(to_ms), written(from_ms));
         return Err(QueryError::BadArgument {
             argument: "from",
             value: asked.from.unwrap_or("now-30m").to_owned(),
@@ -45,9 +48,11 @@ pub(crate) fn grid(
         None => default_step_ms(from_ms, to_ms, now_ms),
     };
     let mut aligned_ms = from_ms.div_euclid(step_ms) * step_ms;
-    // The last hour is answered from memory, unless its first window begins a few seconds before it.
+    // The last hour is answered from memory, although its first window begins a few seconds before it. A longer window is
+    // shown whole.
     let kept_from_ms = now_ms - RECENT_KEPT_MS;
-    if aligned_ms < kept_from_ms && from_ms >= kept_from_ms && aligned_ms + step_ms < to_ms {
+    if step_ms <= SKIPPED_MAX_MS && aligned_ms < kept_from_ms && from_ms >= kept_from_ms && aligned_ms + step_ms < to_ms
+    {
         aligned_ms += step_ms;
     }
     Ok((Grid { from_ms: aligned_ms, to_ms, step_ms, watermark_ms }, warnings))
@@ -153,5 +158,19 @@ mod tests {
         let asked = Asked { from: Some("now-1h"), to: None, step: None };
         let (grid, _) = grid(asked, NOW, NOW, |_| None).expect("a range");
         assert_eq!(grid.from_ms, NOW - HOUR_MS + 3_000);
+    }
+
+    #[test]
+    fn a_long_first_window_is_not_left_out() {
+        let asked = Asked { from: Some("now-1h"), to: None, step: Some("10m") };
+        let (grid, _) = grid(asked, NOW, NOW, |_| None).expect("a range");
+        assert!((NOW - HOUR_MS - 600_000..=NOW - HOUR_MS).contains(&grid.from_ms), "{}", grid.from_ms);
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_is_told_in_times() {
+        let asked = Asked { from: Some("now"), to: Some("now-7s"), step: None };
+        let Err(QueryError::BadArgument { reason, .. }) = grid(asked, NOW, NOW, |_| None) else { panic!("a range") };
+        assert_eq!(reason, "the range ends at 2026-11-23T14:00:00Z and begins only at 2026-11-23T14:00:07Z");
     }
 }

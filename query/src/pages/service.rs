@@ -66,6 +66,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         differences: &found,
         events: &events,
         grid: &grid,
+        source,
     });
     let kept_from_ms = facts.patterns_from_ms;
     let patterns = patterns::find(&patterns::Facts {
@@ -117,7 +118,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
 }
 
 /// What differs between baseline and candidate, KPIs last.
-fn differing(
+pub(crate) fn differing(
     (baseline, candidate): (&VersionLine, &VersionLine),
     all: &[VersionLine],
     of_kpis: &kpis::Facts<'_>,

@@ -32,6 +32,8 @@ pub(crate) struct Facts<'a> {
     pub key: &'a str,
     /// Only what this version did.
     pub version: Option<&'a str>,
+    /// No release of the service has that version.
+    pub version_is_unknown: bool,
     pub rows: &'a [ToggleRow],
     pub measures: &'a [MeasureSeries],
     pub grid: Grid,
@@ -65,9 +67,16 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ToggleDetail {
     };
     let events = events::find(&lines, &grid);
     let said = match known {
+        _ if facts.version_is_unknown => format!("this service has no version {}", facts.version.unwrap_or_default()),
         true => {
-            let facts =
-                headline::Facts { lines: &lines, pair: &pair, differences: &found, events: &events, grid: &grid };
+            let facts = headline::Facts {
+                lines: &lines,
+                pair: &pair,
+                differences: &found,
+                events: &events,
+                grid: &grid,
+                source: None,
+            };
             headline::headline(&facts)
         }
         false => shares_in_words(&lines),
@@ -76,6 +85,9 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ToggleDetail {
     let reasons = reasons(&measures, facts.key);
     let mut warnings = facts.warnings;
     warnings.extend(chosen_by_rule(&reasons));
+    if let Some(version) = facts.version.filter(|_| facts.version_is_unknown) {
+        warnings.push(format!("version={version}: this service has no version {version}"));
+    }
     let (lanes_shown, _) = service::shown_lines(&lines, &pair, &grid);
     let candidate = of(&pair.candidate);
     wire::ToggleDetail {

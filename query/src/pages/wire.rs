@@ -72,6 +72,8 @@ pub(crate) struct OverviewKpi {
     pub delta: f64,
     /// `higher`, `lower`; null for an event that nobody declared.
     pub better: Option<&'static str>,
+    /// Whether it moved beyond chance.
+    pub moved: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

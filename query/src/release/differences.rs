@@ -55,7 +55,8 @@ pub(crate) struct Difference {
     pub candidate: f64,
     /// Start of the first window in which it shows, ms.
     pub since_ms: i64,
-    /// It may have begun earlier: the range begins here, and the candidate was there before.
+    /// It may have begun earlier: it shows from the candidate's first request in the range on, and both versions were there
+    /// before.
     pub since_before: bool,
     /// Plain words.
     pub text: String,
@@ -104,14 +105,27 @@ struct Since {
     before: bool,
 }
 
-/// When a window begins, and never before the version was first seen in it. What shows in the first window of the range
-/// of a version that is older may have begun before it.
+impl Sides<'_> {
+    /// When a window begins, and never before both versions were seen. What shows with the first request in the range of
+    /// versions that are older than the range may have begun before it.
+    fn dated(&self, window: usize, grid: &Grid) -> Since {
+        let since = dated(self.candidate, window, grid);
+        let end_ms = grid.from_ms + self.end as i64 * grid.step_ms;
+        // A candidate that is the older one differs from nothing before the other came.
+        let other_ms = self.baseline.first_seen_ms.filter(|seen_ms| *seen_ms < end_ms);
+        let is_older = |line: &VersionLine| line.first_seen_ms.is_some_and(|seen_ms| seen_ms < grid.from_ms);
+        let before = is_older(self.candidate)
+            && self.baseline.first_seen_ms.is_none_or(|seen_ms| seen_ms < grid.from_ms)
+            && self.candidate.first_traffic() == Some(window);
+        Since { ms: other_ms.map_or(since.ms, |seen_ms| since.ms.max(seen_ms)), before }
+    }
+}
+
+/// When a window begins, and never before the version was first seen in it.
 fn dated(candidate: &VersionLine, window: usize, grid: &Grid) -> Since {
     let start_ms = grid.from_ms + window as i64 * grid.step_ms;
     let seen_ms = candidate.first_seen_ms.filter(|seen_ms| *seen_ms < start_ms + grid.step_ms);
-    let ms = seen_ms.map_or(start_ms, |seen_ms| start_ms.max(seen_ms));
-    let is_older = candidate.first_seen_ms.is_some_and(|seen_ms| seen_ms < grid.from_ms);
-    Since { ms, before: is_older && candidate.first_traffic() == Some(window) && window == 0 }
+    Since { ms: seen_ms.map_or(start_ms, |seen_ms| start_ms.max(seen_ms)), before: false }
 }
 
 /// Cases and trials of both sides.
@@ -232,7 +246,7 @@ fn error_difference(sides: &Sides<'_>, grid: &Grid) -> Option<Difference> {
         "error_ratio",
         error_ratio(baseline.requests, baseline.errors)?,
         error_ratio(candidate.requests, candidate.errors)?,
-        dated(sides.candidate, window, grid),
+        sides.dated(window, grid),
     ))
 }
 
@@ -261,7 +275,7 @@ pub(crate) fn of_kpi(
     let window = sides.change_point(|cell| (cell.errors, cell.requests), large_enough)?;
     let (before, now) = sides.totals_from(window);
     let per_thousand = |cell: &Cell| error_ratio(cell.requests, cell.errors).map(|ratio| ratio * 1_000.0);
-    let (before, now, since) = (per_thousand(&before)?, per_thousand(&now)?, dated(candidate, window, grid));
+    let (before, now, since) = (per_thousand(&before)?, per_thousand(&now)?, sides.dated(window, grid));
     let mut difference = difference("kpi", before, now, since);
     difference.text = format!("{title} per 1,000 requests{}", difference.text);
     difference.kpi = Some((key.to_owned(), title.to_owned()));
@@ -285,7 +299,7 @@ fn quantile_difference(sides: &Sides<'_>, grid: &Grid, metric: &'static str, q: 
     if change < QUANTILE_MIN_S || change < QUANTILE_RELATIVE_MIN * before {
         return None;
     }
-    Some(difference(metric, before, now, dated(sides.candidate, window, grid)))
+    Some(difference(metric, before, now, sides.dated(window, grid)))
 }
 
 fn throughput_difference(candidate: &VersionLine, all: &[VersionLine], grid: &Grid) -> Option<Difference> {

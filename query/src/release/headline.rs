@@ -1,7 +1,7 @@
 //! The first sentence of a page: which version, what differs from the version beside it, since when. Says "differs" and
 //! never "go" or "no go".
 
-use shipwake_model::UNVERSIONED;
+use shipwake_model::{Source, UNVERSIONED};
 
 use crate::release::differences::{Difference, REQUESTS_MIN};
 use crate::release::events::Event;
@@ -17,6 +17,16 @@ pub(crate) struct Facts<'a> {
     /// What happened in the range, oldest first.
     pub events: &'a [Event],
     pub grid: &'a Grid,
+    /// What requests were counted from.
+    pub source: Option<Source>,
+}
+
+impl Facts<'_> {
+    /// `taken 1 request`, `written 20 records` where log records stand in.
+    fn taken(&self, count: u64) -> String {
+        let (verb, unit) = if self.source == Some(Source::Logs) { ("written", "record") } else { ("taken", "request") };
+        format!("{verb} {count} {unit}{}", if count == 1 { "" } else { "s" })
+    }
 }
 
 /// The sentence. Always says something: an empty page must say why it is empty.
@@ -60,9 +70,9 @@ fn compared(facts: &Facts<'_>, candidate: &VersionLine, baseline: &VersionLine) 
     } else if candidate.requests() == 0 {
         format!("{new} has taken no request in this range")
     } else if candidate.requests() < REQUESTS_MIN {
-        format!("{new} has taken {} requests: too few to compare with {old}", candidate.requests())
+        format!("{new} has {}: too few to compare with {old}", facts.taken(candidate.requests()))
     } else if baseline.requests() < REQUESTS_MIN {
-        format!("{old} has taken {} requests: too few to compare {new} with", baseline.requests())
+        format!("{old} has {}: too few to compare {new} with", facts.taken(baseline.requests()))
     } else {
         let kind = if facts.pair.before_after || switched_ms.is_some() { "before" } else { "beside" };
         format!("no notable difference between {new} and {old} {kind} it")
@@ -87,7 +97,7 @@ fn switched_at(facts: &Facts<'_>, baseline: &VersionLine) -> Option<i64> {
 }
 
 /// The newest release, if it was first seen in the range, is not compared, and nobody has sent it a request.
-fn waiting_release(facts: &Facts<'_>) -> Option<String> {
+pub(crate) fn waiting_release(facts: &Facts<'_>) -> Option<String> {
     let newest = facts.lines.iter().max_by_key(|line| line.first_seen_ms)?;
     let seen_ms = newest.first_seen_ms.filter(|seen_ms| *seen_ms >= facts.grid.from_ms)?;
     let idle = newest.requests() == 0
@@ -103,6 +113,10 @@ mod tests {
     use crate::release::{differences, pair};
 
     fn say(lines: &[VersionLine]) -> String {
+        say_from(lines, Source::Spans)
+    }
+
+    fn say_from(lines: &[VersionLine], source: Source) -> String {
         let grid = grid(lines.iter().map(|line| line.cells.len()).max().unwrap_or(0));
         let pair = pair::choose(lines, &grid, None, None);
         let of =
@@ -114,7 +128,14 @@ mod tests {
             _ => Vec::new(),
         };
         let events = crate::release::events::find(lines, &grid);
-        headline(&Facts { lines, pair: &pair, differences: &differences, events: &events, grid: &grid })
+        headline(&Facts {
+            lines,
+            pair: &pair,
+            differences: &differences,
+            events: &events,
+            grid: &grid,
+            source: Some(source),
+        })
     }
 
     #[test]
@@ -137,6 +158,13 @@ mod tests {
             say(&[traffic("1", -9, &[50, 50]), traffic("2", 1, &[0, 0])]),
             "1 takes all traffic; 2 was first seen at 14:00:10 UTC and has taken no request yet"
         );
+    }
+
+    #[test]
+    fn what_is_counted_has_its_name() {
+        let lines = [traffic("1", -9, &[500, 500]), traffic("2", 0, &[0, 1])];
+        assert_eq!(say_from(&lines, Source::Logs), "2 has written 1 record: too few to compare with 1");
+        assert_eq!(say(&lines), "2 has taken 1 request: too few to compare with 1");
     }
 
     #[test]

@@ -279,8 +279,11 @@ impl<'a> Sides<'a> {
             let until_ms = until_ms.min(self.grid.watermark_ms).min(self.grid.to_ms);
             count as f64 * 1_000.0 / (until_ms - from_ms).max(1_000) as f64
         };
+        // The windows of a long range are long: a version wrote nothing before it was there.
+        let there_ms = |line: &VersionLine, from_ms: i64| from_ms.max(line.first_seen_ms.unwrap_or(from_ms));
         let delay_ms = if class == Class::Escalated { WARM_UP_MS } else { 0 };
-        let baseline_ms = self.baseline_from_ms(delay_ms);
+        let baseline_ms = there_ms(self.baseline, self.baseline_from_ms(delay_ms));
+        let candidate_ms = there_ms(self.candidate, self.since_ms + delay_ms);
         Told {
             id: id_text(shown.id),
             ids: group
@@ -296,7 +299,7 @@ impl<'a> Sides<'a> {
             text: group.template.to_owned(),
             sample: shown.example.clone(),
             counts,
-            rate_candidate: per_second(counts.candidate, self.since_ms + delay_ms, self.until_ms),
+            rate_candidate: per_second(counts.candidate, candidate_ms, self.until_ms),
             rate_baseline: per_second(counts.baseline, baseline_ms, self.baseline_until_ms),
             ratio: counts.ratio(),
             first_ms: if class == Class::Gone { last_ns } else { first_ns }.unwrap_or(0).div_euclid(1_000_000),

@@ -205,6 +205,11 @@ async fn a_version_that_only_shows_up_is_told_and_not_compared() {
     );
     assert_eq!((&answer["pair"]["candidate"], &answer["lanes"][1]["role"]), (&Value::Null, &json!("no_traffic")));
     assert_eq!((&answer["lanes"][1]["n"][11], &answer["lanes"][1]["n"][12]), (&Value::Null, &json!(0)));
+    let (_, overview) = world.get("/api/v1/overview?env=prod").await;
+    assert_eq!(
+        overview["services"][0]["headline"],
+        "1 takes all traffic; 2 was first seen at 14:02:00 UTC and has taken no request yet"
+    );
 }
 
 #[tokio::test]
@@ -237,4 +242,7 @@ async fn the_pipeline_page_has_what_ingest_and_the_shards_say() {
     assert_eq!(answer["problems"], json!(["of now (4 spans so far)"]), "what was left out long ago is no problem");
     let seen = |version: &str| json!({"service": "checkout", "env": "prod", "version": version, "last": 1_795_442_999_000_i64});
     assert_eq!(answer["releases"], json!([seen("2.14.0"), seen("2.13.4")]), "the newest first");
+    world.set_now(T0 + 60 * MINUTE);
+    let (_, answer) = world.get("/api/v1/pipeline").await;
+    assert_eq!(answer["services_with_two_versions"], 1, "a silent service keeps the versions that it had");
 }

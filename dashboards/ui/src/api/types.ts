@@ -61,6 +61,8 @@ export interface OverviewKpi {
   /** Relative: -0.06 is six percent less. */
   delta?: Num;
   better?: string | null;
+  /** Whether it moved beyond chance. */
+  moved?: boolean;
 }
 
 export interface ReleaseEvent {

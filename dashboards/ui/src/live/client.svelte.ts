@@ -40,7 +40,7 @@ class LiveClient {
   /** How long nothing has come in, or null while that is not known or data flows. */
   readonly quietMs: number | null = $derived.by(() => {
     const counts = this.#counts;
-    if (!counts || counts.received === 0 || this.serverNow - counts.now > COUNTS_HOLD_MS) return null;
+    if (!counts || (counts.received === 0 && this.dataAt === null) || this.serverNow - counts.now > COUNTS_HOLD_MS) return null;
     const quiet = this.serverNow - (this.dataAt ?? counts.risen);
     return counts.compared && quiet > QUIET_MS ? quiet : null;
   });
@@ -112,10 +112,12 @@ class LiveClient {
     if (t !== null && (this.dataAt === null || t > this.dataAt)) this.dataAt = t;
   }
 
-  /** Compares the counts with the last ones: when they have risen, something came in after those were read. */
-  noteReceived(received: number): void {
+  /** Compares the counts with the last ones: when they have risen, something came in after those were read. `last` is when
+   *  the newest record came as far as the server knows; counts begin anew with the process, this does not. */
+  noteReceived(received: number, last: number | null): void {
     const before = this.#counts;
     const now = this.serverNow;
+    this.noteData(last === null ? null : Math.min(last, now));
     const rose = before !== null && received > before.received;
     if (rose) this.noteData(before.now);
     // Without any time of a record, it is quiet since the first look at most.

@@ -1,6 +1,6 @@
 // The state of the pipeline, read again every two seconds while a component shows it and the tab is visible.
 import { ApiError, getJson } from '../api/rest.ts';
-import type { Pipeline } from '../api/types.ts';
+import type { Num, Pipeline } from '../api/types.ts';
 import { live } from './client.svelte.ts';
 
 const EVERY_MS = 2_000;
@@ -31,6 +31,14 @@ export function pollPipeline(everyMs = EVERY_MS): PipelineState {
   return state;
 }
 
+/** When the last request came since the process started, else the newest record that is known of any service. */
+export function newestOf({ last, releases }: Pipeline): number | null {
+  const known = (times: readonly (Num | undefined)[]) => times.filter((t): t is number => t != null && t > 0);
+  const received = known([last?.logs, last?.metrics, last?.spans]);
+  const times = received.length > 0 ? received : known((releases ?? []).map((release) => release.last));
+  return times.length > 0 ? Math.max(...times) : null;
+}
+
 async function readInto(state: PipelineState, signal: AbortSignal): Promise<void> {
   try {
     const data = await getJson<Pipeline>('/api/v1/pipeline', signal);
@@ -39,7 +47,7 @@ async function readInto(state: PipelineState, signal: AbortSignal): Promise<void
     state.error = null;
     live.noteMeta(data.meta);
     const { logs = 0, metrics = 0, spans = 0 } = data.received ?? {};
-    live.noteReceived(logs + metrics + spans);
+    live.noteReceived(logs + metrics + spans, newestOf(data));
   } catch (error) {
     if (!signal.aborted) state.error = error instanceof ApiError ? error : new ApiError(0, String(error));
   }

@@ -18,15 +18,16 @@ describe('a KPI', () => {
   });
 
   it('is better in the direction that was declared', () => {
-    const of = (better: string | null, before: number | null, after: number | null) => {
+    const of = (better: string | null, before: number | null, after: number | null, moved = 'k') => {
       const versions = [{ version: '1', role: 'baseline', value: before }, { version: '2', role: 'candidate', value: after }];
-      const { delta, good } = kpiPair({ key: 'k', better, versions });
+      const { delta, good } = kpiPair({ key: 'k', better, versions }, [{ metric: 'kpi', key: moved }]);
       return [delta === null ? null : Math.round(delta * 100), good];
     };
     expect(of('higher', 60, 45)).toEqual([-25, false]);
     expect(of('lower', 60, 45)).toEqual([-25, true]);
     expect(of(null, 60, 45)).toEqual([-25, null]);
-    expect(of('higher', 60, 58)).toEqual([-3, null]);
+    expect(of('higher', 60, 58)).toEqual([-3, false]);
+    expect(of('higher', 60, 45, 'another')).toEqual([-25, null]);
     expect(of('higher', 0, 45)).toEqual([null, null]);
     expect(of('higher', 60, null)).toEqual([null, null]);
   });

@@ -1,11 +1,8 @@
 // What customers do, in words and numbers: titles and formats of KPIs, what changed, shares of variants. Pure.
-import type { Kpi, KpiValues, KpiVersion, Num, ToggleVariant } from '../api/types.ts';
+import type { Difference, Kpi, KpiValues, KpiVersion, Num, ToggleVariant } from '../api/types.ts';
 import { NONE, share } from './format.ts';
 
 const GAP = '\u202f';
-
-/** Smaller changes are shown without a word for them: business figures move by themselves. */
-const NOTABLE = 0.05;
 
 const PER_WORDS: Record<string, string> = { request: 'per 1,000 requests', session: 'per session', user: 'per user' };
 
@@ -49,17 +46,19 @@ export interface KpiPair {
   candidate: KpiVersion | undefined;
   /** Candidate over baseline minus one. */
   delta: Num;
-  /** Whether the change is in the good direction; null where nobody said which that is, or hardly anything changed. */
+  /** Whether the change is in the good direction; null where nobody said which that is, or chance alone may have made it. */
   good: boolean | null;
 }
 
-/** The two versions of a KPI beside each other, over the whole range. */
-export function kpiPair(kpi: Kpi): KpiPair {
+/** The two versions of a KPI beside each other, over the whole range. Business figures move by themselves: a change is called
+ *  better or worse only when the server's rule says that the KPI moved. */
+export function kpiPair(kpi: Kpi, differences: readonly Difference[]): KpiPair {
   const of = (role: string) => kpi.versions?.find((version) => version.role === role);
   const [baseline, candidate] = [of('baseline') ?? kpi.versions?.[0], of('candidate')];
   const [before, after] = [baseline?.value ?? null, candidate?.value ?? null];
   const delta = before === null || after === null || before <= 0 ? null : after / before - 1;
-  const good = delta === null || Math.abs(delta) < NOTABLE || !kpi.better ? null : delta > 0 === (kpi.better === 'higher');
+  const moved = differences.some(({ metric, key }) => metric === 'kpi' && key === kpi.key);
+  const good = delta === null || delta === 0 || !moved || !kpi.better ? null : delta > 0 === (kpi.better === 'higher');
   return { baseline, candidate, delta, good };
 }
 

@@ -165,6 +165,9 @@ function pairSentence(release: ServiceRelease, candidate: string, baseline: stri
   return `${candidate} against ${baseline}: ${changed.map((difference) => differenceText(difference, zone)).join(', ')}`;
 }
 
+/** What records are kept under that come without a version. */
+export const UNVERSIONED = 'unversioned';
+
 /** A version that has been seen and has carried nothing in this range. */
 export function hasNoTraffic(lane: ReleaseLane): boolean {
   if (lane.role === 'no_traffic') return true;

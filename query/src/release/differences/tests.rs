@@ -155,6 +155,23 @@ fn what_the_range_cuts_off_began_before_it() {
 }
 
 #[test]
+fn a_quiet_first_window_does_not_hide_that_the_range_cuts_it_off() {
+    let baseline = line("1", -9, repeat(cell(900, 4, 100_000), 12));
+    let candidate = line("2", -3, then(repeat(Cell::default(), 2), cell(100, 30, 100_000), 10));
+    let said = find(&baseline, &candidate, &[], &grid(12), false);
+    assert!(said[0].since_before && said[0].text.ends_with("since before 14:00:20 UTC"), "{said:?}");
+}
+
+#[test]
+fn a_swapped_pair_differs_from_when_both_were_there() {
+    let newer = line("2", 4, then(repeat(Cell::default(), 4), cell(100, 40, 100_000), 8));
+    let older = line("1", -99, repeat(cell(900, 4, 100_000), 12));
+    let said = find(&newer, &older, &[], &grid(12), false);
+    assert_eq!((said[0].metric, said[0].since_before), ("error_ratio", false), "{said:?}");
+    assert!(said[0].since_ms >= T0 + 40_000, "{said:?}");
+}
+
+#[test]
 fn a_service_that_falls_silent_has_not_lost_throughput() {
     let mut cells = repeat(cell(400, 0, 100_000), 12);
     let mut gone = cells.clone();
