@@ -224,6 +224,18 @@ fn a_record_too_old_for_windows_does_not_say_when_a_release_came() {
 }
 
 #[test]
+fn a_metric_without_a_name_or_a_temporality_is_rejected_where_it_was_let_in() {
+    let mut folder = Folder::new();
+    let point = || vec![number(NOW, NOW - NS_PER_S, 3.0, vec![])];
+    let metrics =
+        metrics("shop", "1.0", vec![gauge("", point()), sum("sold", 0, point()), sum("sold", DELTA, point())]);
+    let folded = folder.state.fold(&stored(0, record(Signal::Metrics, NOW, 3, metrics, None)));
+    assert_eq!((folded.stored, folded.rejected), (1, 2));
+    let reasons: Vec<&str> = folder.state.counters.rejected.iter().map(|rejected| &*rejected.reason).collect();
+    assert_eq!(reasons, ["no_name", "no_temporality"]);
+}
+
+#[test]
 fn bad_points_are_rejected_one_by_one() {
     let mut folder = Folder::new();
     let point = |value| number(NOW, 0, value, vec![]);

@@ -18,6 +18,8 @@ const SHARED_BOUNDS_MAX: usize = 1_024;
 const BUCKETS_MAX: usize = 4_096;
 /// More quantiles than anybody asks for.
 const QUANTILES_MAX: usize = 256;
+/// Delta and cumulative; 0, unspecified, must not be used.
+const TEMPORALITIES: std::ops::RangeInclusive<i32> = 1..=2;
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
 
 /// Why a point cannot be used.
@@ -55,6 +57,7 @@ impl SharedBounds {
 
 /// The values of a point, or what is wrong with it. A point that only says that there is no value has no values.
 pub fn values(metric: &Metric<'_>, point: &Point<'_>, bounds: &mut SharedBounds) -> Result<PointValues, Fault> {
+    whole(metric)?;
     if point.has_no_value() {
         return Ok(PointValues::default());
     }
@@ -80,6 +83,19 @@ pub fn values(metric: &Metric<'_>, point: &Point<'_>, bounds: &mut SharedBounds)
             Ok(PointValues { count: Some(summary.count), sum, quantiles, ..PointValues::default() })
         }
     }
+}
+
+/// What is wrong with a metric as a whole: nobody could ask for it, or could say what its points add up to.
+fn whole(metric: &Metric<'_>) -> Result<(), Fault> {
+    if metric.name.is_empty() {
+        return Err(Fault { reason: "no_name", detail: "a metric without a name" });
+    }
+    // A histogram without one is the gauge histogram of Prometheus: it is a row of `points` and adds up nowhere.
+    if metric.kind == MetricKind::Sum && !TEMPORALITIES.contains(&metric.temporality) {
+        let detail = "aggregationTemporality must be 1 (delta) or 2 (cumulative)";
+        return Err(Fault { reason: "no_temporality", detail });
+    }
+    Ok(())
 }
 
 /// The quantiles of a summary, in rising order. What the door refuses today may be in an older journal: it is passed over.
@@ -244,7 +260,8 @@ mod tests {
 
     fn values_of(point: ExponentialHistogramDataPoint) -> Result<PointValues, Fault> {
         let data = ExponentialHistogram { data_points: vec![point], aggregation_temporality: 1 };
-        let metrics = vec![Metric { data: Some(Data::ExponentialHistogram(data)), ..Metric::default() }];
+        let metrics =
+            vec![Metric { name: "m".to_owned(), data: Some(Data::ExponentialHistogram(data)), ..Metric::default() }];
         let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
         let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
         let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();

@@ -26,8 +26,14 @@ const BUCKETS_MAX: usize = 4_096;
 /// More quantiles than anybody asks for.
 const QUANTILES_MAX: usize = 256;
 
+/// Delta and cumulative; 0, unspecified, must not be used.
+const TEMPORALITIES: std::ops::RangeInclusive<i32> = 1..=2;
+
 /// What is wrong with a point, if anything.
 pub(crate) fn fault(metric: &Metric<'_>, point: &Point<'_>) -> Option<Fault> {
+    if let Some(fault) = whole(metric) {
+        return Some(fault);
+    }
     if point.has_no_value() {
         return None;
     }
@@ -41,6 +47,17 @@ pub(crate) fn fault(metric: &Metric<'_>, point: &Point<'_>) -> Option<Fault> {
         Point::ExponentialHistogram(histogram) => exponential(histogram),
         Point::Summary(summary) => quantiles(summary),
     }
+}
+
+/// What is wrong with a metric as a whole: nobody could ask for it, or could say what its points add up to.
+fn whole(metric: &Metric<'_>) -> Option<Fault> {
+    if metric.name.is_empty() {
+        return Some(Fault { reason: "no_name", detail: "a metric without a name" });
+    }
+    // A histogram without one is the gauge histogram of Prometheus: it is a row of `points` and adds up nowhere.
+    let detail = "aggregationTemporality must be 1 (delta) or 2 (cumulative)";
+    (metric.kind == MetricKind::Sum && !TEMPORALITIES.contains(&metric.temporality))
+        .then_some(Fault { reason: "no_temporality", detail })
 }
 
 fn not_finite<const N: usize>(values: [f64; N], detail: &'static str) -> Option<Fault> {
@@ -194,7 +211,11 @@ mod tests {
 
     /// The reasons for which the points of `data` are rejected.
     fn check(data: &Data, expected: &[&str]) {
-        let metrics = vec![Metric { name: "m".to_owned(), data: Some(data.clone()), ..Metric::default() }];
+        check_named("m", data, expected);
+    }
+
+    fn check_named(name: &str, data: &Data, expected: &[&str]) {
+        let metrics = vec![Metric { name: name.to_owned(), data: Some(data.clone()), ..Metric::default() }];
         let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
         let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
         let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
@@ -217,6 +238,24 @@ mod tests {
         }
         check(&gauge(None, 0), &["no_value"]);
         check(&gauge(None, 1), &[]);
+    }
+
+    #[test]
+    fn a_metric_needs_a_name_and_what_adds_up_a_temporality() {
+        let value = Some(number_data_point::Value::AsInt(1));
+        let points = vec![NumberDataPoint { value, ..NumberDataPoint::default() }];
+        let gauge = Data::Gauge(Gauge { data_points: points.clone() });
+        check_named("", &gauge, &["no_name"]);
+        check(&gauge, &[]);
+        for (temporality, expected) in [(0, &["no_temporality"][..]), (3, &["no_temporality"]), (1, &[]), (2, &[])] {
+            for is_monotonic in [true, false] {
+                let data_points = points.clone();
+                check(&Data::Sum(Sum { data_points, aggregation_temporality: temporality, is_monotonic }), expected);
+            }
+            // The gauge histograms of Prometheus have none.
+            let data_points = vec![HistogramDataPoint::default()];
+            check(&Data::Histogram(Histogram { data_points, aggregation_temporality: temporality }), &[]);
+        }
     }
 
     #[test]
@@ -244,7 +283,7 @@ mod tests {
             let (bucket_counts, explicit_bounds) = (counts.to_vec(), bounds.to_vec());
             let point =
                 HistogramDataPoint { count, bucket_counts, explicit_bounds, sum, ..HistogramDataPoint::default() };
-            Data::Histogram(Histogram { data_points: vec![point], ..Histogram::default() })
+            Data::Histogram(Histogram { data_points: vec![point], aggregation_temporality: 1 })
         };
         check(&histogram(6, &[1, 2, 3], &[0.5, 1.0], Some(3.0)), &[]);
         check(&histogram(6, &[], &[], Some(3.0)), &[]);
@@ -270,7 +309,7 @@ mod tests {
             let bucket_counts = vec![count];
             HistogramDataPoint { count, bucket_counts, sum, min, max, ..HistogramDataPoint::default() }
         };
-        let histogram = |point| Data::Histogram(Histogram { data_points: vec![point], ..Histogram::default() });
+        let histogram = |point| Data::Histogram(Histogram { data_points: vec![point], aggregation_temporality: 1 });
         for (point, expected) in [
             (point(0, None, None, None), &[][..]),
             (point(0, Some(-0.0), Some(0.0), Some(0.0)), &[]),
@@ -300,7 +339,7 @@ mod tests {
                 zero_threshold,
                 ..ExponentialHistogramDataPoint::default()
             };
-            Data::ExponentialHistogram(ExponentialHistogram { data_points: vec![point], ..Default::default() })
+            Data::ExponentialHistogram(ExponentialHistogram { data_points: vec![point], aggregation_temporality: 2 })
         };
         check(&histogram(4, 12, 27_213, &[1, 2], 0.0), &[]);
         for (count, scale, offset, threshold) in
