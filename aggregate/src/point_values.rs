@@ -90,8 +90,8 @@ fn whole(metric: &Metric<'_>) -> Result<(), Fault> {
     if metric.name.is_empty() {
         return Err(Fault { reason: "no_name", detail: "a metric without a name" });
     }
-    let adds_up = matches!(metric.kind, MetricKind::Sum | MetricKind::Histogram | MetricKind::ExponentialHistogram);
-    if adds_up && !TEMPORALITIES.contains(&metric.temporality) {
+    // A histogram without one is the gauge histogram of Prometheus: it is a row of `points` and adds up nowhere.
+    if metric.kind == MetricKind::Sum && !TEMPORALITIES.contains(&metric.temporality) {
         let detail = "aggregationTemporality must be 1 (delta) or 2 (cumulative)";
         return Err(Fault { reason: "no_temporality", detail });
     }

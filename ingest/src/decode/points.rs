@@ -54,9 +54,10 @@ fn whole(metric: &Metric<'_>) -> Option<Fault> {
     if metric.name.is_empty() {
         return Some(Fault { reason: "no_name", detail: "a metric without a name" });
     }
-    let adds_up = matches!(metric.kind, MetricKind::Sum | MetricKind::Histogram | MetricKind::ExponentialHistogram);
+    // A histogram without one is the gauge histogram of Prometheus: it is a row of `points` and adds up nowhere.
     let detail = "aggregationTemporality must be 1 (delta) or 2 (cumulative)";
-    (adds_up && !TEMPORALITIES.contains(&metric.temporality)).then_some(Fault { reason: "no_temporality", detail })
+    (metric.kind == MetricKind::Sum && !TEMPORALITIES.contains(&metric.temporality))
+        .then_some(Fault { reason: "no_temporality", detail })
 }
 
 fn not_finite<const N: usize>(values: [f64; N], detail: &'static str) -> Option<Fault> {
@@ -251,11 +252,9 @@ mod tests {
                 let data_points = points.clone();
                 check(&Data::Sum(Sum { data_points, aggregation_temporality: temporality, is_monotonic }), expected);
             }
+            // The gauge histograms of Prometheus have none.
             let data_points = vec![HistogramDataPoint::default()];
-            check(&Data::Histogram(Histogram { data_points, aggregation_temporality: temporality }), expected);
-            let data_points = vec![ExponentialHistogramDataPoint::default()];
-            let data = ExponentialHistogram { data_points, aggregation_temporality: temporality };
-            check(&Data::ExponentialHistogram(data), expected);
+            check(&Data::Histogram(Histogram { data_points, aggregation_temporality: temporality }), &[]);
         }
     }
 
