@@ -147,7 +147,7 @@ fn steps(parts: &[Part], look_back: usize) -> Vec<Step> {
             match steps.last_mut() {
                 // It was too little to be told apart from this level at once.
                 Some(last) if step.window <= last.window + PASSING_WINDOWS && last.rises() == step.rises() => {
-                    last.now = step.now
+                    last.now = step.now;
                 }
                 _ => steps.push(step),
             }
