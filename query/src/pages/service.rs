@@ -60,14 +60,9 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
     let both = of(&pair.baseline).zip(of(&pair.candidate));
     let found = both.map(|both| differing(both, &lines, &of_kpis, &pair, &grid)).unwrap_or_default();
     let events = events::find(&lines, &grid);
-    let said = headline::headline(&headline::Facts {
-        lines: &lines,
-        pair: &pair,
-        differences: &found,
-        events: &events,
-        grid: &grid,
-        source,
-    });
+    let (differences, told) = (&found, &events);
+    let said = headline::Facts { lines: &lines, pair: &pair, differences, events: told, grid: &grid, source };
+    let said = headline::headline(&said);
     let kept_from_ms = facts.patterns_from_ms;
     let patterns = patterns::find(&patterns::Facts {
         shapes: facts.patterns,

@@ -66,28 +66,20 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ToggleDetail {
         _ => Vec::new(),
     };
     let events = events::find(&lines, &grid);
+    let (lines_of, differences) = (&lines, &found);
+    let about =
+        headline::Facts { lines: lines_of, pair: &pair, differences, events: &events, grid: &grid, source: None };
     let said = match known {
         _ if facts.version_is_unknown => format!("this service has no version {}", facts.version.unwrap_or_default()),
-        true => {
-            let facts = headline::Facts {
-                lines: &lines,
-                pair: &pair,
-                differences: &found,
-                events: &events,
-                grid: &grid,
-                source: None,
-            };
-            headline::headline(&facts)
-        }
+        true => headline::headline(&about),
         false => shares_in_words(&lines),
     };
     let shown = toggle(facts.key, &rows, &measures);
     let reasons = reasons(&measures, facts.key);
     let mut warnings = facts.warnings;
     warnings.extend(chosen_by_rule(&reasons));
-    if let Some(version) = facts.version.filter(|_| facts.version_is_unknown) {
-        warnings.push(format!("version={version}: this service has no version {version}"));
-    }
+    let unknown = facts.version.filter(|_| facts.version_is_unknown);
+    warnings.extend(unknown.map(|version| format!("version={version}: this service has no version {version}")));
     let (lanes_shown, _) = service::shown_lines(&lines, &pair, &grid);
     let candidate = of(&pair.candidate);
     wire::ToggleDetail {

@@ -280,10 +280,12 @@ impl<'a> Sides<'a> {
             count as f64 * 1_000.0 / (until_ms - from_ms).max(1_000) as f64
         };
         // The windows of a long range are long: a version wrote nothing before it was there.
-        let there_ms = |line: &VersionLine, from_ms: i64| from_ms.max(line.first_seen_ms.unwrap_or(from_ms));
+        let there_ms = |line: &VersionLine, from_ms: i64, until_ms: i64| {
+            line.first_seen_ms.filter(|seen_ms| *seen_ms < until_ms).map_or(from_ms, |seen_ms| from_ms.max(seen_ms))
+        };
         let delay_ms = if class == Class::Escalated { WARM_UP_MS } else { 0 };
-        let baseline_ms = there_ms(self.baseline, self.baseline_from_ms(delay_ms));
-        let candidate_ms = there_ms(self.candidate, self.since_ms + delay_ms);
+        let baseline_ms = there_ms(self.baseline, self.baseline_from_ms(delay_ms), self.baseline_until_ms);
+        let candidate_ms = there_ms(self.candidate, self.since_ms + delay_ms, self.until_ms);
         Told {
             id: id_text(shown.id),
             ids: group

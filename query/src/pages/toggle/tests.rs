@@ -61,6 +61,7 @@ fn ask(measures: &[MeasureSeries], version: Option<&str>) -> wire::ToggleDetail 
         environment: "prod",
         key: "pay",
         version,
+        version_is_unknown: version.is_some_and(|asked| rows.iter().all(|row| &*row.release.version != asked)),
         rows: &rows,
         measures,
         grid: grid(12),
@@ -125,4 +126,12 @@ fn evaluations_without_requests_have_shares_and_the_page_says_what_would_give_mo
     let warned = ask(&measures, None).meta.warnings;
     assert!(warned[0].starts_with("on is served by a rule"), "{warned:?}");
     assert!(ask(&[], None).headline.starts_with("no evaluation in this range is kept"));
+}
+
+#[test]
+fn a_version_that_the_service_does_not_have_is_said() {
+    let measures = [of_variant("1", "on", 100, 20, 0.050)];
+    let said = ask(&measures.concat(), Some("7"));
+    assert_eq!(said.headline, "this service has no version 7");
+    assert!(said.meta.warnings.iter().any(|warning| warning.contains("no version 7")), "{:?}", said.meta.warnings);
 }

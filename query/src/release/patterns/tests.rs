@@ -207,3 +207,18 @@ fn a_tick_with_a_thousand_patterns_of_twenty_versions() {
     }
     println!("grouping {grouped:?} once, then {:?} a tick", started.elapsed() / ticks);
 }
+
+#[test]
+fn a_rate_is_of_the_time_in_which_the_version_was_there() {
+    // Windows of ten minutes; the candidate comes in the last minute of the second one, and writes six lines a minute.
+    let grid =
+        Grid { step_ms: 10 * MINUTE_MS, to_ms: T0 + 30 * MINUTE_MS, watermark_ms: T0 + 30 * MINUTE_MS, ..grid(3) };
+    let mut lines = [traffic("1", -99, &[900; 3]), traffic("2", 0, &[0, 90, 900])];
+    lines[1].first_seen_ms = Some(T0 + 19 * MINUTE_MS);
+    let pair = crate::release::pair::choose(&lines, &grid, None, None);
+    let written = [[0; 19].as_slice(), &[6; 11]].concat();
+    let rows = [row(7, "card <*> rejected", vec![version("2", Level::Error, &written)])];
+    let shapes = Shapes::of(rows.to_vec());
+    let found = find(&Facts { shapes: &shapes, lines: &lines, pair: &pair, grid: &grid, kept_from_ms: T0 });
+    assert!((found.told[0].rate_candidate - 0.1).abs() < 1e-9, "{:?}", found.told[0]);
+}
