@@ -125,7 +125,7 @@ async function pixelsOf(page: Page, chart: string, wanted: [number, number, numb
 }
 
 test('an address without a page says so and leads back', async ({ page }) => {
-  await open(page, PAGES[3]!);
+  await open(page, PAGES.find(({ name }) => name === 'not found')!);
   await page.getByRole('link', { name: 'Overview of all services' }).click();
   await expect(page.getByTestId('overview')).toBeVisible();
 });

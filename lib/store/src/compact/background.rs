@@ -21,6 +21,9 @@ const AFTER_ERROR: Duration = Duration::from_secs(30);
 /// The share of the budget that is left while the shards are behind: never nothing, or a system that is always a little behind would
 /// end with more files than it can open.
 const SHARE_BEHIND: f64 = 0.1;
+/// While the shards are behind, nothing is begun for a shard with fewer segments than this: what a merge holds in memory is
+/// missing to those who fold, and some hundred files more are no harm.
+const FILES_WHILE_BEHIND: usize = 1_000;
 /// Longest rest at a time, so that a stop is heard.
 const REST_MAX: Duration = Duration::from_millis(250);
 
@@ -96,6 +99,9 @@ impl Worker<'_> {
         for shard in self.store.snapshot(&[]).shards {
             let now_ns = (self.background.now_ns)();
             if shared.proposals.is_full(shard.shard) {
+                continue;
+            }
+            if shard.files.len() < FILES_WHILE_BEHIND && (self.background.is_behind)() {
                 continue;
             }
             self.unreadable.retain(|id| id.shard != shard.shard || shard.files.iter().any(|file| file.id == *id));
