@@ -17,7 +17,7 @@ use shipwake_journal::kafka::TopicsConfig;
 use shipwake_journal::{Journal, embedded};
 use shipwake_model::Kpi;
 use shipwake_query::{Endpoints, Query, QueryConfig};
-use shipwake_store::{ShardStatus, Store, StoreConfig};
+use shipwake_store::{LostSegment, ShardStatus, Store, StoreConfig};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -145,7 +145,7 @@ impl App {
 
         let kpis = declared_kpis(&config)?;
         let store = open_store(&config, &registry).await?;
-        let journal = journal::open(journal_place(&config)?, &registry, &waiting).await?;
+        let journal = journal::open(journal_place(&config, &store)?, &registry, &waiting).await?;
         let stop_aggregate = CancellationToken::new();
         let aggregate =
             Aggregate::new(aggregate_config(&config, &kpis), journal.clone(), store.clone(), &mut registry.lock());
@@ -154,7 +154,7 @@ impl App {
             let stop = stop_aggregate.clone();
             tokio::spawn(async move { aggregate.run(stop).await.context("aggregate failed") })
         };
-        look_at_store(&readiness, &store, &journal);
+        look_at_store(&readiness, &store, &journal, &progress);
         let source = IngestSource::new(ingest.clone(), readiness.clone(), progress.clone(), endpoints(&addresses));
         let source = Arc::new(source);
         let query = Query::new(query_config(&config, &kpis), store, source, &mut registry.lock())?;
@@ -349,17 +349,32 @@ fn journal_problems(ingest: &Ingest, waiting: &Waiting) -> impl Fn() -> Vec<Stri
     }
 }
 
-fn look_at_store(readiness: &Readiness, store: &Arc<Store>, journal: &Arc<dyn Journal>) {
+fn look_at_store(readiness: &Readiness, store: &Arc<Store>, journal: &Arc<dyn Journal>, progress: &Progress) {
     let of_disk = store.clone();
     readiness.add("disk", move || match of_disk.check_room() {
         Ok(()) => Vec::new(),
         Err(error) => vec![format!("{error}; free some, Shipwake goes on by itself")],
     });
-    let (store, partitions) = (store.clone(), journal.partitions());
+    let (damaged, damaged_journal) = (store.clone(), journal.clone());
+    readiness.add_damage("store", move || damage_of(&damaged.lost()));
+    let losses = progress.clone();
+    readiness.add_damage("journal", move || damaged_journal.damage().into_iter().chain(losses.losses()).collect());
+    let (store, partitions, progress) = (store.clone(), journal.partitions(), progress.clone());
     readiness.add("shards", move || {
         let shards = store.status();
-        (0..partitions).filter_map(|shard| shard_trouble(shard, &shards)).collect()
+        let trouble = |shard| progress.failure(shard).or_else(|| shard_trouble(shard, &shards));
+        (0..partitions).filter_map(trouble).collect()
     });
+}
+
+/// Damaged segments by name, and of many how many more there are.
+fn damage_of(lost: &[LostSegment]) -> Vec<String> {
+    const NAMED_MAX: usize = 5;
+    let mut words: Vec<String> = lost.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if lost.len() > NAMED_MAX {
+        words.push(format!("{} more segments are damaged: see the log, or shipwake doctor", lost.len() - NAMED_MAX));
+    }
+    words
 }
 
 /// Why a shard is not ready, if it is not.
@@ -446,16 +461,31 @@ pub fn store_dir(data: &Path) -> std::path::PathBuf {
 }
 
 /// Where the journal is. The address was checked with the configuration.
-fn journal_place(config: &Config) -> anyhow::Result<JournalPlace> {
+fn journal_place(config: &Config, store: &Store) -> anyhow::Result<JournalPlace> {
     if config.journal == EMBEDDED {
         let dir = journal_dir(&config.data);
         return Ok(JournalPlace::Embedded(embedded::Config {
             partitions: config.partitions,
+            folded: Some(folded(store)?),
             ..embedded::Config::new(dir)
         }));
     }
     let place = config.kafka_journal().map_err(|problem| anyhow!("journal: {problem}"))?;
     Ok(JournalPlace::Kafka(place))
+}
+
+/// How far the store has read its journal: a journal that has lost less than that has lost nothing.
+fn folded(store: &Store) -> anyhow::Result<embedded::Folded> {
+    let mut folded = embedded::Folded::default();
+    for read in store.read_so_far().context("failed to read the store's positions")? {
+        let at = read.shard as usize;
+        if folded.offsets.len() <= at {
+            folded.offsets.resize(at + 1, 0);
+        }
+        folded.offsets[at] = read.next_offset;
+        folded.journal = folded.journal.or(read.journal);
+    }
+    Ok(folded)
 }
 
 fn topics_config(config: &Config) -> anyhow::Result<Option<TopicsConfig>> {

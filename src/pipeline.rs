@@ -61,6 +61,8 @@ impl PipelineSource for IngestSource {
             started_ms: self.started_ms,
             last_received: status.signals.iter().map(|of| (of.signal, of.last_received_ns / NS_PER_MS)).collect(),
             senders: senders.collect(),
+            unready: !self.readiness.missing().is_empty(),
+            degraded: !self.readiness.degraded().is_empty(),
             problems: self.problems(),
         }
     }
@@ -68,8 +70,14 @@ impl PipelineSource for IngestSource {
 
 impl IngestSource {
     fn problems(&self) -> Vec<String> {
-        let missing = self.readiness.missing().into_iter().map(|(_, reason)| reason);
-        missing.chain(self.progress.losses()).chain(self.ingest.topic_losses()).collect()
+        let found = self.readiness.missing().into_iter().chain(self.readiness.degraded());
+        let mut problems: Vec<String> = found.map(|(_, reason)| reason).collect();
+        for loss in self.progress.losses().into_iter().chain(self.ingest.topic_losses()) {
+            if !problems.contains(&loss) {
+                problems.push(loss);
+            }
+        }
+        problems
     }
 }
 

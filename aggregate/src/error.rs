@@ -3,6 +3,24 @@
 use shipwake_journal::JournalError;
 use shipwake_store::StoreError;
 
+impl AggregateError {
+    /// Whether it is about the data of one shard: the others can go on, and a restart of the program would meet it again.
+    pub(crate) fn is_of_one_shard(&self) -> bool {
+        matches!(self, Self::State { .. } | Self::Store { source: StoreError::Damaged { .. }, .. })
+    }
+
+    /// The error with its causes, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        let mut words = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            words.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        words
+    }
+}
+
 /// An error that ends a shard. Everything that can be waited out is waited out inside and shows in the shard's status.
 #[derive(Debug, thiserror::Error)]
 pub enum AggregateError {

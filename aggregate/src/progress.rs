@@ -14,11 +14,14 @@ pub struct Progress {
     next_offsets: Arc<[AtomicU64]>,
     /// The last loss of each shard.
     losses: Arc<Mutex<BTreeMap<u32, String>>>,
+    /// Why a shard does not run.
+    failures: Arc<Mutex<BTreeMap<u32, String>>>,
 }
 
 impl Progress {
     pub(crate) fn new(shards: u32) -> Self {
-        Progress { next_offsets: (0..shards).map(|_| AtomicU64::new(UNKNOWN)).collect(), losses: Arc::default() }
+        let next_offsets = (0..shards).map(|_| AtomicU64::new(UNKNOWN)).collect();
+        Progress { next_offsets, losses: Arc::default(), failures: Arc::default() }
     }
 
     /// The offset that a shard folds next; `None` until it has read its state.
@@ -36,6 +39,15 @@ impl Progress {
     /// What was gone from the journal before it was folded since the process began, in words: the last time for each shard.
     pub fn losses(&self) -> Vec<String> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Why a shard does not run, in words, although the others do.
+    pub fn failure(&self, shard: u32) -> Option<String> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
+    }
+
+    pub(crate) fn failed(&self, shard: u32, words: String) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, words);
     }
 
     pub(crate) fn lost(&self, shard: u32, words: String) {

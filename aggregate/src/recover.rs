@@ -56,9 +56,30 @@ pub fn recover(
         let files = committer.files();
         return Ok((committer, State::new(config), files));
     };
+    if recovered.state.is_empty() {
+        let last_line = last_line(store, &recovered.files);
+        return Ok((committer, State::forgotten(config, recovered.next_offset, last_line), recovered.files));
+    }
     let state = decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
     same_offset(&state, recovered.next_offset).map_err(|reason| AggregateError::State { shard, reason })?;
     Ok((committer, state, recovered.files))
+}
+
+/// The largest number of a stored log record; numbers go on behind it. Segments that cannot be read are set aside.
+fn last_line(store: &Store, files: &[SegmentFile]) -> i64 {
+    let mut last = 0;
+    for file in files.iter().filter(|file| file.table == Table::Logs) {
+        match store.read_segment(file, Some(&["line"]), i64::MIN..i64::MAX) {
+            Ok(batches) => {
+                let numbers = batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
+                last = numbers.filter_map(arrow::compute::max).fold(last, i64::max);
+            }
+            Err(error) => {
+                store.set_aside(&error);
+            }
+        }
+    }
+    last
 }
 
 /// Whether a shard would take up this state, committed together with `next_offset`. For checks while nothing runs.
@@ -87,7 +108,11 @@ pub fn reload_recent(store: &Store, shared: &Shared) -> Result<(), StoreError> {
         let mut newest_first: Vec<&SegmentFile> = files.iter().filter(wanted).collect();
         newest_first.sort_by_key(|file| std::cmp::Reverse(file.id.seq));
         for file in newest_first {
-            let batches = store.read_segment(file, Some(&COLUMNS), from_ns..i64::MAX)?;
+            let batches = match store.read_segment(file, Some(&COLUMNS), from_ns..i64::MAX) {
+                // What is damaged is missing on the pages, which say so, and the rest is not.
+                Err(error) if store.set_aside(&error) => continue,
+                batches => batches?,
+            };
             let mut inner = shared.lock();
             if inner.epoch != epoch {
                 return Ok(());

@@ -130,7 +130,8 @@ impl Shard {
 
 impl Running {
     fn start(shard: Shard) -> Result<Self, AggregateError> {
-        let (committer, state, files) = recover(&shard.store, shard.shard, &shard.config)?;
+        let (mut committer, state, files) = recover(&shard.store, shard.shard, &shard.config)?;
+        committer.set_journal(shard.journal.id());
         let clock = shard.config.clock.clone();
         let committed_offset = state.next_offset;
         if committed_offset > shard.journal_end {
@@ -292,7 +293,8 @@ impl Running {
                 self.drained = true;
                 Ok(())
             }
-            JournalError::Lost { from, oldest, .. } => {
+            // A shard never asks for what it has let go.
+            JournalError::Lost { from, oldest, .. } | JournalError::OffsetGone { from, oldest } => {
                 self.pass_over(from, oldest);
                 Ok(())
             }
@@ -317,17 +319,25 @@ impl Running {
         inner.state.next_offset = oldest;
         drop(inner);
         self.note_progress();
-        if is_new {
+        if is_new && self.shard.journal.id().is_none() {
             // A new store on a topic that has been written for longer than it is kept.
             tracing::info!(shard, oldest, "the store is new; it begins at the oldest request that the journal holds");
             return;
         }
         let (requests, now_ns) = (oldest - from, self.shard.config.clock.now_ns());
         let minutes = now_ns.saturating_sub(received_ns) / (60 * NS_PER_S);
+        let (cause, advice) = if self.shard.journal.id().is_some() {
+            ("the files of the journal that held them are damaged or gone", "")
+        } else {
+            let advice = "; keep the journal for longer than Shipwake may be away";
+            ("they were deleted from the journal before they were folded", advice)
+        };
+        let since = match received_ns {
+            i64::MIN => String::new(),
+            _ => format!("; the last one folded before them was received {minutes} minutes ago"),
+        };
         let words = format!(
-            "{requests} requests of shard {shard} are lost: they were deleted from the journal before they were folded \
-             (offsets {from} to {}); the last one folded before them was received {minutes} minutes ago; keep the journal \
-             for longer than Shipwake may be away",
+            "{requests} requests of shard {shard} are lost: {cause} (offsets {from} to {}){since}{advice}",
             oldest - 1
         );
         tracing::error!(shard, from, oldest, requests, "{words}");
@@ -390,12 +400,12 @@ impl Running {
         match done.result {
             Ok(files) => {
                 self.committer = Some(done.committer);
-                self.committed_offset = done.cut.next_offset;
+                let committed_before = std::mem::replace(&mut self.committed_offset, done.cut.next_offset);
                 self.state_bytes = done.cut.state_bytes();
                 self.committed_ns = self.shard.config.clock.now_ns();
                 (self.retry, self.failures, self.full) = (None, 0, false);
                 self.hot_bytes = self.shared.publish(files) + self.cell_bytes;
-                self.truncate_journal().await;
+                self.truncate_journal(committed_before).await;
                 Ok(())
             }
             Err(StoreError::Fenced { seq, .. }) => {
@@ -465,9 +475,10 @@ impl Running {
         }
     }
 
-    async fn truncate_journal(&self) {
+    /// Lets go of what two commits have: should the newest be damaged, the one before it and the journal give the same again.
+    async fn truncate_journal(&self, committed_before: u64) {
         let shard = self.shard.shard;
-        if let Err(error) = self.shard.journal.truncate_before(shard, self.committed_offset).await {
+        if let Err(error) = self.shard.journal.truncate_before(shard, committed_before).await {
             tracing::warn!(shard, error = &error as &dyn std::error::Error, "journal cannot be shortened");
         }
     }

@@ -42,8 +42,9 @@ impl Aggregate {
         self.progress.clone()
     }
 
-    /// Runs all shards until `shutdown`: then each folds what the journal holds and commits. When one shard fails the
-    /// others stop in the same orderly way, and the first error is the answer.
+    /// Runs all shards until `shutdown`: then each folds what the journal holds and commits. A shard that cannot go on because of its own
+    /// data is left out, which [`Progress::failure`] says, and the others go on. When one fails in another way the others stop in the
+    /// same orderly way. The first error is the answer.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AggregateError> {
         let stop = shutdown.child_token();
         let background =
@@ -56,7 +57,7 @@ impl Aggregate {
         for (shard, end) in ends {
             // A shard that panicked has dropped its sender.
             let result = end.await.unwrap_or(Err(AggregateError::Panicked { shard }));
-            if result.is_err() {
+            if result.as_ref().is_err_and(|error| !error.is_of_one_shard()) {
                 stop.cancel();
             }
             if first_error.is_ok() {
@@ -83,12 +84,20 @@ impl Aggregate {
             journal_end: self.ends[shard as usize],
             progress: self.progress.clone(),
         };
+        let progress = self.progress.clone();
         let run = move || {
             // Cancels the other shards as soon as this one fails or panics, whatever order they are waited for.
             let guard = stop.clone().drop_guard();
             let result = work.run(&stop);
-            if result.is_ok() {
-                guard.disarm();
+            match &result {
+                Ok(()) => {
+                    guard.disarm();
+                }
+                Err(error) if error.is_of_one_shard() => {
+                    progress.failed(shard, error.in_full());
+                    guard.disarm();
+                }
+                Err(_) => {}
             }
             // Nobody waits any more when the program is torn down.
             let _ = ended.send(result);

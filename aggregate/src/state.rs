@@ -142,6 +142,13 @@ impl State {
         }
     }
 
+    /// Nothing known of the records before `next_offset`, which are stored, but the number of the last log record among them.
+    pub fn forgotten(config: &AggregateConfig, next_offset: u64, last_line: i64) -> Self {
+        let mut state = State { next_offset, ..State::new(config) };
+        state.counters.stored[Signal::Logs as usize - 1] = last_line.max(0) as u64;
+        state
+    }
+
     /// A copy of what was folded into windows since the last commit.
     pub fn deltas(&self) -> Deltas {
         Deltas {

@@ -6,11 +6,13 @@
 //!
 //! - [`Query`]: the stage; [`Query::router`] is everything below `/api/v1` that reads.
 //! - `sql`: one DataFusion session per query; a file per table in `sql/tables`, per function in `sql/functions`.
+//! - `damage`: what answers lack because a segment is damaged.
 //! - `release`: which versions are compared and what differs; pure.
 //! - `search`: finding log lines.
 //! - `pages`: the answers of the web pages. `live`: the same answers, pushed.
 
 mod config;
+mod damage;
 mod error;
 mod http;
 mod live;

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use prometheus_client::registry::Registry;
 use shipwake_model::kpi::{Kpi, Per};
-use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, ReleaseRow, Store};
+use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, ReleaseRow, Store, Table};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::QueryConfig;
+use crate::damage::missing_in;
 use crate::error::{Budget, QueryError};
 use crate::live::Hub;
 use crate::metrics::Metrics;
@@ -282,6 +283,10 @@ impl Query {
             })
         });
         let mut answer = answered.await?;
+        let is_read = |table: Table| matches!(table, Table::Windows | Table::Windows1s);
+        let missing = missing_in(self.store(), is_read, grid.from_ms * 1_000_000..grid.to_ms * 1_000_000);
+        answer.meta.partial |= !missing.is_empty();
+        answer.meta.warnings.extend(missing);
         self.inner.metrics.observe("service", started.elapsed().as_secs_f64());
         answer.meta.query_ms = milliseconds(started.elapsed());
         Ok(answer)

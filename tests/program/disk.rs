@@ -45,7 +45,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn damage_in_the_middle_of_the_journal_is_refused_and_named() {
+async fn damage_in_the_middle_of_the_journal_is_named_and_costs_no_more_than_a_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let shipwake = start(&data).await;
@@ -63,12 +63,14 @@ async fn damage_in_the_middle_of_the_journal_is_refused_and_named() {
     bytes[used / 2] ^= 0x40;
     fs::write(&segment, bytes).expect("written");
 
-    let mut again = spawn(&Start { data: &data, options: &[], ports: None });
-    assert!(!again.wait_exit().await.success());
-    let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
-    assert!(again.log().contains(&name) && again.log().contains("byte"), "{}", again.log());
     let doctor =
         Command::new(env!("CARGO_BIN_EXE_shipwake")).args(["doctor", "--data"]).arg(&data).output().expect("it runs");
+    let again = start(&data).await;
+    let rows = again.number("select count(*) from logs").await;
+    // What was hit may be a mark, which costs nothing.
+    assert!(rows == 39 * 20 || rows == 40 * 20, "{rows}: {}", again.log());
+    let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(again.log().contains(&name) && again.log().contains("byte"), "{}", again.log());
     let said = String::from_utf8_lossy(&doctor.stdout);
     assert!(!doctor.status.success() && said.contains(&name), "{said}");
 }

@@ -5,6 +5,7 @@ mod bad_corpus;
 mod bad_input;
 mod cardinality;
 mod compaction;
+mod damage;
 mod demo;
 mod disk;
 mod doctor;

@@ -132,6 +132,17 @@ pub trait Journal: Send + Sync + 'static {
     /// The largest value of a record, in bytes. Fixed while the journal is open.
     fn record_bytes_max(&self) -> usize;
 
+    /// The random number of a journal whose files belong to this program alone: positions are of this journal and no other, and what
+    /// is missing in it is a loss. `None` where others keep the records, and remove them when their time is over.
+    fn id(&self) -> Option<u128> {
+        None
+    }
+
+    /// What was found damaged or gone when the journal was opened, in words for a person.
+    fn damage(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What keeps the journal from taking or giving records at this moment, in words for a person; nothing while it works.
     fn problems(&self) -> Vec<String> {
         Vec::new()

@@ -139,13 +139,17 @@ fn check_shard(
     chain: &Chain,
     findings: &mut Vec<Finding>,
 ) -> Result<Committed, StoreError> {
+    for (path, what) in &chain.problems {
+        findings.push(Finding { severity: Severity::Error, path: objects.file(path), what: what.clone() });
+    }
     let mut states = HashSet::new();
     for kept in &chain.manifests {
         match manifest::decode(&objects.get(&kept.path)?.unwrap_or_default()) {
             Ok(manifest) => {
                 states.insert(manifest.state.path);
             }
-            // The chain itself was read: this one is older than its base.
+            Err(_) if chain.problems.iter().any(|(path, _)| *path == kept.path) => {}
+            // This one is older than the base of the chain.
             Err(what) => {
                 findings.push(Finding { severity: Severity::Warning, path: objects.file(&kept.path), what });
             }

@@ -13,7 +13,7 @@ use parquet::errors::ParquetError;
 
 use crate::attempt::Attempt;
 use crate::encode::{Beside, SegmentEncoder};
-use crate::manifest::{self, Manifest, SNAPSHOT_EVERY, StateFile};
+use crate::manifest::{self, Delta, Manifest, SNAPSHOT_EVERY, StateFile};
 use crate::objects::Created;
 use crate::proposals::Taken;
 use crate::reaper::Reaper;
@@ -47,7 +47,8 @@ pub struct Recovered {
     pub watermark_ns: i64,
     /// Time of the last commit, ns.
     pub committed_ns: i64,
-    /// State of the last commit.
+    /// State of that commit; empty when neither its state nor that of the one before can be read. Segments and position are good then, and
+    /// what the shard remembered besides is lost.
     pub state: Bytes,
     /// Live segments.
     pub files: Arc<[SegmentFile]>,
@@ -67,6 +68,14 @@ pub struct ShardCommitter {
     /// The journal offset that the next commit begins at.
     pub(crate) first_offset: u64,
     pub(crate) files: Arc<[SegmentFile]>,
+    /// The journal that the offsets are of.
+    pub(crate) journal: Option<u128>,
+    /// What the last commit has changed; `None` when this committer does not know.
+    pub(crate) before: Option<Delta>,
+    /// Segments of commits that were gone back behind: the journal gives their rows again, and the next commit drops them.
+    pub(crate) undone: Vec<SegmentId>,
+    /// The next manifest lists everything, because one before it cannot be read.
+    pub(crate) lists_all: bool,
     /// State files of the last two commits, older first.
     pub(crate) states: Vec<String>,
     pub(crate) reaper: Reaper,
@@ -99,6 +108,11 @@ impl ShardCommitter {
         result
     }
 
+    /// Says which journal the offsets are of from now on, so that another one is not taken for it after a restart.
+    pub fn set_journal(&mut self, journal: Option<u128>) {
+        self.journal = journal;
+    }
+
     /// The live segments as of the last commit.
     pub fn files(&self) -> Arc<[SegmentFile]> {
         self.files.clone()
@@ -119,6 +133,7 @@ impl ShardCommitter {
         let mut attempt = Attempt::new(&shared.objects);
         let (position, state) = (Position::of(self, &commit), commit.state.clone());
         let mut dropped = self.to_drop(&commit.drop, commit.commit_ns);
+        dropped.extend(&self.undone);
         let mut added = Vec::new();
         for (table, rows) in by_table(commit.rows) {
             for (part, sorted) in (0..).zip(SortedRows::by_window(table, rows)?) {
@@ -223,17 +238,23 @@ impl ShardCommitter {
         dropped: Vec<SegmentId>,
         files: &Arc<[SegmentFile]>,
     ) -> Manifest {
+        let lists_all = self.lists_all || self.next_seq.is_multiple_of(SNAPSHOT_EVERY);
+        let mut lost = self.shared.aside.of_shard(self.shard);
+        lost.retain(|lost| files.binary_search_by_key(&lost.id, |file| file.id).is_ok());
         Manifest {
             shard: self.shard,
             seq: self.next_seq,
             writer: self.writer,
+            journal: self.journal,
             next_offset: position.next_offset,
             watermark_ns: position.watermark_ns,
             committed_ns: position.commit_ns,
             state,
             added,
             dropped,
-            snapshot: self.next_seq.is_multiple_of(SNAPSHOT_EVERY).then(|| files.clone()),
+            before: self.before.clone(),
+            lost,
+            snapshot: lists_all.then(|| files.clone()),
         }
     }
 
@@ -282,16 +303,18 @@ impl ShardCommitter {
         self.first_offset = manifest.next_offset;
         self.next_seq = manifest.seq + 1;
 
+        (self.undone, self.lists_all) = (Vec::new(), false);
         let mut garbage = self.reaper.due(gone, manifest.committed_ns, self.shared.config.drop_grace_ns);
         self.states.push(manifest.state.path);
         while self.states.len() > 2 {
             garbage.push(self.states.remove(0));
         }
-        if manifest.snapshot.is_some() {
+        if manifest.seq.is_multiple_of(SNAPSHOT_EVERY) {
             let superseded = manifest::superseded(manifest.seq);
             let newest = superseded.end.saturating_sub(SNAPSHOT_EVERY);
             garbage.extend((newest..superseded.end).map(|seq| manifest::path(self.shard, seq)));
         }
+        self.before = Some(Delta { added: manifest.added, dropped: manifest.dropped });
         self.shared.objects.delete_all(garbage);
     }
 }

@@ -19,7 +19,7 @@ pub struct StoreConfig {
     pub compaction: Compaction,
     /// How long a dropped segment stays on disk for queries that run, in ns. Default 60 s.
     pub drop_grace_ns: i64,
-    /// Free space below which the store refuses to open, in bytes. Default 64 MiB: room for a few commits.
+    /// Free space below which a new store is not made and commits are not worth trying, in bytes. Default 64 MiB: room for a few commits.
     pub free_bytes_min: u64,
 }
 

@@ -13,8 +13,10 @@
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
 //! - [`scan`]: reading parts of a segment.
+//! - [`aside`]: segments that are damaged.
 //! - [`check`]: the offline check of a directory.
 
+pub mod aside;
 mod attempt;
 mod bloom;
 pub mod candidates;
@@ -51,6 +53,7 @@ pub mod store;
 mod superblock;
 pub mod tables;
 
+pub use aside::LostSegment;
 pub use candidates::{Candidates, Wanted};
 pub use check::{Checked, Committed, Finding, Severity, check};
 pub use chunk::RowChunk;
@@ -62,6 +65,7 @@ pub use health::{HealthCell, HealthQuery, HealthSeries};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
 pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures};
 pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
+pub use recover::ReadSoFar;
 pub use retention::{Retention, ServiceRetention};
 pub use scan::{RowGroup, SegmentReader};
 pub use segment::{SegmentFile, SegmentId, SideFile, Window};

@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     rows_retired: Family<TableLabel, Counter>,
     compaction_failures: Counter,
     side_files_damaged: Counter,
+    damaged_segments: Family<TableLabel, Gauge>,
+    damaged_rows: Family<TableLabel, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,6 +61,8 @@ impl Metrics {
             rows_retired: Family::default(),
             compaction_failures: Counter::default(),
             side_files_damaged: Counter::default(),
+            damaged_segments: Family::default(),
+            damaged_rows: Family::default(),
         };
         registry.register_with_unit(
             "shipwake_commit",
@@ -69,12 +73,31 @@ impl Metrics {
         registry.register("shipwake_commit_failures", "Commits that failed", metrics.commit_failures.clone());
         registry.register("shipwake_segments", "Live segments by table", metrics.segments.clone());
         registry.register("shipwake_segment_bytes", "Size of live segments by table", metrics.segment_bytes.clone());
+        metrics.register_damage(registry);
         metrics.register_background(registry);
         for table in Table::ALL {
             let seconds = retention.of(table) / NS_PER_S;
             metrics.retention_seconds.get_or_create(&TableLabel { table: table.name() }).set(seconds);
         }
         metrics
+    }
+
+    fn register_damage(&self, registry: &mut Registry) {
+        registry.register(
+            "shipwake_store_damaged_segments",
+            "Segments that answers are made without, because they are missing or damaged",
+            self.damaged_segments.clone(),
+        );
+        registry.register(
+            "shipwake_store_damaged_rows",
+            "Rows of these segments, which are missing in answers",
+            self.damaged_rows.clone(),
+        );
+        for table in Table::ALL {
+            let label = TableLabel { table: table.name() };
+            self.damaged_segments.get_or_create(&label).set(0);
+            self.damaged_rows.get_or_create(&label).set(0);
+        }
     }
 
     fn register_background(&self, registry: &mut Registry) {
@@ -131,6 +154,13 @@ impl Metrics {
     /// Counts a segment whose blooms or index cannot be used.
     pub(crate) fn side_file_damaged(&self) {
         self.side_files_damaged.inc();
+    }
+
+    /// Counts a segment with so many rows that is set aside (`sign` 1) or not any more (-1).
+    pub(crate) fn set_aside(&self, table: Table, rows: u64, sign: i64) {
+        let label = TableLabel { table: table.name() };
+        self.damaged_segments.get_or_create(&label).inc_by(sign);
+        self.damaged_rows.get_or_create(&label).inc_by(sign * rows as i64);
     }
 
     fn add_side_bytes(&self, file: &SegmentFile, sign: i64) {

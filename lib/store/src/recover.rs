@@ -1,13 +1,17 @@
-//! Becoming the writer of a shard: read its manifests, check that what they list is there, remove what nobody lists.
+//! Becoming the writer of a shard: read its manifests, set aside what they list and is not there, remove what nobody lists.
+//!
+//! Damage does not keep a shard from opening: it goes on from the newest commit that is whole, and what that costs is said.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::manifest::{self, Chain, read_chain};
+use bytes::Bytes;
+
+use crate::manifest::{self, Chain, Delta, Manifest, newest_seq, read_chain};
 use crate::objects::{Listed, Objects};
 use crate::reaper::Reaper;
 use crate::shared::Shared;
-use crate::{Recovered, SegmentFile, ShardCommitter, StoreError, Table, state};
+use crate::{LostSegment, Recovered, SegmentFile, SegmentId, ShardCommitter, StoreError, Table, aside, state};
 
 /// See [`long_unneeded`].
 const ORPHAN_AGE_S: i64 = 24 * 3600;
@@ -24,7 +28,7 @@ pub(crate) fn open_shard(
 ) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
     let objects = &shared.objects;
     shared.proposals.clear(shard, objects);
-    let chain = read_chain(objects, shard)?;
+    let read = read_chain(objects, shard);
     let written = written_files(objects, shard)?;
     let mut committer = ShardCommitter {
         shared: shared.clone(),
@@ -33,38 +37,170 @@ pub(crate) fn open_shard(
         next_seq: 0,
         first_offset: 0,
         files: Arc::from([]),
+        journal: None,
+        before: None,
+        undone: Vec::new(),
+        lists_all: false,
         states: Vec::new(),
         reaper: Reaper::default(),
     };
-    let Some(chain) = chain else {
-        if alone {
-            remove(objects, shard, written.into_iter().map(|file| file.path).collect());
+    let chain = match read {
+        Ok(Some(chain)) => chain,
+        Ok(None) => {
+            if alone {
+                remove(objects, shard, written.into_iter().map(|file| file.path).collect());
+            }
+            return Ok((committer, None));
         }
-        return Ok((committer, None));
+        Err(error @ StoreError::Damaged { .. }) if alone => {
+            tracing::error!(
+                shard,
+                %error,
+                files = written.len(),
+                "no manifest of the shard can be read: it begins anew with what the journal holds. Its files are kept as they are; restore the manifests from a backup to have them back"
+            );
+            committer.next_seq = newest_seq(objects, shard)?.map_or(0, |seq| seq + 1);
+            committer.lists_all = true;
+            return Ok((committer, None));
+        }
+        Err(error) => return Err(error),
     };
-    check_present(objects, &chain.files, &written)?;
-    note_missing_sides(shared, &chain.files, &written);
-    let state = state::read(objects, &chain.last.state)?;
-    if alone {
+    for (path, what) in &chain.problems {
+        tracing::error!(shard, path = %objects.file(path).display(), "a manifest is damaged: {what}");
+    }
+    let start = Start::of(objects, &chain)?;
+    let is_whole = chain.problems.is_empty() && start.undone.is_empty();
+    shared.aside_at_open(&chain, &start.files, &written)?;
+    note_missing_sides(shared, &start.files, &written);
+    if !is_whole {
+        // What is not named any more may be needed by a person.
+    } else if alone {
         remove(objects, shard, unneeded(&chain, &written));
     } else if objects.is_remote() {
         remove(objects, shard, long_unneeded(&chain, &written));
     }
 
-    committer.next_seq = chain.last.seq + 1;
-    committer.first_offset = chain.last.next_offset;
-    committer.files = chain.files.clone();
+    committer.next_seq = chain.next_seq;
+    committer.first_offset = start.commit.next_offset;
+    committer.files = start.files.clone();
+    committer.journal = chain.last.journal;
+    committer.undone = start.undone;
+    committer.lists_all = !is_whole;
+    committer.before = Some(last_change(&chain));
+    committer.states.extend(chain.before.iter().map(|before| before.state.path.clone()));
     committer.states.push(chain.last.state.path.clone());
-    shared.metrics.added(chain.files.iter());
+    // They go as those that this process drops itself: when there are two commits without them.
+    let _ = committer.reaper.due(chain.dropped.clone(), chain.last.committed_ns, i64::MAX);
+    shared.metrics.added(start.files.iter());
     let recovered = Recovered {
-        next_offset: chain.last.next_offset,
-        watermark_ns: chain.last.watermark_ns,
-        committed_ns: chain.last.committed_ns,
-        state,
-        files: chain.files,
-        seq: chain.last.seq,
+        next_offset: start.commit.next_offset,
+        watermark_ns: start.commit.watermark_ns,
+        committed_ns: start.commit.committed_ns,
+        state: start.state,
+        files: start.files,
+        seq: chain.next_seq - 1,
     };
     Ok((committer, Some(recovered)))
+}
+
+/// What a shard goes on from.
+struct Start<'a> {
+    commit: &'a Manifest,
+    state: Bytes,
+    files: Arc<[SegmentFile]>,
+    /// Segments of later commits: their rows come again from the journal.
+    undone: Vec<SegmentId>,
+}
+
+impl<'a> Start<'a> {
+    /// The newest commit with a state that can be read. When it is not the newest of all, the journal has to give again what came after
+    /// it: it is kept that far, and what it does not hold is lost, which whoever reads it says. So nothing is counted twice.
+    fn of(objects: &Objects, chain: &'a Chain) -> Result<Self, StoreError> {
+        let newest = match state::read(objects, &chain.last.state) {
+            Ok(state) => {
+                return Ok(Self { commit: &chain.last, state, files: chain.files.clone(), undone: Vec::new() });
+            }
+            Err(error @ StoreError::Damaged { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let (shard, end) = (chain.last.shard, chain.last.next_offset);
+        if let Some(before) = &chain.before {
+            let from = before.next_offset;
+            let is_older = |file: &&SegmentFile| file.next_offset <= from;
+            // A merged segment has rows of commits before the one that published it, so none has rows of both sides.
+            let is_divided = !chain.files.iter().any(|file| file.first_offset < from && from < file.next_offset);
+            match state::read(objects, &before.state) {
+                Ok(state) if is_divided => {
+                    let files: Arc<[SegmentFile]> = chain.files.iter().filter(is_older).cloned().collect();
+                    let undone = chain.files.iter().filter(|file| !is_older(file)).map(|file| file.id).collect();
+                    tracing::error!(
+                        shard,
+                        error = %newest,
+                        from,
+                        end,
+                        "the state of the newest commit is damaged: going on from the one before it; requests {from} to {end} of the journal are folded again"
+                    );
+                    return Ok(Self { commit: before, state, files, undone });
+                }
+                Ok(_) | Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::error!(
+            shard,
+            error = %newest,
+            offset = end,
+            "the states of the last two commits are damaged: the shard goes on with its segments at offset {end}, and has forgotten the rest: \
+             a retry of a request from before now counts twice, and running totals begin anew"
+        );
+        Ok(Self { commit: &chain.last, state: Bytes::new(), files: chain.files.clone(), undone: Vec::new() })
+    }
+}
+
+/// What the next manifest says of the commit before it: nothing of one that cannot be read.
+fn last_change(chain: &Chain) -> Delta {
+    let last = &chain.last;
+    if last.seq + 1 == chain.next_seq {
+        Delta { added: last.added.clone(), dropped: last.dropped.clone() }
+    } else {
+        Delta::default()
+    }
+}
+
+impl Shared {
+    fn aside_at_open(&self, chain: &Chain, files: &[SegmentFile], written: &[Listed]) -> Result<(), StoreError> {
+        let known: Vec<LostSegment> = chain.in_doubt.iter().chain(&chain.last.lost).cloned().collect();
+        aside::look_at(self, files, written, &known)
+    }
+}
+
+/// How far a shard has read its journal, by its newest commit that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSoFar {
+    /// The shard.
+    pub shard: u32,
+    /// The first offset that is not part of the commit.
+    pub next_offset: u64,
+    /// The journal, if it has a name.
+    pub journal: Option<u128>,
+}
+
+/// How far all shards have read. Those whose manifests cannot be read are left out.
+pub(crate) fn read_so_far(objects: &Objects) -> Result<Vec<ReadSoFar>, StoreError> {
+    let folders = objects.list("manifest")?;
+    let shards: BTreeSet<u32> =
+        folders.iter().filter_map(|listed| listed.path.split('/').nth(1)?.parse().ok()).collect();
+    let mut read = Vec::new();
+    for shard in shards {
+        match read_chain(objects, shard) {
+            Ok(Some(Chain { last, .. })) => {
+                read.push(ReadSoFar { shard, next_offset: last.next_offset, journal: last.journal });
+            }
+            Ok(None) | Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
 }
 
 /// Segment and state files of a shard that are there.
@@ -84,22 +220,6 @@ fn shard_of(path: &str) -> Option<u32> {
         return None;
     }
     name.split('-').next()?.parse().ok()
-}
-
-/// Checks that every live segment is there in its size. Its bytes are checked when they are read.
-pub(crate) fn check_present(objects: &Objects, files: &[SegmentFile], written: &[Listed]) -> Result<(), StoreError> {
-    let sizes: HashMap<&str, u64> = written.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
-    for file in files {
-        let damaged = |reason: String| StoreError::damaged(objects.file(&file.path), reason);
-        match sizes.get(&*file.path) {
-            None => return Err(damaged("it is missing, and a manifest lists it".to_owned())),
-            Some(bytes) if *bytes != file.bytes => {
-                return Err(damaged(format!("it has {bytes} bytes instead of {}", file.bytes)));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }
 
 /// Notes segments that lack a file beside them, or have one of another size: it is made again.
@@ -136,11 +256,11 @@ fn long_unneeded(chain: &Chain, written: &[Listed]) -> Vec<String> {
     unneeded(chain, written).into_iter().filter(|path| old.contains(path.as_str())).collect()
 }
 
-/// Files that neither the list of live segments nor the newest manifest names.
+/// Files that the last two commits do not name: when the newest cannot be read, the shard goes on from the one before.
 pub(crate) fn orphans<'a>(chain: &Chain, written: &'a [Listed]) -> impl Iterator<Item = &'a str> {
-    let paths = chain.files.iter().flat_map(SegmentFile::paths);
+    let paths = chain.files.iter().chain(&chain.dropped).flat_map(SegmentFile::paths);
     let mut named: HashSet<String> = paths.map(|path| path.to_string()).collect();
-    named.insert(chain.last.state.path.clone());
+    named.extend([Some(&chain.last), chain.before.as_ref()].into_iter().flatten().map(|of| of.state.path.clone()));
     written.iter().map(|file| file.path.as_str()).filter(move |path| !named.contains(*path))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 
+use crate::aside::Aside;
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
     pub(crate) proposals: Proposals,
     pub(crate) damaged: Damaged,
+    /// Live segments that answers are made without.
+    pub(crate) aside: Aside,
     /// Of a directory. In a bucket writers are kept apart by the manifests alone.
     pub(crate) _lock: Option<DirectoryLock>,
 }
@@ -55,6 +58,7 @@ impl Shared {
         for file in files {
             verified.remove(&file.id);
             self.damaged.forget(file.id);
+            self.aside.forget(file.id, &self.metrics);
         }
     }
 }

@@ -10,18 +10,20 @@ use arrow::array::RecordBatch;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 
+use crate::aside::{Aside, LostSegment, damaged_one};
 use crate::durable::{DurableLocal, make_directories};
 use crate::health::{HealthQuery, HealthSeries, merge_health};
-use crate::hot::{HotShard, ReleaseRow, ShardStatus, Snapshot};
+use crate::hot::{HotShard, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles, merge_usage};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
 use crate::proposals::Proposals;
+use crate::recover::ReadSoFar;
 use crate::shared::Shared;
 use crate::side::Damaged;
-use crate::superblock::{self, Superblock};
+use crate::superblock::{self, SUPERBLOCK, Superblock};
 use crate::{
     Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, s3, side,
 };
@@ -39,7 +41,7 @@ impl Store {
     /// Opens the directory, or makes it, and takes its lock; or the bucket, which has no lock: there whoever commits first is the writer
     /// of a shard. Blocks on the disk, or on the server.
     ///
-    /// Errors: [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Full`] when less than
+    /// Errors: [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Full`] when the directory is new and less than
     /// [`StoreConfig::free_bytes_min`] is free, [`StoreError::TooNew`] and [`StoreError::Features`] for a directory of
     /// a newer version, [`StoreError::Damaged`], [`StoreError::Unsuitable`] for a server without conditional writes.
     pub fn open(config: StoreConfig, registry: &mut Registry) -> Result<Arc<Self>, StoreError> {
@@ -62,7 +64,13 @@ impl Store {
         let dir = config.dir.clone();
         make_directories(&dir).map_err(|error| StoreError::io("cannot make", &dir, error, 0))?;
         let lock = DirectoryLock::take(&dir)?;
-        check_free_space(&dir, config.free_bytes_min)?;
+        match check_free_space(&dir, config.free_bytes_min) {
+            // What is there can be read. Commits are refused until there is room, and then go on.
+            Err(error @ StoreError::Full { .. }) if dir.join(SUPERBLOCK).exists() => {
+                tracing::error!(%error, "the disk is full: free some space; what is stored can be read meanwhile");
+            }
+            checked => checked?,
+        }
         let superblock = superblock::read_or_create(&dir, rand::random())?;
         let local = DurableLocal::open(&dir).map_err(|error| {
             let source = std::io::Error::other(error);
@@ -81,7 +89,8 @@ impl Store {
     ) -> Arc<Self> {
         let metrics = Metrics::new(registry, &config.retention);
         let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
-        let shared = Shared { config, objects, metrics, verified, proposals, damaged, _lock: lock };
+        let aside = Aside::default();
+        let shared = Shared { config, objects, metrics, verified, proposals, damaged, aside, _lock: lock };
         let shared = Arc::new(shared);
         Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() })
     }
@@ -110,14 +119,42 @@ impl Store {
         recover::open_shard(&self.shared, shard, alone)
     }
 
+    /// How far each shard had read its journal at its last commit. Blocks on the disk.
+    pub fn read_so_far(&self) -> Result<Vec<ReadSoFar>, StoreError> {
+        recover::read_so_far(&self.shared.objects)
+    }
+
     /// Makes a shard visible to readers. A second call for the same shard replaces the first.
     pub fn register(&self, shard: u32, hot: Arc<dyn HotShard>) {
         self.shards.write().expect("no holder of this lock can panic").insert(shard, hot);
     }
 
-    /// Files and hot rows of all registered shards. Rows are taken only for `tables`.
+    /// Files and hot rows of all registered shards, without the segments that are damaged. Rows are taken only for `tables`.
     pub fn snapshot(&self, tables: &[Table]) -> Snapshot {
-        Snapshot { shards: self.registered().iter().map(|shard| shard.snapshot(tables)).collect() }
+        let mut shards: Vec<ShardSnapshot> = self.registered().iter().map(|shard| shard.snapshot(tables)).collect();
+        for shard in &mut shards {
+            shard.files = self.shared.aside.without(&shard.files);
+        }
+        Snapshot { shards }
+    }
+
+    /// Takes note of an error that a reader of a snapshot has met. Damage of a live segment sets it aside, and the answer is `true`: a
+    /// new snapshot has the rest, [`Store::lost`] what is missing.
+    pub fn set_aside(&self, error: &StoreError) -> bool {
+        for shard in self.registered() {
+            let files = shard.snapshot(&[]).files;
+            if let Some(lost) = damaged_one(&self.shared.objects, error, files.iter()) {
+                let path = self.shared.objects.file(&lost.path);
+                self.shared.aside.add(lost, &path, &self.shared.metrics);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Live segments that answers are made without, because they are damaged.
+    pub fn lost(&self) -> Vec<LostSegment> {
+        self.shared.aside.all()
     }
 
     /// Requests, errors and durations, merged over shards.

@@ -97,36 +97,37 @@ impl Superblock {
     }
 }
 
-/// Reads and checks the superblock of `dir`; `None` when there is none and nothing of ours is in the directory.
-pub fn read(dir: &Path) -> Result<Option<Superblock>, StoreError> {
+/// Reads the superblock of `dir`, or makes one with `store_id`. A copy that is damaged is mended from the other; where both are, or the
+/// file is gone, and there are manifests, it is made again: what is lost is the name of the store, and every file says its version itself.
+pub fn read_or_create(dir: &Path, store_id: u128) -> Result<Superblock, StoreError> {
     let path = dir.join(SUPERBLOCK);
     let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if dir.join("manifest").exists() {
-                return Err(StoreError::damaged(path, "missing, but the directory holds manifests"));
-            }
-            return Ok(None);
-        }
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(StoreError::io("cannot read", &path, error, 0)),
     };
-    let Some(superblock) = Superblock::decode(&bytes) else {
-        return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
-    };
-    superblock.check_readable(&path)?;
-    Ok(Some(superblock))
-}
-
-/// Reads the superblock of `dir`, or makes one with `store_id`.
-pub fn read_or_create(dir: &Path, store_id: u128) -> Result<Superblock, StoreError> {
-    if let Some(found) = read(dir)? {
+    if let Some(found) = bytes.as_deref().and_then(Superblock::decode) {
+        found.check_readable(&path)?;
+        if bytes.is_some_and(|bytes| Superblock::whole_copies(&bytes) < 2) {
+            tracing::error!(path = %path.display(), "one of the two copies in this file was damaged; it is mended from the other, nothing is lost");
+            write(dir, &path, &found)?;
+        }
         return Ok(found);
     }
     let made = Superblock::new(store_id);
-    let (path, bytes) = (dir.join(SUPERBLOCK), made.encode());
-    write_durably(&dir.join("SUPERBLOCK.new"), &path, &[&bytes], true)
-        .map_err(|error| StoreError::io("cannot write", &path, error, bytes.len() as u64))?;
+    let is_old = dir.join("manifest").exists();
+    if is_old || bytes.is_some() {
+        let what = if bytes.is_some() { "damaged" } else { "missing" };
+        tracing::error!(path = %path.display(), "this file is {what}; it is made again from what is in the folder, which has a new id now; no record is lost");
+    }
+    write(dir, &path, &made)?;
     Ok(made)
+}
+
+fn write(dir: &Path, path: &Path, superblock: &Superblock) -> Result<(), StoreError> {
+    let bytes = superblock.encode();
+    write_durably(&dir.join("SUPERBLOCK.new"), path, &[&bytes], true)
+        .map_err(|error| StoreError::io("cannot write", path, error, bytes.len() as u64))
 }
 
 /// The same in a bucket. Of two that make one at the same time, one does.

@@ -60,73 +60,11 @@ fn a_configuration_that_cannot_work_is_refused() {
     assert!(error.contains("retention of logs") && error.contains("drop_grace_ns"), "{error}");
 }
 
-/// Commits twice, damages the one file whose path contains `folder`, and gives the error of the next opening.
-fn open_after(folder: &str, damage: impl Fn(&Path)) -> (StoreError, PathBuf) {
-    let dir = scratch();
-    {
-        let store = open(dir.path());
-        let (mut committer, _) = store.open_shard(0).expect("opens");
-        committer.commit(log_commit(1, 50)).expect("commits");
-        committer.commit(log_commit(2, 50)).expect("commits");
-    }
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(dir.path().join(folder)).expect("lists").map(|entry| entry.expect("lists").path()).collect();
-    files.sort();
-    let victim = files.pop().expect("there is one");
-    damage(&victim);
-    let store = open(dir.path());
-    let opened = store.open_shard(0).and_then(|(_committer, recovered)| {
-        let files = recovered.expect("has commits").files;
-        files.iter().try_for_each(|file| store.read_segment(file, None, EVER).map(|_| ()))
-    });
-    let error = opened.expect_err("damage is found");
-    drop(store);
-    let findings = shipwake_store::check(dir.path()).findings;
-    assert!(findings.iter().any(|finding| finding.path == victim), "{findings:?} do not name {}", victim.display());
-    (error, victim)
-}
-
 fn flip(path: &Path, at: impl Fn(usize) -> usize) {
     let mut bytes = fs::read(path).expect("reads");
     let at = at(bytes.len());
     bytes[at] ^= 0x10;
     fs::write(path, bytes).expect("writes");
-}
-
-#[test]
-fn damaged_and_missing_files_are_named() {
-    let check = |folder: &str, damage: &dyn Fn(&Path), expected: &str| {
-        let (error, victim) = open_after(folder, damage);
-        let StoreError::Damaged { path, reason } = &error else { panic!("{error}") };
-        assert_eq!(path, &victim);
-        assert!(reason.contains(expected), "{reason}");
-        assert!(!error.retryable());
-    };
-    check("manifest/0", &|path| flip(path, |bytes| bytes / 2), "checksum");
-    check("manifest/0", &|path| fs::write(path, b"").expect("writes"), "does not begin like a manifest");
-    check("state/0", &|path| flip(path, |bytes| bytes - 1), "checksum");
-    check("state/0", &|path| fs::remove_file(path).expect("removes"), "missing");
-    check("data/logs", &|path| flip(path, |bytes| bytes / 2), "checksum");
-    check("data/logs", &|path| flip(path, |bytes| bytes - 5), "checksum");
-    check("data/logs", &|path| fs::remove_file(path).expect("removes"), "missing");
-    check("data/logs", &|path| fs::write(path, b"PAR1").expect("writes"), "4 bytes instead of");
-}
-
-#[test]
-fn a_manifest_missing_in_the_middle_is_named() {
-    let dir = scratch();
-    {
-        let store = open(dir.path());
-        let (mut committer, _) = store.open_shard(0).expect("opens");
-        (1..=3).for_each(|offset| drop(committer.commit(log_commit(offset, 5)).expect("commits")));
-    }
-    let gone = dir.path().join("manifest/0/00000000000000000001.json");
-    fs::remove_file(&gone).expect("removes");
-    let store = open(dir.path());
-    match store.open_shard(0).map(|_| ()) {
-        Err(StoreError::Damaged { path, .. }) => assert_eq!(path, gone),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

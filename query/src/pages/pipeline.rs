@@ -43,6 +43,10 @@ pub struct PipelineStatus {
     pub memory_bytes: Option<u64>,
     /// What keeps data from being taken or kept at the moment, in words: the reasons of `/readyz`.
     pub problems: Vec<String>,
+    /// `/readyz` says that data is not taken, or not kept, as it should be.
+    pub unready: bool,
+    /// Something of what was stored is damaged or lost.
+    pub degraded: bool,
     /// When the process started, in milliseconds since the epoch: counters begin there.
     pub started_ms: i64,
     /// When the last request of a signal came since then, by signal.
@@ -133,6 +137,8 @@ pub(crate) fn answer(
             ui: ingest.endpoints.ui,
         },
         memory_bytes: ingest.memory_bytes.unwrap_or(memory_of_shards),
+        unready: ingest.unready,
+        degraded: ingest.degraded,
         problems: ingest.problems.into_iter().chain(left_out(shards, now_ms)).collect(),
         instances_guessed: ingest.instances_guessed || releases.iter().any(|row| row.instance_guessed),
     }

@@ -459,7 +459,11 @@ pub(crate) struct Pipeline {
     pub endpoints: EndpointNames,
     pub memory_bytes: u64,
     pub instances_guessed: bool,
-    /// What keeps data from being taken or kept at the moment, in words.
+    /// Data is not taken, or not kept, as it should be: `/readyz` says so too.
+    pub unready: bool,
+    /// Something of what was stored is damaged or lost.
+    pub degraded: bool,
+    /// What keeps data from being taken or kept at the moment, and what is damaged, in words.
     pub problems: Vec<String>,
 }
 

@@ -19,6 +19,7 @@ use super::scan::{Readers, Scan, Scanned, Sink, Stop};
 use super::tail::{self, Cursor, Unseen};
 use super::volume::{self, By};
 use super::{patterns, wire};
+use crate::damage::missing_in;
 use crate::error::QueryError;
 use crate::query::Query;
 use crate::spans::QuestionSpan;
@@ -55,11 +56,20 @@ impl Ground {
     ) -> Result<Scanned, QueryError> {
         let (store, readers, threads, stop) = (&*self.store, &*self.readers, self.threads, &self.stop);
         let scan = Scan { store, snapshot, readers, search, range_ns, direction, threads, stop };
-        scan.run(sink).map_err(|error| failed(&error))
+        scan.run(sink).map_err(|error| self.failed(&error))
     }
 
-    fn meta(&self, search: &Search, scanned: &Scanned) -> wire::Meta {
-        wire::Meta::new(self.now_ms, 0.0, search.to_string(), scanned)
+    fn meta(&self, search: &Search, scanned: &Scanned, range_ns: &Range<i64>) -> wire::Meta {
+        let mut meta = wire::Meta::new(self.now_ms, 0.0, search.to_string(), scanned);
+        meta.warnings = missing_in(&self.store, |table| table == Table::Logs, range_ns.clone());
+        meta.incomplete = !meta.warnings.is_empty();
+        meta
+    }
+
+    /// The answer to an error of the store. What is damaged is set aside: the next question is answered without it.
+    fn failed(&self, error: &StoreError) -> QueryError {
+        self.store.set_aside(error);
+        QueryError::Store { message: error.to_string() }
     }
 
     /// Up to `limit` lines of a direction, beyond a line.
@@ -70,17 +80,19 @@ impl Ground {
         (direction, beyond): (Direction, Option<LineId>),
         limit: usize,
     ) -> Result<(Vec<wire::Line>, bool, Scanned), QueryError> {
-        let mut page = Page::new(direction, beyond, limit);
-        let snapshot = self.snapshot();
-        let scanned = self.scan(&snapshot, search, range_ns, direction, &mut page)?;
-        let is_full = page.is_full();
-        let lines = page.read(&LINE_COLUMNS, LISTED_BODY_BYTES).map_err(|error| failed(&error))?;
-        Ok((lines, is_full, scanned))
+        loop {
+            let mut page = Page::new(direction, beyond, limit);
+            let snapshot = self.snapshot();
+            let scanned = self.scan(&snapshot, search, range_ns.clone(), direction, &mut page)?;
+            let is_full = page.is_full();
+            match page.read(&LINE_COLUMNS, LISTED_BODY_BYTES) {
+                Ok(lines) => return Ok((lines, is_full, scanned)),
+                // Damage of the last column is met here: the page is made of other lines.
+                Err(error) if self.store.set_aside(&error) && !self.stop.is_due() => {}
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
     }
-}
-
-fn failed(error: &StoreError) -> QueryError {
-    QueryError::Store { message: error.to_string() }
 }
 
 /// Tells a scan that its asker has gone, unless it was answered.
@@ -103,8 +115,8 @@ impl Query {
         let bytes_max = self.config().result_bytes_max;
         self.log_answer("logs_search", question.timeout, true, move |ground| {
             let Question { search, range_ns, limit, .. } = question;
-            let (mut lines, is_full, scanned) = ground.page(&search, range_ns, (direction, beyond), limit)?;
-            let mut meta = ground.meta(&search, &scanned);
+            let (mut lines, is_full, scanned) = ground.page(&search, range_ns.clone(), (direction, beyond), limit)?;
+            let mut meta = ground.meta(&search, &scanned, &range_ns);
             let fits = fitting(&lines, bytes_max);
             if fits < lines.len() {
                 meta.warnings.push(format!("the page was cut after {fits} lines, at its largest size"));
@@ -129,11 +141,12 @@ impl Query {
         self.log_answer("logs_volume", question.timeout, true, move |ground| {
             let mut counts = volume::Counts::new(by, &shown, step_ms);
             let snapshot = ground.snapshot();
-            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut counts)?;
+            let range_ns = question.range_ns;
+            let scanned = ground.scan(&snapshot, &question.search, range_ns.clone(), Direction::Older, &mut counts)?;
             let (t, series) = (counts.starts_ms(), counts.series());
             let total = series.iter().map(|one| one.total).sum();
             Ok(wire::Volume {
-                meta: ground.meta(&question.search, &scanned),
+                meta: ground.meta(&question.search, &scanned, &range_ns),
                 by: by.as_str(),
                 step_ms,
                 t,
@@ -151,7 +164,8 @@ impl Query {
         self.log_answer("logs_patterns", question.timeout, true, move |ground| {
             let mut counts = patterns::Counts::default();
             let snapshot = ground.snapshot();
-            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut counts)?;
+            let range_ns = question.range_ns;
+            let scanned = ground.scan(&snapshot, &question.search, range_ns.clone(), Direction::Older, &mut counts)?;
             // Cells are not asked for: what is remembered of a pattern whatever the range.
             let remembered = counts.places().into_iter().flat_map(|(service, environment)| {
                 let (service, environment) = (Some(service.to_string()), Some(environment.to_string()));
@@ -159,7 +173,7 @@ impl Query {
             });
             let (patterns, more) = counts.listed(&remembered.collect::<Vec<_>>());
             let patterns::Counts { total, without, versions, .. } = counts;
-            let meta = ground.meta(&question.search, &scanned);
+            let meta = ground.meta(&question.search, &scanned, &range_ns);
             Ok(wire::Patterns { meta, total, without, more, versions, patterns })
         })
         .await
@@ -181,7 +195,7 @@ impl Query {
             let snapshot = ground.snapshot();
             let at = id.time_ns..id.time_ns.saturating_add(1);
             let scanned = ground.scan(&snapshot, &Search::All, at, Direction::Newer, &mut page)?;
-            let mut found = page.read(&LINE_AND_RESOURCE, usize::MAX).map_err(|error| failed(&error))?;
+            let mut found = page.read(&LINE_AND_RESOURCE, usize::MAX).map_err(|error| ground.failed(&error))?;
             let line = found.pop().filter(|line| line.id == id.to_string()).ok_or_else(|| context::gone(id))?;
             let search = context::neighbours(&line);
             let around = id.time_ns.saturating_sub(AROUND_NS)..id.time_ns.saturating_add(AROUND_NS);
@@ -192,7 +206,7 @@ impl Query {
             let (mut older, _, _) = side(Direction::Older, before)?;
             let (newer, _, _) = side(Direction::Newer, after)?;
             older.reverse();
-            Ok(wire::Context { meta: ground.meta(&search, &scanned), line, before: older, after: newer })
+            Ok(wire::Context { meta: ground.meta(&search, &scanned, &around), line, before: older, after: newer })
         })
         .await
         .map(|answered| timed(answered, |answer| &mut answer.meta))
@@ -204,9 +218,10 @@ impl Query {
         self.log_answer("logs_fields", question.timeout, true, move |ground| {
             let mut page = Page::new(Direction::Older, None, fields::SAMPLE);
             let snapshot = ground.snapshot();
-            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut page)?;
-            let lines = page.read(&LINE_AND_RESOURCE, 0).map_err(|error| failed(&error))?;
-            let meta = ground.meta(&question.search, &scanned);
+            let range_ns = question.range_ns;
+            let scanned = ground.scan(&snapshot, &question.search, range_ns.clone(), Direction::Older, &mut page)?;
+            let lines = page.read(&LINE_AND_RESOURCE, 0).map_err(|error| ground.failed(&error))?;
+            let meta = ground.meta(&question.search, &scanned, &range_ns);
             Ok(wire::Fields { meta, sample: lines.len(), fields: fields::of(&lines) })
         })
         .await
@@ -226,7 +241,7 @@ impl Query {
             let mut sink = Unseen::new(seen, limit);
             ground.scan(&unseen, &search, i64::MIN..i64::MAX, Direction::Older, &mut sink)?;
             let skipped = sink.page.dropped;
-            let mut lines = sink.page.read(&LINE_COLUMNS, tail::BODY_BYTES).map_err(|error| failed(&error))?;
+            let mut lines = sink.page.read(&LINE_COLUMNS, tail::BODY_BYTES).map_err(|error| ground.failed(&error))?;
             lines.reverse();
             Ok((lines, skipped, cursor))
         });

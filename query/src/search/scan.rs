@@ -44,7 +44,7 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         self.gone.load(Ordering::Relaxed) || Instant::now() >= self.deadline
     }
 }
@@ -252,9 +252,13 @@ impl<S: Sink> Work<'_, S> {
                 }
                 Unit::Stored { shard, file } => self.stored(*shard, file),
             };
-            if let Err(error) = looked {
-                lock(&self.failed).get_or_insert(error);
-                return;
+            match looked {
+                // What is damaged is set aside: the rest is the answer, and the answer says so.
+                Err(error) if !self.scan.store.set_aside(&error) => {
+                    lock(&self.failed).get_or_insert(error);
+                    return;
+                }
+                _ => {}
             }
         }
     }

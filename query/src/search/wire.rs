@@ -27,6 +27,8 @@ pub(crate) struct Meta {
     /// The search as it was understood.
     pub search: String,
     pub scanned: ScannedText,
+    /// Segments of the range are damaged: lines are missing. The warnings say which.
+    pub incomplete: bool,
     pub warnings: Vec<String>,
 }
 
@@ -48,6 +50,7 @@ impl Meta {
             seen_until: stopped_at_ns.map(|ns| ns.div_euclid(NS_PER_MS)),
             search,
             scanned: ScannedText { segments, segments_skipped, rows },
+            incomplete: false,
             warnings: Vec::new(),
         }
     }

@@ -55,6 +55,18 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
     }
 }
 
+/// What the store has said, which readers of Parquet and of objects wrap in errors of their own.
+pub(crate) fn store_error(error: &DataFusionError) -> Option<&StoreError> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return Some(error);
+        }
+        source = error.source();
+    }
+    None
+}
+
 fn is_about_values(error: &ArrowError) -> bool {
     matches!(
         error,

@@ -1,7 +1,7 @@
 //! One query from its text to batches, with every budget but time, which the caller watches: it aborts the task.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arrow::array::{RecordBatch, StringArray};
@@ -18,10 +18,11 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use shipwake_store::{Store, Table};
 
+use crate::damage::missing_in;
 use crate::error::QueryError;
 use crate::sql::answer::{SqlAnswer, SqlMeta};
 use crate::sql::budget::{QueryMemory, SharedMemory};
-use crate::sql::failure::explain;
+use crate::sql::failure::{explain, store_error};
 use crate::sql::guard::{self, Ask};
 use crate::sql::metered;
 use crate::sql::session::Sessions;
@@ -58,11 +59,33 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Answers one statement. `now_ms` is the moment of the snapshot.
+    /// Answers one statement. `now_ms` is the moment of the snapshot. When a segment turns out to be damaged while it is read, it is
+    /// set aside and the question asked again: the answer is made of the rest, and says so.
     pub async fn run(&self, text: &str, limits: &Limits, now_ms: i64) -> Result<SqlAnswer, QueryError> {
         guard::check_size(text, limits.query_bytes)?;
+        loop {
+            let is_damage_found = AtomicBool::new(false);
+            let answer = self.run_once(text, limits, now_ms, &is_damage_found).await;
+            if answer.is_ok() || !is_damage_found.into_inner() {
+                return answer;
+            }
+        }
+    }
+
+    async fn run_once(
+        &self,
+        text: &str,
+        limits: &Limits,
+        now_ms: i64,
+        is_damage_found: &AtomicBool,
+    ) -> Result<SqlAnswer, QueryError> {
         let memory = QueryMemory::new(self.shared_memory.clone(), limits.memory_bytes);
-        let fail = |error: DataFusionError| explain(&error, text, Some(&memory));
+        let fail = |error: DataFusionError| {
+            if store_error(&error).is_some_and(|error| self.store.set_aside(error)) {
+                is_damage_found.store(true, Ordering::Relaxed);
+            }
+            explain(&error, text, Some(&memory))
+        };
         let (state, tables) = self.sessions.open(memory.clone()).map_err(fail)?;
         let dialect = state.config().options().sql_parser.dialect;
         let statement = state.sql_to_statement(text, &dialect).map_err(fail)?;
@@ -80,6 +103,7 @@ impl Engine {
         let pool: Arc<dyn MemoryPool> = memory.clone();
         let mut answer = self.execute(&state, &plan, &pool, &read, limits, now_ms).await.map_err(fail)?;
         answer.meta.warnings.extend(resolution_warning(text, &wanted));
+        answer.meta.warnings.extend(self.missing(&wanted));
         Ok(answer)
     }
 
@@ -93,6 +117,12 @@ impl Engine {
         let (state, _) = self.sessions.open(memory).map_err(|error| explain(&error, "", None))?;
         let read = Arc::new(Read::new(&self.store, tables));
         Ok((state, read))
+    }
+
+    /// What the answer is made without.
+    fn missing(&self, wanted: &[SqlTable]) -> Vec<String> {
+        let is_read = |table: Table| wanted.iter().any(|read| read.stored().contains(&table));
+        missing_in(&self.store, is_read, i64::MIN..i64::MAX)
     }
 
     fn read(&self, wanted: &[SqlTable]) -> Read {

@@ -341,6 +341,10 @@ export interface Pipeline {
   endpoints?: { otlp_grpc?: string; otlp_http?: string; ui?: string };
   memory_bytes?: number;
   instances_guessed?: boolean;
+  /** Data is not taken, or not kept, as it should be. */
+  unready?: boolean;
+  /** Something of what was stored is damaged or lost. */
+  degraded?: boolean;
   problems?: string[];
 }
 

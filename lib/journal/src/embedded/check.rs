@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use zstd::bulk::Decompressor;
 
+use super::end_mark::{self, EndMark};
 use super::recover::{self, SegmentFile};
 use super::{files, identity, read, scan};
 use crate::error::JournalError;
@@ -74,8 +75,16 @@ pub fn check(dir: &Path) -> Result<Checked, JournalError> {
         let partition_dir = dir.join(identity::partition_dir(partition));
         // A partition without records has no directory before its first start.
         if partition_dir.is_dir() {
-            let extent = check_partition(&partition_dir, partition, journal.journal_id, &mut checked.findings)?;
+            let mut extent = check_partition(&partition_dir, partition, journal.journal_id, &mut checked.findings)?;
+            if let (Some(extent), Some(mark)) = (&mut extent, end_mark::read(dir, partition, journal.journal_id)) {
+                check_end(mark, extent, &mut checked.findings);
+            }
             checked.extents.extend(extent);
+        } else if let Some(mark) =
+            end_mark::read(dir, partition, journal.journal_id).filter(|mark| mark.next_offset > 0)
+        {
+            let reason = format!("the folder is gone, and {} requests were written to it", mark.next_offset);
+            checked.findings.push(damage(partition_dir, 0, reason));
         } else {
             checked.extents.push(Extent { partition, path: partition_dir, first_offset: 0, next_offset: 0 });
         }
@@ -107,6 +116,25 @@ fn check_partition(
     let extent =
         |next_offset| Extent { partition, path: newest.path.clone(), first_offset: oldest.base_offset, next_offset };
     Ok(due.map(extent))
+}
+
+/// Looks whether everything is there that was known to be on disk.
+fn check_end(mark: EndMark, extent: &mut Extent, findings: &mut Vec<Finding>) {
+    if mark.next_offset <= extent.next_offset {
+        return;
+    }
+    if mark.len == 0 && extent.next_offset == 0 {
+        // It was made in the place of a journal that is gone, and nothing has been written to it yet.
+        (extent.first_offset, extent.next_offset) = (mark.next_offset, mark.next_offset);
+        return;
+    }
+    let (from, last) = (extent.next_offset, mark.next_offset - 1);
+    let reason = format!(
+        "{} requests (offsets {from} to {last}) that were known to be on disk are missing behind it",
+        mark.next_offset - from
+    );
+    let len = std::fs::metadata(&extent.path).ok().filter(std::fs::Metadata::is_file).map_or(0, |found| found.len());
+    findings.push(damage(extent.path.clone(), len, reason));
 }
 
 /// Checks one file and returns the offset after its last record, if it could be found out.

@@ -30,7 +30,28 @@ pub struct Config {
     pub retained_bytes_max: u64,
     /// Values larger than this are refused. Must leave room for what tagging adds to the largest request accepted.
     pub record_bytes_max: usize,
+    /// What whoever reads the journal has made of it already, if anything.
+    pub folded: Option<Folded>,
 }
+
+/// How far the journal has been read, as its reader has written down: what is lost below was not lost for the reader.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// The journal that was read, [`crate::Journal::id`]; `None` when that was not written down. Another one is refused.
+    pub journal: Option<u128>,
+    /// For each partition the first offset that was not read.
+    pub offsets: Vec<u64>,
+}
+
+impl Folded {
+    /// The first offset of a partition that was not read.
+    pub(super) fn offset(&self, partition: u32) -> u64 {
+        self.offsets.get(partition as usize).copied().unwrap_or(0)
+    }
+}
+
+/// Partitions that a journal can have.
+pub(super) const PARTITIONS_MAX: u32 = 1024;
 
 /// The header stores sizes as 32 bits, and a record is held in memory a few times over.
 const RECORD_BYTES_LIMIT: usize = 1 << 30;
@@ -48,12 +69,13 @@ impl Config {
             retention: Duration::from_secs(15 * 60),
             retained_bytes_max: 8 << 30,
             record_bytes_max: 80 << 20,
+            folded: None,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), JournalError> {
         let mut problems = Vec::new();
-        if self.partitions == 0 || self.partitions > 1024 {
+        if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
             problems.push("partitions must be between 1 and 1024");
         }
         if self.segment_bytes < 4096 || self.segment_bytes > 1 << 30 {

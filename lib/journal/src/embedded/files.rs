@@ -5,11 +5,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::JournalError;
+
+/// Suffix of what was found damaged and kept for a person to look at.
+pub(super) const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// Suffix of files that are not finished; left by a crash, they are removed at the next start.
 pub(super) const UNFINISHED_SUFFIX: &str = ".tmp";
@@ -65,6 +68,27 @@ pub(super) fn create_whole(path: &Path, content: &[u8]) -> Result<File, JournalE
     Ok(file)
 }
 
+/// The name under which something damaged is kept.
+pub(super) fn damaged_path(path: &Path) -> PathBuf {
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(DAMAGED_SUFFIX);
+    PathBuf::from(kept)
+}
+
+/// Puts a file out of the way, to be kept under another name.
+pub(super) fn keep_as_damaged(path: &Path) -> Result<PathBuf, JournalError> {
+    let kept = damaged_path(path);
+    std::fs::rename(path, &kept).map_err(|error| io_error("rename", path, error))?;
+    sync_dir(path.parent().expect("a file of the journal lies in a directory"))?;
+    Ok(kept)
+}
+
+/// Writes a file that only its owner may read, in place of what may be there.
+pub(super) fn write_owned(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(content)
+}
+
 /// Opens an existing file for reading and writing.
 pub(super) fn open_existing(path: &Path) -> Result<File, JournalError> {
     OpenOptions::new().read(true).write(true).open(path).map_err(|error| io_error("open", path, error))
@@ -97,6 +121,15 @@ pub(super) fn remove(path: &Path) -> Result<(), JournalError> {
 
 /// The lock of a journal directory. It ends with this value, and with the process however that ends.
 pub(super) struct DirLock(File);
+
+impl DirLock {
+    /// Whether the lock's file is still the one at its path. When somebody has removed it, another process can take a new one.
+    pub(super) fn is_in_place(&self, dir: &Path) -> bool {
+        let there = std::fs::metadata(dir.join("LOCK"));
+        let held = self.0.metadata();
+        matches!((there, held), (Ok(there), Ok(held)) if (there.dev(), there.ino()) == (held.dev(), held.ino()))
+    }
+}
 
 impl Drop for DirLock {
     fn drop(&mut self) {

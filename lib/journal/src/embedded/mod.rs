@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod codec;
 mod config;
+mod end_mark;
 mod files;
 mod footer;
 mod frame;
@@ -18,6 +19,7 @@ mod partition;
 mod queue;
 mod read;
 mod recover;
+mod salvage;
 mod scan;
 mod segment;
 mod superblock;
@@ -32,7 +34,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
 pub use check::{Checked, Extent, Finding, check};
-pub use config::Config;
+pub use config::{Config, Folded};
 
 use crate::error::JournalError;
 use crate::journal::{Journal, Position, Record, Stored};
@@ -67,36 +69,45 @@ struct Shared {
     poison: OnceLock<Arc<str>>,
     /// Kept until the journal is closed.
     lock: Mutex<Option<DirLock>>,
+    journal_id: u128,
+    /// What was found damaged at the start, in words.
+    damage: Vec<String>,
 }
 
 impl EmbeddedJournal {
     /// Opens or creates the journal in `config.dir`, and registers its metrics under their whole names. Blocks on the
-    /// disk, under a second with a day of data. A torn tail is cut off with a line in the log; what is damaged is
-    /// refused and left as it is.
+    /// disk, under a second with a day of data. A torn tail is cut off with a line in the log, and kept beside the file. What is
+    /// damaged or gone does not keep it from opening: what is whole can be read, the rest is [`JournalError::Lost`] to readers.
     pub fn open(config: Config, registry: &mut Registry) -> Result<Self, JournalError> {
         config.check()?;
         files::make_dir(&config.dir)?;
         let lock = files::lock_dir(&config.dir)?;
-        let identity = identity::open_or_create(&config.dir, config.partitions)?;
+        let identity = identity::open_or_create(&config.dir, config.partitions, config.folded.as_ref())?;
+        let (journal_id, mut damage) = (identity.block.journal_id, identity.damage);
         let metrics = Metrics::register(registry);
         let mut partitions = Vec::new();
         let mut recovered_partitions = Vec::new();
         for number in 0..config.partitions {
             let dir = config.dir.join(identity::partition_dir(number));
             files::make_dir(&dir)?;
-            let mut recovered = recover::recover(&dir, number, identity.journal_id, &metrics.fsync_seconds)?;
+            let found = recover::Opening { dir: &dir, partition: number, journal_id, config: &config };
+            let mut recovered = found.recover(identity.is_replacement, &metrics.fsync_seconds)?;
+            damage.append(&mut recovered.damage);
             let sealed = std::mem::take(&mut recovered.sealed);
             let queue = Queue::new(config.queue_bytes, metrics.queue_bytes.clone());
             let cache_bytes = config.tail_cache_bytes / config.partitions as usize;
-            partitions.push(Partition::new(dir, queue, cache_bytes, sealed, recovered.next_offset));
+            partitions.push(Partition::new((number, dir), queue, cache_bytes, sealed, recovered.next_offset));
             recovered_partitions.push(recovered);
         }
         let (codecs, poison, lock) = (CodecPool::default(), OnceLock::new(), Mutex::new(Some(lock)));
-        let shared = Arc::new(Shared { config, partitions, metrics, codecs, poison, lock });
+        for words in &damage {
+            tracing::error!("{words}");
+        }
+        let shared = Arc::new(Shared { config, partitions, metrics, codecs, poison, lock, journal_id, damage });
         let writers = Arc::new(Mutex::new(Vec::new()));
         let journal = Self { shared, writers };
         for (number, recovered) in (0..).zip(recovered_partitions) {
-            journal.start_writer(number, identity.journal_id, recovered)?;
+            journal.start_writer(number, journal_id, recovered)?;
         }
         Ok(journal)
     }
@@ -178,10 +189,17 @@ impl Journal for EmbeddedJournal {
             match part.find(from, max_bytes) {
                 Found::Cached(records) => return Ok(records),
                 Found::Gone { oldest } => return Err(JournalError::OffsetGone { from, oldest }),
+                Found::Lost { oldest } => return Err(JournalError::Lost { partition, from, oldest }),
                 Found::OnDisk(place) => {
+                    let (path, end) = (place.path.clone(), place.end);
                     // Nothing comes back when the file was removed meanwhile: then it is gone, or another has it.
                     if let Some(records) = blocking(move || read::read(&place, from, max_bytes)).await?? {
                         return Ok(records);
+                    }
+                    // Not by this journal, which would not send readers to it any more.
+                    if part.has(&path) && !path.exists() {
+                        tracing::error!(path = %path.display(), "a file of the journal has been removed by somebody else");
+                        return Err(JournalError::Lost { partition, from, oldest: end });
                     }
                 }
             }
@@ -207,6 +225,14 @@ impl Journal for EmbeddedJournal {
     fn record_bytes_max(&self) -> usize {
         self.shared.config.record_bytes_max
     }
+
+    fn id(&self) -> Option<u128> {
+        Some(self.shared.journal_id)
+    }
+
+    fn damage(&self) -> Vec<String> {
+        self.shared.damage.clone()
+    }
 }
 
 /// The records of one append that go to one partition, and their places in the caller's list.
@@ -230,6 +256,18 @@ impl Shared {
             Some(reason) => Err(JournalError::Poisoned { reason: Arc::clone(reason) }),
             None => Ok(()),
         }
+    }
+
+    /// Fails when somebody has removed the lock's file: another process may have taken a lock of the same name since.
+    fn check_lock(&self) -> Result<(), JournalError> {
+        let lock = self.lock.lock().expect("no code panics while holding the lock file");
+        if lock.as_ref().is_none_or(|lock| lock.is_in_place(&self.config.dir)) {
+            return Ok(());
+        }
+        let dir = self.config.dir.display();
+        let reason =
+            format!("the file LOCK in {dir} was removed while this process held it; another may be writing there");
+        Err(JournalError::Poisoned { reason: reason.into() })
     }
 
     /// Stops the journal for good: nothing is acknowledged any more, and readers that wait are told.

@@ -17,6 +17,7 @@ use crate::journal::Stored;
 
 /// See the module.
 pub(super) struct Partition {
+    number: u32,
     pub(super) dir: PathBuf,
     pub(super) queue: Queue,
     progress: watch::Sender<Progress>,
@@ -39,7 +40,7 @@ pub(super) enum Fate {
     Poisoned(Arc<str>),
 }
 
-/// A sealed segment file.
+/// A segment file that is not written to any more: sealed, or damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sealed {
     pub path: PathBuf,
@@ -47,7 +48,10 @@ pub(super) struct Sealed {
     pub base_offset: u64,
     pub next_offset: u64,
     pub received_ns_max: i64,
+    /// Where the footer begins; the size of the file when it is damaged.
     pub footer_position: u64,
+    /// It is not what was written: records are looked for in all of it, and some may be missing.
+    pub is_damaged: bool,
 }
 
 /// The readable part of the segment that is written to.
@@ -71,14 +75,26 @@ struct State {
 pub(super) enum Found {
     Cached(Vec<Arc<Stored>>),
     OnDisk(Place),
-    Gone { oldest: u64 },
+    Gone {
+        oldest: u64,
+    },
+    /// In a file that is gone, between others or behind the last.
+    Lost {
+        oldest: u64,
+    },
 }
 
 impl Partition {
-    pub(super) fn new(dir: PathBuf, queue: Queue, cache_bytes: usize, sealed: VecDeque<Sealed>, end: u64) -> Self {
+    pub(super) fn new(
+        (number, dir): (u32, PathBuf),
+        queue: Queue,
+        cache_bytes: usize,
+        sealed: VecDeque<Sealed>,
+        end: u64,
+    ) -> Self {
         let state = State { cache: TailCache::new(cache_bytes), sealed, active: None, end };
         let progress = watch::channel(Progress { end, fate: Fate::Open }).0;
-        Self { dir, queue, progress, state: Mutex::new(state), truncating: Mutex::new(()) }
+        Self { number, dir, queue, progress, state: Mutex::new(state), truncating: Mutex::new(()) }
     }
 
     /// The next offset among durable records.
@@ -155,20 +171,37 @@ impl Partition {
         if let Some(active) = state.active.as_ref().filter(|active| active.base_offset <= from) {
             let start = footer::seek(&active.index, from).expect("the index of a segment starts with its first record");
             return Found::OnDisk(Place {
+                partition: self.number,
                 path: active.path.clone(),
                 salt: active.salt,
+                base_offset: active.base_offset,
+                end: state.end,
                 limit: active.len,
                 start: Start::At(start),
             });
         }
         let index = state.sealed.partition_point(|sealed| sealed.next_offset <= from);
-        let sealed = &state.sealed[index];
-        Found::OnDisk(Place {
-            path: sealed.path.clone(),
-            salt: sealed.salt,
-            limit: sealed.footer_position,
-            start: Start::ByFooter,
-        })
+        let behind = || state.active.as_ref().map_or(state.end, |active| active.base_offset);
+        match state.sealed.get(index) {
+            None => Found::Lost { oldest: behind() },
+            Some(sealed) if sealed.base_offset > from => Found::Lost { oldest: sealed.base_offset },
+            Some(sealed) => Found::OnDisk(Place {
+                partition: self.number,
+                path: sealed.path.clone(),
+                salt: sealed.salt,
+                base_offset: sealed.base_offset,
+                end: sealed.next_offset,
+                limit: sealed.footer_position,
+                start: if sealed.is_damaged { Start::Anywhere } else { Start::ByFooter },
+            }),
+        }
+    }
+
+    /// Whether a file is among those that readers are sent to.
+    pub(super) fn has(&self, path: &std::path::Path) -> bool {
+        let state = self.lock();
+        state.active.as_ref().is_some_and(|active| active.path == path)
+            || state.sealed.iter().any(|sealed| sealed.path == path)
     }
 
     /// Takes the oldest sealed segment out of the list if nobody needs it any more: readers do not find it from now on,

@@ -1,5 +1,6 @@
-//! Reading records from segment files. Every checksum is verified on every read; what does not fit is `Damaged` with
-//! the file and the place, never skipped. Blocks.
+//! Reading records from segment files. Every checksum is verified on every read. Where bytes are not what was written, the records
+//! that are still whole are found again, and what is missing is [`JournalError::Lost`], with a line that names the file and the place:
+//! never skipped in silence. Blocks.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -12,6 +13,7 @@ use zstd::bulk::Decompressor;
 use super::codec;
 use super::footer::{self, Footer, TRAILER_LEN};
 use super::frame::{self, Frame, FrameError, HEADER_LEN, Kind};
+use super::salvage::salvage;
 use crate::error::JournalError;
 use crate::journal::Stored;
 
@@ -21,8 +23,12 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Where a record can be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
+    pub partition: u32,
     pub path: PathBuf,
     pub salt: u64,
+    pub base_offset: u64,
+    /// The offset after the last record that is or was in the file.
+    pub end: u64,
     /// The readable part of the file ends here.
     pub limit: u64,
     pub start: Start,
@@ -35,11 +41,73 @@ pub(super) enum Start {
     At(footer::IndexEntry),
     /// At the entry that the footer at `limit` gives.
     ByFooter,
+    /// The file is known to be damaged: whole records are looked for in all of it.
+    Anywhere,
 }
 
 /// Records from `from` on, at least one and up to `max_bytes` of values, not beyond the end of this file. `None` when
 /// the file has been removed meanwhile.
 pub(super) fn read(place: &Place, from: u64, max_bytes: usize) -> Result<Option<Vec<Arc<Stored>>>, JournalError> {
+    if place.start == Start::Anywhere {
+        return read_whole_ones(place, from, max_bytes, None);
+    }
+    match read_frames(place, from, max_bytes) {
+        Err(JournalError::Damaged { offset, reason, .. }) => {
+            read_whole_ones(place, from, max_bytes, Some((offset, reason)))
+        }
+        done => done,
+    }
+}
+
+/// The same of a file that is damaged.
+fn read_whole_ones(
+    place: &Place,
+    from: u64,
+    max_bytes: usize,
+    damage: Option<(u64, String)>,
+) -> Result<Option<Vec<Arc<Stored>>>, JournalError> {
+    let bytes = match std::fs::read(&place.path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(super::files::io_error("read", &place.path, error)),
+    };
+    // What is being written behind the limit is nobody's business yet.
+    let is_written_to = matches!(place.start, Start::At(_));
+    let readable = if is_written_to { &bytes[..bytes.len().min(place.limit as usize)] } else { &bytes[..] };
+    let salvage = salvage(readable, place.salt, place.base_offset);
+    let mut decompressor =
+        Decompressor::new().map_err(|error| super::files::io_error("decompress", &place.path, error))?;
+    let (mut found, mut left, mut next) = (Vec::new(), max_bytes, from);
+    let first = salvage.at_or_behind(from).unwrap_or(salvage.records.len());
+    for whole in &salvage.records[first..] {
+        let Ok(frame) = frame::decode(&readable[whole.position..], place.salt) else { break };
+        let is_next = whole.offset == next && (found.is_empty() || frame.raw_len <= left);
+        let bytes = &readable[whole.position..whole.position + frame.len()];
+        let Some(stored) = is_next.then(|| decode(&mut decompressor, &frame, bytes).ok()).flatten() else { break };
+        left = left.saturating_sub(frame.raw_len);
+        next += 1;
+        found.push(Arc::new(stored));
+    }
+    if !found.is_empty() {
+        return Ok(Some(found));
+    }
+    let behind = salvage.at_or_behind(from + 1).map_or(place.end, |at| salvage.records[at].offset);
+    let oldest = behind.clamp(from + 1, place.end.max(from + 1));
+    let (at, reason) = damage.unwrap_or_else(|| {
+        let at = salvage.bad.unwrap_or(readable.len());
+        (at as u64, "the bytes are not what was written".to_owned())
+    });
+    tracing::error!(
+        path = %place.path.display(),
+        offset = at,
+        partition = place.partition,
+        "the journal is damaged: {reason} (byte {at}); requests {from} to {} of the partition are lost, it is read on behind them",
+        oldest - 1
+    );
+    Err(JournalError::Lost { partition: place.partition, from, oldest })
+}
+
+fn read_frames(place: &Place, from: u64, max_bytes: usize) -> Result<Option<Vec<Arc<Stored>>>, JournalError> {
     let file = match File::open(&place.path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -47,7 +115,7 @@ pub(super) fn read(place: &Place, from: u64, max_bytes: usize) -> Result<Option<
     };
     let entry = match place.start {
         Start::At(entry) => entry,
-        Start::ByFooter => {
+        Start::ByFooter | Start::Anywhere => {
             let footer = read_footer(&file, &place.path, place.salt, place.limit)?;
             let missing = || damaged(&place.path, place.limit, "the index does not reach the offset");
             footer::seek(&footer.index, from).ok_or_else(missing)?
@@ -61,15 +129,21 @@ pub(super) fn read(place: &Place, from: u64, max_bytes: usize) -> Result<Option<
     let mut found: Vec<Arc<Stored>> = Vec::new();
     while frames.position < place.limit {
         let position = frames.position;
-        let (frame, bytes) = frames.next()?;
+        let (frame, bytes) = match frames.next() {
+            // What is good so far comes first.
+            Err(JournalError::Damaged { .. }) if !found.is_empty() => break,
+            next => next?,
+        };
         if frame.kind != Kind::Record || frame.offset < from {
             continue;
         }
         if !found.is_empty() && frame.raw_len > left {
             break;
         }
-        let stored =
-            decode(&mut decompressor, &frame, bytes).map_err(|reason| damaged(&place.path, position, reason))?;
+        let stored = match decode(&mut decompressor, &frame, bytes) {
+            Err(_) if !found.is_empty() => break,
+            stored => stored.map_err(|reason| damaged(&place.path, position, reason))?,
+        };
         left = left.saturating_sub(frame.raw_len);
         found.push(Arc::new(stored));
     }

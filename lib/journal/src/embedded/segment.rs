@@ -80,6 +80,11 @@ impl ActiveSegment {
         self.len
     }
 
+    /// Bytes that are known to be on disk.
+    pub(super) fn durable_len(&self) -> u64 {
+        self.durable_len
+    }
+
     /// Writes a group of records and syncs it. On an error other than `Poisoned` nothing of the group is kept.
     pub(super) fn write_group(&mut self, frames: &mut [GroupFrame]) -> Result<(), JournalError> {
         let start = self.len;

@@ -36,6 +36,8 @@ pub(super) struct DirectoryBlock {
     pub partitions: u32,
     /// Random, made once.
     pub journal_id: u128,
+    /// The lower half of the id of the journal in whose place this one was made, because it was gone; 0 otherwise.
+    pub replaces: u64,
 }
 
 /// Why a superblock is refused.
@@ -73,12 +75,17 @@ impl DirectoryBlock {
         let mut block = start(DIRECTORY_MAGIC);
         block[20..24].copy_from_slice(&self.partitions.to_le_bytes());
         block[32..48].copy_from_slice(&self.journal_id.to_le_bytes());
+        block[48..56].copy_from_slice(&self.replaces.to_le_bytes());
         finish(block)
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
         let block = check(bytes, DIRECTORY_MAGIC)?;
-        Ok(Self { partitions: u32::from_le_bytes(take(block, 20)), journal_id: u128::from_le_bytes(take(block, 32)) })
+        Ok(Self {
+            partitions: u32::from_le_bytes(take(block, 20)),
+            journal_id: u128::from_le_bytes(take(block, 32)),
+            replaces: u64::from_le_bytes(take(block, 48)),
+        })
     }
 }
 
@@ -137,7 +144,7 @@ mod tests {
     #[test]
     fn blocks_come_back_as_they_were_written() {
         assert_eq!(SegmentBlock::decode(&segment().encode()), Ok(segment()));
-        let directory = DirectoryBlock { partitions: 2, journal_id: 7 };
+        let directory = DirectoryBlock { partitions: 2, journal_id: 7, replaces: 9 };
         assert_eq!(DirectoryBlock::decode(&directory.encode()), Ok(directory));
         assert!(matches!(SegmentBlock::decode(&directory.encode()), Err(BlockError::Damaged(_))));
     }

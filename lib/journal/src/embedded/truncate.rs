@@ -19,6 +19,8 @@ pub(super) fn truncate_before(shared: &Shared, partition: u32, offset: u64) -> R
             partition.put_back(sealed);
             return Err(error);
         }
+        // What was kept of its end goes with it.
+        let _ = files::remove(&files::damaged_path(&sealed.path));
         if let Err(error) = files::sync_dir(&partition.dir) {
             if let JournalError::Poisoned { reason } = &error {
                 shared.poison(reason);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::end_mark::MarkFile;
 use super::partition::{Partition, Sealed};
 use super::queue::{Job, Space};
 use super::recover::Recovered;
@@ -24,6 +25,8 @@ pub(super) struct Writer {
     journal_id: u128,
     active: Option<ActiveSegment>,
     next_offset: u64,
+    /// Says how far the partition is on disk.
+    end: MarkFile,
     /// The last group was refused; the next one that is kept is worth a line.
     refusing: bool,
 }
@@ -56,11 +59,11 @@ impl Drop for Ending<'_> {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, partition: u32, journal_id: u128, recovered: Recovered) -> Self {
-        let Recovered { active, next_offset, .. } = recovered;
+        let Recovered { active, next_offset, end, .. } = recovered;
         if let Some(segment) = &active {
             shared.partitions[partition as usize].show(segment);
         }
-        Self { shared, partition, journal_id, active, next_offset, refusing: false }
+        Self { shared, partition, journal_id, active, next_offset, end, refusing: false }
     }
 
     /// Runs until the queue is closed and empty.
@@ -105,7 +108,10 @@ impl Writer {
         let group_bytes: u64 = frames.iter().map(|frame| frame.prepared.len() as u64).sum();
         self.make_room(partition, group_bytes)?;
         let segment = self.active.as_mut().expect("make_room leaves a segment to write to");
-        segment.write_group(frames)
+        segment.write_group(frames)?;
+        self.end.set(segment.summary.base_offset, segment.durable_len(), segment.summary.next_offset);
+        // Before anybody is answered: what another process writes or cuts off here is nothing to build on.
+        self.shared.check_lock()
     }
 
     /// Sees to it that there is a segment, and that it is not full.
@@ -127,6 +133,7 @@ impl Writer {
                 received_ns_max: segment.summary.received_ns_max,
                 salt: segment.salt,
                 path: segment.path,
+                is_damaged: false,
             });
         }
         if self.active.is_none() {

@@ -151,8 +151,11 @@ impl Worker<'_> {
             Ok(None) => Ok(false),
             Err(error @ StoreError::Damaged { .. }) => {
                 shared.metrics.compaction_failed();
-                tracing::error!(shard, %error, "a segment cannot be compacted; it is left as it is");
-                self.unreadable.extend(job.inputs.iter().map(|file| file.id));
+                // What is set aside is not met again: the rest of the job is planned anew.
+                if !self.store.set_aside(&error) {
+                    tracing::error!(shard, %error, "a segment cannot be compacted; it is left as it is");
+                    self.unreadable.extend(job.inputs.iter().map(|file| file.id));
+                }
                 Ok(true)
             }
             Err(error) => {

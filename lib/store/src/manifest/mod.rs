@@ -8,10 +8,10 @@ mod wire;
 
 use std::sync::Arc;
 
-use crate::{SegmentFile, SegmentId};
+use crate::{LostSegment, SegmentFile, SegmentId};
 
-pub(crate) use chain::{Chain, read_chain, superseded};
-pub(crate) use wire::{decode, encode};
+pub(crate) use chain::{Chain, newest_seq, read_chain, superseded};
+pub(crate) use wire::{decode, encode, newer_version, version_known};
 
 /// Every how many manifests one lists all live segments.
 pub(crate) const SNAPSHOT_EVERY: u64 = 64;
@@ -23,14 +23,27 @@ pub(crate) struct Manifest {
     pub(crate) seq: u64,
     /// Random per committer: tells our own commit, whose answer was lost, from another writer's.
     pub(crate) writer: u64,
+    /// The journal that the offsets are of, if it has a name.
+    pub(crate) journal: Option<u128>,
     pub(crate) next_offset: u64,
     pub(crate) watermark_ns: i64,
     pub(crate) committed_ns: i64,
     pub(crate) state: StateFile,
     pub(crate) added: Vec<SegmentFile>,
     pub(crate) dropped: Vec<SegmentId>,
+    /// What the commit before has changed, so that losing one manifest loses nothing. Manifests of older versions do not have it.
+    pub(crate) before: Option<Delta>,
+    /// Live segments that were damaged when this was written. What they cost is said again after a restart.
+    pub(crate) lost: Vec<LostSegment>,
     /// All live segments after this commit; in every [`SNAPSHOT_EVERY`]th manifest.
     pub(crate) snapshot: Option<Arc<[SegmentFile]>>,
+}
+
+/// What a commit changed in the list of live segments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Delta {
+    pub(crate) added: Vec<SegmentFile>,
+    pub(crate) dropped: Vec<SegmentId>,
 }
 
 /// The state that belongs to a manifest.

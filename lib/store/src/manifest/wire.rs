@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Manifest, StateFile};
+use super::{Delta, Manifest, StateFile};
 use crate::segment::{SideFile, Window};
-use crate::{SegmentFile, SegmentId, Table};
+use crate::{LostSegment, SegmentFile, SegmentId, Table};
 
 /// The version of the envelope and the body. Version 1 had at most one segment per table and commit.
 const VERSION: u32 = 2;
@@ -20,9 +20,15 @@ const AFTER_BODY: &str = "}\n";
 
 #[derive(Serialize, Deserialize)]
 struct Body {
+    /// The same as in the envelope, under the checksum: a flipped bit is not a newer version. Manifests of older versions lack it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    version: u32,
     shard: u32,
     seq: u64,
     writer: u64,
+    /// 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal: Option<String>,
     next_offset: u64,
     watermark_ns: i64,
     committed_ns: i64,
@@ -30,7 +36,32 @@ struct Body {
     added: Vec<Segment>,
     dropped: Vec<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Before>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<Lost>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot: Option<Vec<Segment>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Before {
+    added: Vec<Segment>,
+    dropped: Vec<Name>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Lost {
+    table: String,
+    seq: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    part: u32,
+    path: String,
+    rows: u64,
+    time_min_ns: i64,
+    time_max_ns: i64,
+    reason: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    for_good: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +144,24 @@ pub(crate) fn decode(file: &[u8]) -> Result<Manifest, String> {
     body.into_manifest()
 }
 
+/// The version of a manifest that a newer Shipwake has written: not damage, and not to be touched.
+pub(crate) fn newer_version(file: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let (_, rest) = number_after(file, BEFORE_VERSION, 10)?;
+    let (checksum, rest) = number_after(rest, BEFORE_CHECKSUM, 16)?;
+    let body = rest.strip_prefix(BEFORE_BODY.as_bytes())?.strip_suffix(AFTER_BODY.as_bytes())?;
+    let version = serde_json::from_slice::<Versioned>(body).ok()?.version;
+    (crc32c::crc32c(body) == checksum && version > VERSION).then_some(version)
+}
+
+/// The newest version that is known.
+pub(crate) fn version_known() -> u32 {
+    VERSION
+}
+
 /// The number after `prefix`, and what comes after its digits.
 fn number_after<'a>(bytes: &'a [u8], prefix: &str, radix: u32) -> Option<(u32, &'a [u8])> {
     let rest = bytes.strip_prefix(prefix.as_bytes())?;
@@ -124,10 +173,13 @@ fn number_after<'a>(bytes: &'a [u8], prefix: &str, radix: u32) -> Option<(u32, &
 impl Body {
     fn of(manifest: &Manifest) -> Self {
         let segments = |files: &[SegmentFile]| files.iter().map(Segment::of).collect();
+        let names = |dropped: &[SegmentId]| dropped.iter().map(Name::of).collect();
         Self {
+            version: VERSION,
             shard: manifest.shard,
             seq: manifest.seq,
             writer: manifest.writer,
+            journal: manifest.journal.map(|id| format!("{id:032x}")),
             next_offset: manifest.next_offset,
             watermark_ns: manifest.watermark_ns,
             committed_ns: manifest.committed_ns,
@@ -137,11 +189,12 @@ impl Body {
                 crc32c: manifest.state.crc32c,
             },
             added: segments(&manifest.added),
-            dropped: manifest
-                .dropped
-                .iter()
-                .map(|id| Name { table: id.table.name().to_owned(), seq: id.seq, part: id.part })
-                .collect(),
+            dropped: names(&manifest.dropped),
+            before: manifest
+                .before
+                .as_ref()
+                .map(|before| Before { added: segments(&before.added), dropped: names(&before.dropped) }),
+            lost: manifest.lost.iter().map(Lost::of).collect(),
             snapshot: manifest.snapshot.as_deref().map(segments),
         }
     }
@@ -151,21 +204,67 @@ impl Body {
         let segments = |files: Vec<Segment>| -> Result<Vec<SegmentFile>, String> {
             files.into_iter().map(|file| file.into_segment(shard)).collect()
         };
-        let mut dropped = Vec::with_capacity(self.dropped.len());
-        for name in self.dropped {
-            dropped.push(SegmentId { shard, seq: name.seq, table: table(&name.table)?, part: name.part });
-        }
+        let ids = |names: Vec<Name>| -> Result<Vec<SegmentId>, String> {
+            names.into_iter().map(|name| name.into_id(shard)).collect()
+        };
+        let before = self.before.map(|before| -> Result<Delta, String> {
+            Ok(Delta { added: segments(before.added)?, dropped: ids(before.dropped)? })
+        });
         Ok(Manifest {
             shard,
             seq: self.seq,
             writer: self.writer,
+            journal: self.journal.as_deref().map(journal_id).transpose()?,
             next_offset: self.next_offset,
             watermark_ns: self.watermark_ns,
             committed_ns: self.committed_ns,
             state: StateFile { path: self.state.path, bytes: self.state.bytes, crc32c: self.state.crc32c },
             added: segments(self.added)?,
-            dropped,
+            dropped: ids(self.dropped)?,
+            before: before.transpose()?,
+            lost: self.lost.into_iter().map(|lost| lost.into_lost(shard)).collect::<Result<_, _>>()?,
             snapshot: self.snapshot.map(segments).transpose()?.map(Arc::from),
+        })
+    }
+}
+
+impl Name {
+    fn of(id: &SegmentId) -> Self {
+        Self { table: id.table.name().to_owned(), seq: id.seq, part: id.part }
+    }
+
+    fn into_id(self, shard: u32) -> Result<SegmentId, String> {
+        Ok(SegmentId { shard, seq: self.seq, table: table(&self.table)?, part: self.part })
+    }
+}
+
+impl Lost {
+    fn of(lost: &LostSegment) -> Self {
+        let LostSegment { id, table, path, rows, time_min_ns, time_max_ns, reason, for_good } = lost.clone();
+        Self {
+            table: table.name().to_owned(),
+            seq: id.seq,
+            part: id.part,
+            path: path.to_string(),
+            rows,
+            time_min_ns,
+            time_max_ns,
+            reason: reason.to_string(),
+            for_good,
+        }
+    }
+
+    fn into_lost(self, shard: u32) -> Result<LostSegment, String> {
+        let table = table(&self.table)?;
+        Ok(LostSegment {
+            id: SegmentId { shard, seq: self.seq, table, part: self.part },
+            table,
+            path: self.path.into(),
+            rows: self.rows,
+            time_min_ns: self.time_min_ns,
+            time_max_ns: self.time_max_ns,
+            reason: self.reason.into(),
+            for_good: self.for_good,
         })
     }
 }
@@ -228,6 +327,10 @@ impl Side {
     }
 }
 
+fn journal_id(digits: &str) -> Result<u128, String> {
+    u128::from_str_radix(digits, 16).map_err(|_| format!("it names the journal {digits:?}, which is no number"))
+}
+
 fn table(name: &str) -> Result<Table, String> {
     Table::from_name(name).ok_or_else(|| format!("it names the table {name:?}, which this version does not know"))
 }
@@ -278,6 +381,9 @@ mod tests {
             state: StateFile { path: "state/1/3.bin".into(), bytes: 4, crc32c: 5 },
             added: vec![file.clone()],
             dropped: vec![SegmentId { seq: 1, ..id }],
+            journal: Some(u128::MAX - 5),
+            before: Some(Delta { added: vec![plain.clone()], dropped: vec![SegmentId { part: 0, ..id }] }),
+            lost: vec![LostSegment { for_good: true, ..LostSegment::of(&file, "it is missing") }],
             snapshot: Some(Arc::from(vec![file, plain])),
         }
     }
@@ -320,5 +426,16 @@ mod tests {
         assert_eq!(decode(file(1).as_bytes()).expect("reads").seq, 3);
         assert_eq!(decode(file(2).as_bytes()).expect("reads").added[0].id.part, 2);
         assert!(decode(file(3).as_bytes()).expect_err("refuses").contains("version 3"));
+        assert_eq!(
+            newer_version(file(3).as_bytes()),
+            None,
+            "a flipped bit: what is under the checksum says another version"
+        );
+        let newer = file(2).replacen("\"version\":2", "\"version\":3", 1);
+        assert_eq!(newer_version(newer.as_bytes()), None, "the checksum is wrong");
+        let body = body.replacen("\"version\":2", "\"version\":3", 1);
+        let sum = crc32c::crc32c(body.as_bytes());
+        let newer = format!("{BEFORE_VERSION}3{BEFORE_CHECKSUM}{sum:08x}{BEFORE_BODY}{body}{AFTER_BODY}");
+        assert_eq!(newer_version(newer.as_bytes()), Some(3));
     }
 }

@@ -65,7 +65,7 @@ impl TableProvider for Telemetry {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         let files = self.with_words(self.files(filters), filters).await?;
-        self.verify(&files).await?;
+        let files = self.verify(files).await?;
         if !files.is_empty() {
             parts.push(self.scan_segments(state, &files, &projection, limit)?);
         }
@@ -104,16 +104,21 @@ impl Telemetry {
     }
 
     /// Parquet pages carry no checksum: a segment that this process has not written is checked as a whole before its
-    /// first read, so that a damaged one is named and never answered from.
-    async fn verify(&self, files: &[&SegmentFile]) -> Result<()> {
+    /// first read, so that a damaged one is never answered from. It is set aside, the rest is the answer, and the answer says so.
+    async fn verify<'a>(&self, files: Vec<&'a SegmentFile>) -> Result<Vec<&'a SegmentFile>> {
+        let mut good = Vec::with_capacity(files.len());
         for file in files {
-            let (store, file) = (self.read.store.clone(), (*file).clone());
-            let verified = tokio::task::spawn_blocking(move || store.verify_segment(&file)).await;
-            verified
-                .map_err(|error| DataFusionError::External(Box::new(error)))?
-                .map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let (store, checked) = (self.read.store.clone(), file.clone());
+            let verified = tokio::task::spawn_blocking(move || match store.verify_segment(&checked) {
+                Err(error) if store.set_aside(&error) => Ok(false),
+                verified => verified.map(|()| true),
+            });
+            let verified = verified.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            if verified.map_err(|error| DataFusionError::External(Box::new(error)))? {
+                good.push(file);
+            }
         }
-        Ok(())
+        Ok(good)
     }
 
     fn scan_segments(
