@@ -102,7 +102,8 @@ async fn answers_are_made_of_the_good_segments_and_say_what_is_missing() {
         let file = victim.file_name().expect("a name").to_string_lossy().into_owned();
         let warning = answer["meta"]["warnings"].to_string();
         assert!(warning.contains(&file) && warning.contains(&format!("{missing} rows of logs")), "{name}: {answer}");
-        let volume = reqwest::Client::new().post(format!("{}/api/v1/logs/volume", shipwake.ui())).body("{}");
+        let volume =
+            reqwest::Client::new().post(format!("{}/api/v1/logs/volume", shipwake.ui())).json(&serde_json::json!({}));
         let volume: Value = volume.send().await.expect("an answer").json().await.expect("JSON");
         assert_eq!(
             (volume["total"].as_i64(), &volume["meta"]["incomplete"]),
@@ -150,8 +151,6 @@ async fn a_bad_state_manifest_or_superblock_costs_nothing() {
         assert!(shipwake.terminate().0.success(), "{name}");
         let shipwake = start_with(&data, &[]).await;
         assert_eq!(shipwake.number(ALL).await, all, "{name}, started again");
-        let windows = "select sum(count) from windows where resolution_s = 60 and signal = 'logs'";
-        assert_eq!(shipwake.number(windows).await, all, "{name}, in windows");
         fs::remove_dir_all(&data).expect("removed");
     }
 }

@@ -30,20 +30,7 @@ pub(crate) fn open_shard(
     shared.proposals.clear(shard, objects);
     let read = read_chain(objects, shard);
     let written = written_files(objects, shard)?;
-    let mut committer = ShardCommitter {
-        shared: shared.clone(),
-        shard,
-        writer: rand::random(),
-        next_seq: 0,
-        first_offset: 0,
-        files: Arc::from([]),
-        journal: None,
-        before: None,
-        undone: Vec::new(),
-        lists_all: false,
-        states: Vec::new(),
-        reaper: Reaper::default(),
-    };
+    let mut committer = new_committer(shared, shard);
     let chain = match read {
         Ok(Some(chain)) => chain,
         Ok(None) => {
@@ -53,14 +40,7 @@ pub(crate) fn open_shard(
             return Ok((committer, None));
         }
         Err(error @ StoreError::Damaged { .. }) if alone => {
-            tracing::error!(
-                shard,
-                %error,
-                files = written.len(),
-                "no manifest of the shard can be read: it begins anew with what the journal holds. Its files are kept as they are; restore the manifests from a backup to have them back"
-            );
-            committer.next_seq = newest_seq(objects, shard)?.map_or(0, |seq| seq + 1);
-            committer.lists_all = true;
+            begin_anew(&mut committer, &error, written.len())?;
             return Ok((committer, None));
         }
         Err(error) => return Err(error),
@@ -87,8 +67,8 @@ pub(crate) fn open_shard(
     committer.undone = start.undone;
     committer.lists_all = !is_whole;
     committer.before = Some(last_change(&chain));
-    committer.states.extend(chain.before.iter().map(|before| before.state.path.clone()));
-    committer.states.push(chain.last.state.path.clone());
+    let newest = Some(&chain.last).filter(|last| last.seq == start.commit.seq);
+    committer.states.extend(chain.before.iter().chain(newest).map(|commit| commit.state.path.clone()));
     // They go as those that this process drops itself: when there are two commits without them.
     let _ = committer.reaper.due(chain.dropped.clone(), chain.last.committed_ns, i64::MAX);
     shared.metrics.added(start.files.iter());
@@ -101,6 +81,38 @@ pub(crate) fn open_shard(
         seq: chain.next_seq - 1,
     };
     Ok((committer, Some(recovered)))
+}
+
+/// The committer of a shard without commits.
+fn new_committer(shared: &Arc<Shared>, shard: u32) -> ShardCommitter {
+    ShardCommitter {
+        shared: shared.clone(),
+        shard,
+        writer: rand::random(),
+        next_seq: 0,
+        first_offset: 0,
+        files: Arc::from([]),
+        journal: None,
+        before: None,
+        undone: Vec::new(),
+        lists_all: false,
+        states: Vec::new(),
+        reaper: Reaper::default(),
+    }
+}
+
+/// What is left when no manifest can be read: numbers that no file has, and the journal. No file is removed.
+fn begin_anew(committer: &mut ShardCommitter, error: &StoreError, files: usize) -> Result<(), StoreError> {
+    tracing::error!(
+        shard = committer.shard,
+        %error,
+        files,
+        "no manifest of the shard can be read: it begins anew with what the journal holds. Its files are kept as they are; restore the \
+         manifests from a backup to have them back"
+    );
+    committer.next_seq = newest_seq(&committer.shared.objects, committer.shard)?.map_or(0, |seq| seq + 1);
+    committer.lists_all = true;
+    Ok(())
 }
 
 /// What a shard goes on from.
