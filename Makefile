@@ -1,4 +1,5 @@
 # make demo   build and start Shipwake with a simulated shop
+# make demo-kafka  the same shop in front of several processes, with Kafka and an S3 server
 # make test   everything that a change is judged by
 # make torture  the faults of make test, for longer (Kafka: half an hour)
 # make bench  the figures of docs/benchmarks.md (takes about a quarter of an hour)
@@ -9,10 +10,15 @@ BIN := target/release/shipwake
 # Not root: ask for the right to install. Root: no sudo needed (and often not there).
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test torture test-rust test-ui lint bench ui build needs-build needs-test
+.PHONY: demo demo-kafka test torture test-rust test-ui lint bench ui build needs-build needs-java needs-test
 
 demo: build
 	exec $(BIN) demo $(DEMO_ARGS)
+
+# Kafka comes with Maven, the S3 server is built with Go, both once.
+demo-kafka: build needs-java
+	@command -v go >/dev/null || [ -x target/s3/versitygw ] || { echo "Go 1.26 is missing: see https://go.dev/dl"; exit 1; }
+	exec deploy/demo-kafka/run.sh $(DEMO_ARGS)
 
 build: needs-build
 	cargo build --release --locked --bin shipwake
@@ -25,15 +31,18 @@ needs-build:
 		pkg-config --exists openssl zlib libcurl; } >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y \
 		--no-install-recommends gcc g++ libc6-dev cmake make pkg-config libssl-dev zlib1g-dev libcurl4-openssl-dev; }
 
+needs-java:
+	@{ command -v javac && command -v mvn; } >/dev/null || \
+		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven; }
+
 # A browser for the page tests, libfiu to make fsync fail, and the programs whose logs are read: none of their services is
 # started, which is what a policy of 101 says. For the real OpenTelemetry clients: Node and Go, which are newer than Debian's,
 # Java with Maven, which Kafka needs too, and Python with venv; the SDKs and Kafka themselves are installed by the tests.
 SENDERS := rsyslog nginx apache2-bin haproxy varnish prometheus
-needs-test: needs-build
+needs-test: needs-build needs-java
 	@command -v node >/dev/null || { echo "Node 20 is missing: see https://nodejs.org"; exit 1; }
 	@command -v go >/dev/null || { echo "Go 1.26 is missing: see https://go.dev/dl"; exit 1; }
-	@{ command -v javac && command -v mvn && python3 -c 'import ensurepip'; } >/dev/null || \
-		{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends openjdk-17-jdk-headless maven python3-venv; }
+	@python3 -c 'import ensurepip' >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y --no-install-recommends python3-venv; }
 	@( PATH=$$PATH:/usr/sbin; for program in chromium fiu-run rsyslogd nginx apache2 haproxy varnishd prometheus; do \
 		command -v $$program >/dev/null || exit 1; done ) || \
 		$(AS_ROOT) sh -ec 'apt-get update; policy=/usr/sbin/policy-rc.d; \

@@ -168,7 +168,7 @@ impl App {
         let mut query = None;
         if let (true, Some(store)) = (roles.query, store) {
             let source = IngestSource::new(ingest.clone(), readiness.clone(), progress.clone(), endpoints(&addresses));
-            query = Some(Query::new(query_config(&config, &kpis), store, Arc::new(source), &mut registry.lock())?);
+            query = Some(Query::new(query_config(&config, &kpis)?, store, Arc::new(source), &mut registry.lock())?);
         }
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
             ingest.journal().open(journal.clone());
@@ -427,7 +427,9 @@ fn ui_router(
         router = router.merge(ingest.http_router()).merge(ingest.grpc_router());
     }
     match query {
-        Some(query) => router.merge(query.router()).fallback_service(shipwake_dashboards::router()),
+        Some(query) => {
+            router.merge(query.router()).merge(query.worker_router()).fallback_service(shipwake_dashboards::router())
+        }
         None => router.fallback(move || async move { (StatusCode::NOT_FOUND, roles::elsewhere(roles)) }),
     }
 }
@@ -619,11 +621,15 @@ fn aggregate_config(config: &Config, kpis: &Arc<[Kpi]>) -> AggregateConfig {
     }
 }
 
-fn query_config(config: &Config, kpis: &Arc<[Kpi]>) -> QueryConfig {
-    QueryConfig {
+fn query_config(config: &Config, kpis: &Arc<[Kpi]>) -> anyhow::Result<QueryConfig> {
+    let wrong = |problem: String| anyhow!(problem);
+    Ok(QueryConfig {
         kpis: kpis.clone(),
+        peers: if config.is_shared() { config.peers().map_err(wrong)? } else { Vec::new() },
+        spread_bytes_min: config.sql_spread_bytes,
+        cluster_token: config.cluster_token().map_err(wrong).context("failed to read cluster_token_file")?,
         memory_bytes: config.query_memory_bytes,
         memory_bytes_per_query: config.query_memory_bytes,
         ..QueryConfig::default()
-    }
+    })
 }

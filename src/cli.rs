@@ -60,6 +60,10 @@ pub struct DemoArgs {
     /// What happens in the shop.
     #[command(flatten)]
     pub script: demo::Args,
+    /// Start no server: send to processes that run, base URLs separated by commas, for example
+    /// `http://ingest-1:4318,http://ingest-2:4318`. Each instance of the shop goes to the next one when one does not answer.
+    #[arg(long, env = "SHIPWAKE_DEMO_SEND_TO", value_name = "URLS")]
+    pub send_to: Option<String>,
     /// The server's options; `--data` keeps the data in a folder of yours instead of a temporary one.
     #[command(flatten)]
     pub options: Options,

@@ -36,10 +36,14 @@ pub struct Options {
     /// pages are; when that is every address of the machine, the machine's name.
     #[arg(long, env = "SHIPWAKE_ADVERTISE")]
     pub advertise: Option<String>,
-    /// Base URLs of processes that take telemetry, separated by commas: whoever answers queries asks them what they have seen.
-    /// A name may stand for several addresses.
+    /// Base URLs of other processes, separated by commas; a name may stand for several addresses. Whoever answers queries asks those
+    /// that take telemetry what they have seen, and has those that answer queries compute parts of large SQL statements.
     #[arg(long, env = "SHIPWAKE_PEERS")]
     pub peers: Option<String>,
+    /// A file with the secret that processes that answer queries show each other. Without it their port has to be in a network of
+    /// their own.
+    #[arg(long, env = "SHIPWAKE_CLUSTER_TOKEN_FILE")]
+    pub cluster_token_file: Option<PathBuf>,
     /// Topics that an OpenTelemetry Collector writes to Kafka, read as they are:
     /// `kafka://host:port/otlp_logs,otlp_metrics,otlp_spans`. Off unless it is given.
     #[arg(long, env = "SHIPWAKE_KAFKA_TOPICS")]
@@ -98,6 +102,9 @@ pub struct Options {
     /// Bytes that all queries together may use.
     #[arg(long, env = "SHIPWAKE_QUERY_MEMORY_BYTES")]
     pub query_memory_bytes: Option<usize>,
+    /// Bytes of segments from which on an SQL statement is computed by all peers that answer queries; 0 is always.
+    #[arg(long, env = "SHIPWAKE_SQL_SPREAD_BYTES")]
+    pub sql_spread_bytes: Option<u64>,
     /// Days that logs, spans and points are kept, where `[retention]` in the file does not say otherwise.
     #[arg(long, env = "SHIPWAKE_RETENTION_DAYS")]
     pub retention_days: Option<u32>,
@@ -168,6 +175,9 @@ pub struct Config {
     /// See [`Options::peers`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peers: Option<String>,
+    /// See [`Options::cluster_token_file`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_token_file: Option<PathBuf>,
     /// See [`Options::kafka_topics`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka_topics: Option<String>,
@@ -211,6 +221,8 @@ pub struct Config {
     pub backlog_seconds: u64,
     /// See [`Options::query_memory_bytes`].
     pub query_memory_bytes: usize,
+    /// See [`Options::sql_spread_bytes`].
+    pub sql_spread_bytes: u64,
     /// See [`Options::retention_days`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
@@ -294,6 +306,7 @@ impl Config {
             roles: pick!(roles, "all".to_owned()),
             advertise: optional!(advertise),
             peers: optional!(peers),
+            cluster_token_file: optional!(cluster_token_file),
             kafka_topics: optional!(kafka_topics),
             kafka_password: optional!(kafka_password),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
@@ -313,6 +326,7 @@ impl Config {
             request_bytes: pick!(request_bytes, 64 << 20),
             backlog_seconds: pick!(backlog_seconds, 30),
             query_memory_bytes: pick!(query_memory_bytes, 256 << 20),
+            sql_spread_bytes: pick!(sql_spread_bytes, 32 << 20),
             retention_days: optional!(retention_days),
             full_text_index: pick!(full_text_index, true),
             commit_seconds: pick!(commit_seconds, 60),
@@ -346,12 +360,26 @@ impl Config {
         Roles::parse(&self.roles)
     }
 
-    /// The base URLs of processes that take telemetry.
+    /// The base URLs of other processes.
     ///
     /// # Errors
     /// What is wrong with one.
     pub fn peers(&self) -> Result<Vec<String>, String> {
         roles::base_urls(self.peers.as_deref().unwrap_or_default())
+    }
+
+    /// The secret that processes show each other, if there is one.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub fn cluster_token(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.cluster_token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        match text.trim() {
+            "" => Err(format!("{} is empty", path.display())),
+            token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(token.to_owned())),
+            _ => Err(format!("{} has more than one line of visible ASCII", path.display())),
+        }
     }
 
     /// Whether several processes can work together: they share the journal on Kafka and the store in a bucket. One process

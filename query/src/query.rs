@@ -33,6 +33,7 @@ use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
 use crate::sql::run::{Engine, Limits, SqlRequest};
 use crate::sql::session::Sessions;
+use crate::sql::spread::Spread;
 
 /// The planner walks syntax trees by recursion. Address space, not memory: a page is used when it is touched. Belongs
 /// together with `WORDS_MAX` in `sql/guard.rs`.
@@ -127,12 +128,15 @@ impl Query {
             .map_err(|error| engine_error(format!("the query threads could not be started: {error}")))?;
         let sessions = Sessions::new(store.object_store(), config.threads.max(1))
             .map_err(|error| engine_error(error.to_string()))?;
-        let shared_memory = SharedMemory::new(config.memory_bytes);
-        let engine = Arc::new(Engine { store: store.clone(), sessions, shared_memory });
+        let (sessions, shared_memory) = (Arc::new(sessions), SharedMemory::new(config.memory_bytes));
+        let spread = Spread::new(&config, &store, &sessions, &shared_memory).map_err(engine_error)?;
+        let metrics = Metrics::register(registry);
+        let engine = Engine { store: store.clone(), sessions, shared_memory, spread, metrics: metrics.clone() };
+        let engine = Arc::new(engine);
         let inner = Inner {
             places: Arc::new(Semaphore::new(config.running_max.max(1))),
             waiting: AtomicUsize::new(0),
-            metrics: Metrics::register(registry),
+            metrics,
             hub: Arc::new(Hub::default()),
             recent: Arc::default(),
             patterns: Arc::default(),
@@ -149,6 +153,15 @@ impl Query {
     /// Everything below `/api/v1` that reads.
     pub fn router(&self) -> Router {
         crate::http::router(self.clone())
+    }
+
+    /// Where other query nodes have their parts of statements computed; without [`QueryConfig::peers`] there is nothing there. It
+    /// belongs on a port that only they reach, or behind [`QueryConfig::cluster_token`].
+    pub fn worker_router(&self) -> Router {
+        if self.inner.config.peers.is_empty() {
+            return Router::new();
+        }
+        self.inner.engine.spread.router(self.runtime().handle().clone())
     }
 
     /// Ends all live connections, so that a server can finish its connections. Questions are still answered.

@@ -28,20 +28,24 @@ fn longer() -> u32 {
 }
 
 /// Kafka, a bucket, and a folder for everything else.
-struct Site {
+pub struct Site {
     kafka: Kafka,
     bucket: Bucket,
     folder: tempfile::TempDir,
 }
 
 impl Site {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Site { kafka: Kafka::one(), bucket: Bucket::start(), folder: tempfile::tempdir().expect("a folder") }
     }
 
     /// Starts a process with some roles.
     fn process(&self, roles: &str) -> Shipwake {
-        let ports = free_ports();
+        self.process_with(roles, free_ports(), &[])
+    }
+
+    /// The same on these ports, with more options.
+    pub fn process_with(&self, roles: &str, ports: [u16; 3], more: &[&str]) -> Shipwake {
         let data = self.folder.path().join(ports[2].to_string());
         let journal = format!("kafka://{}/journal?create=true", self.kafka.bootstrap());
         let store = format!("s3://bucket/shop?endpoint=http://127.0.0.1:{}", self.bucket.port);
@@ -53,14 +57,22 @@ impl Site {
             ["--partitions", &partitions],
             ["--commit-seconds", "1"],
         ];
-        spawn_with(&Start { data: &data, options: options.as_flattened(), ports: Some(ports) }, &CREDENTIALS)
+        let options = [options.as_flattened(), more].concat();
+        spawn_with(&Start { data: &data, options: &options, ports: Some(ports) }, &CREDENTIALS)
     }
 
     /// The same, and waits until it is ready.
-    async fn ready(&self, roles: &str) -> Shipwake {
+    pub async fn ready(&self, roles: &str) -> Shipwake {
         let process = self.process(roles);
         process.wait_ready().await;
         process
+    }
+
+    /// Writes a file; gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("a folder");
+        path.to_str().expect("text").to_owned()
     }
 
     fn oracle(&self) -> PathBuf {

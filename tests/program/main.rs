@@ -6,6 +6,7 @@ mod bad_input;
 mod cardinality;
 mod compaction;
 mod demo;
+mod deploy;
 mod disk;
 mod doctor;
 mod harness;

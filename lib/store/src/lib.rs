@@ -64,6 +64,6 @@ pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleR
 pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
 pub use retention::{Retention, ServiceRetention};
 pub use scan::{RowGroup, SegmentReader};
-pub use segment::{SegmentFile, SegmentId, SideFile, Window};
+pub use segment::{SegmentFile, SegmentId, SegmentPrint, SideFile, Window};
 pub use store::Store;
 pub use tables::Table;

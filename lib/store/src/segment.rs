@@ -83,7 +83,25 @@ pub struct SegmentFile {
     pub(crate) pin: Arc<()>,
 }
 
+/// By what a segment is found and recognised: what one process tells another that is to read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentPrint {
+    /// Its name.
+    pub id: SegmentId,
+    /// Where it is in [`crate::Store::object_store`].
+    pub path: Arc<str>,
+    /// Size of the file.
+    pub bytes: u64,
+    /// CRC32C of the whole file.
+    pub crc32c: u32,
+}
+
 impl SegmentFile {
+    /// By what it is recognised.
+    pub fn print(&self) -> SegmentPrint {
+        SegmentPrint { id: self.id, path: self.path.clone(), bytes: self.bytes, crc32c: self.crc32c }
+    }
+
     /// Whether the segment can hold rows with an event time in `from_ns..to_ns`. `i64::MAX` as the end has no end.
     pub fn overlaps(&self, from_ns: i64, to_ns: i64) -> bool {
         (self.time_min_ns < to_ns || to_ns == i64::MAX) && self.time_max_ns >= from_ns

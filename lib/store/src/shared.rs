@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::proposals::Proposals;
 use crate::side::Damaged;
-use crate::{SegmentFile, SegmentId, StoreConfig, StoreError};
+use crate::{SegmentFile, SegmentId, SegmentPrint, StoreConfig, StoreError};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -28,17 +28,22 @@ pub(crate) struct Shared {
 impl Shared {
     /// The bytes of a segment, which are those that were committed.
     pub(crate) fn segment_bytes(&self, file: &SegmentFile) -> Result<Bytes, StoreError> {
-        let damaged = |reason: String| StoreError::damaged(self.objects.file(&file.path), reason);
-        let bytes = self.objects.get(&file.path)?;
+        self.bytes_of(&file.print())
+    }
+
+    /// The same for a segment that is known by its print only.
+    pub(crate) fn bytes_of(&self, segment: &SegmentPrint) -> Result<Bytes, StoreError> {
+        let damaged = |reason: String| StoreError::damaged(self.objects.file(&segment.path), reason);
+        let bytes = self.objects.get(&segment.path)?;
         let bytes = bytes.ok_or_else(|| damaged("it is missing, and a manifest lists it".to_owned()))?;
-        if bytes.len() as u64 != file.bytes {
-            return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), file.bytes)));
+        if bytes.len() as u64 != segment.bytes {
+            return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), segment.bytes)));
         }
         let found = crc32c::crc32c(&bytes);
-        if found != file.crc32c {
-            return Err(damaged(format!("its checksum is {found:08x} instead of {:08x}", file.crc32c)));
+        if found != segment.crc32c {
+            return Err(damaged(format!("its checksum is {found:08x} instead of {:08x}", segment.crc32c)));
         }
-        self.set_verified(file.id);
+        self.set_verified(segment.id);
         Ok(bytes)
     }
 

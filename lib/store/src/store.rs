@@ -23,7 +23,8 @@ use crate::shared::Shared;
 use crate::side::Damaged;
 use crate::superblock::{self, Superblock};
 use crate::{
-    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, s3, side,
+    Candidates, Recovered, SegmentFile, SegmentPrint, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read,
+    recover, s3, side,
 };
 
 /// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
@@ -248,10 +249,15 @@ impl Store {
     /// good. A reader that does not use [`Store::read_segment`] calls this before its first read: Parquet pages carry
     /// no checksum of their own. Blocks on the disk for as long as it takes to read the file.
     pub fn verify_segment(&self, file: &SegmentFile) -> Result<(), StoreError> {
-        if self.shared.is_verified(file.id) {
+        self.verify_print(&file.print())
+    }
+
+    /// The same for a segment that another process of this store names.
+    pub fn verify_print(&self, segment: &SegmentPrint) -> Result<(), StoreError> {
+        if self.shared.is_verified(segment.id) {
             return Ok(());
         }
-        self.shared.segment_bytes(file).map(|_| ())
+        self.shared.bytes_of(segment).map(|_| ())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

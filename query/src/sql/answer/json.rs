@@ -23,6 +23,9 @@ pub(super) fn write(answer: &SqlAnswer) -> String {
         "truncated": answer.meta.truncated,
         "positions": positions,
     });
+    if answer.meta.nodes > 1 {
+        meta["nodes"] = json!(answer.meta.nodes);
+    }
     if !answer.meta.warnings.is_empty() {
         meta["warnings"] = json!(answer.meta.warnings);
     }

@@ -36,6 +36,8 @@ pub struct SqlMeta {
     pub truncated: bool,
     /// For each shard the journal offset up to which records are included.
     pub positions: Vec<(u32, u64)>,
+    /// Query nodes that computed it: 1 unless its stored rows were shared out.
+    pub nodes: usize,
     /// What the asker may have overlooked, a sentence each.
     pub warnings: Vec<String>,
 }

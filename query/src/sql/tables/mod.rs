@@ -146,14 +146,22 @@ pub(crate) struct Read {
     pub snapshot: Snapshot,
     pub releases: Vec<ReleaseRow>,
     pub toggles: Vec<ToggleRow>,
+    /// Segments are checked by whoever reads them, which may be another node, and not before.
+    pub is_checked_later: bool,
     /// Bytes of hot rows that were handed to operators.
     pub hot_bytes: AtomicU64,
 }
 
 impl Read {
     pub fn new(store: &Arc<Store>, stored: &[Table]) -> Self {
-        let (releases, toggles) = (Vec::new(), Vec::new());
-        Self { store: store.clone(), snapshot: store.snapshot(stored), releases, toggles, hot_bytes: AtomicU64::new(0) }
+        Self {
+            store: store.clone(),
+            snapshot: store.snapshot(stored),
+            releases: Vec::new(),
+            toggles: Vec::new(),
+            is_checked_later: false,
+            hot_bytes: AtomicU64::new(0),
+        }
     }
 
     fn count_hot(&self, bytes: usize) {
