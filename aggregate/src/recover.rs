@@ -45,20 +45,14 @@ const COLUMNS: [&str; 18] = [
 ];
 
 /// Becomes the writer of the shard and takes back its state.
-pub fn recover(
-    store: &Store,
-    shard: u32,
-    config: &AggregateConfig,
-) -> Result<(ShardCommitter, State, Arc<[SegmentFile]>), AggregateError> {
+pub fn recover(store: &Store, shard: u32, config: &AggregateConfig) -> Result<(ShardCommitter, State), AggregateError> {
     let opened = store.open_shard(shard).map_err(|source| AggregateError::Store { shard, source })?;
     let (committer, Some(recovered)) = opened else {
-        let (committer, _) = opened;
-        let files = committer.files();
-        return Ok((committer, State::new(config), files));
+        return Ok((opened.0, State::new(config)));
     };
     let state = decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
     same_offset(&state, recovered.next_offset).map_err(|reason| AggregateError::State { shard, reason })?;
-    Ok((committer, state, recovered.files))
+    Ok((committer, state))
 }
 
 /// Whether a shard would take up this state, committed together with `next_offset`. For checks while nothing runs.

@@ -130,15 +130,20 @@ impl Shard {
 
 impl Running {
     fn start(shard: Shard) -> Result<Self, AggregateError> {
-        let (committer, state, files) = recover(&shard.store, shard.shard, &shard.config)?;
+        let (committer, state) = recover(&shard.store, shard.shard, &shard.config)?;
         let clock = shard.config.clock.clone();
         let committed_offset = state.next_offset;
         if committed_offset > shard.journal_end {
             let source = JournalError::OffsetAhead { from: committed_offset, end: shard.journal_end };
             return Err(AggregateError::Journal { shard: shard.shard, offset: committed_offset, source });
         }
-        tracing::info!(shard = shard.shard, offset = committed_offset, files = files.len(), "shard recovered");
-        let shared = Arc::new(Shared::new(shard.shard, shard.journal.clone(), clock, state, files));
+        tracing::info!(
+            shard = shard.shard,
+            offset = committed_offset,
+            files = committer.files().len(),
+            "shard recovered"
+        );
+        let shared = Arc::new(Shared::new(&committer, shard.journal.clone(), clock, state));
         shard.store.register(shard.shard, shared.clone());
         let now_ns = shard.config.clock.now_ns();
         let mut running = Running {
@@ -388,13 +393,13 @@ impl Running {
         let shard = self.shard.shard;
         self.shard.metrics.commit(done.result.is_ok());
         match done.result {
-            Ok(files) => {
+            Ok(_) => {
+                self.hot_bytes = self.shared.publish(&done.committer) + self.cell_bytes;
                 self.committer = Some(done.committer);
                 self.committed_offset = done.cut.next_offset;
                 self.state_bytes = done.cut.state_bytes();
                 self.committed_ns = self.shard.config.clock.now_ns();
                 (self.retry, self.failures, self.full) = (None, 0, false);
-                self.hot_bytes = self.shared.publish(files) + self.cell_bytes;
                 self.truncate_journal().await;
                 Ok(())
             }
@@ -431,16 +436,17 @@ impl Running {
 
     /// Drops everything and goes on from what the other writer has committed.
     fn reload_state(&mut self) -> Result<(), AggregateError> {
-        let (committer, state, files) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
-        self.committer = Some(committer);
+        let (committer, state) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
         self.committed_offset = state.next_offset;
         (self.retry, self.failures, self.full) = (None, 0, false);
         let mut inner = self.shared.lock();
-        (inner.state, inner.files) = (state, files);
+        (inner.state, inner.files) = (state, committer.files());
+        (inner.seq, inner.writer) = (committer.seq(), committer.writer());
         (inner.pending, inner.problem) = (None, None);
         inner.epoch += 1;
         (self.hot_bytes, self.cell_bytes) = (0, 0);
         drop(inner);
+        self.committer = Some(committer);
         self.note_progress();
         self.reload_recent();
         Ok(())

@@ -104,9 +104,19 @@ impl ShardCommitter {
         self.files.clone()
     }
 
+    /// The sequence number of the last commit; `None` before the first.
+    pub fn seq(&self) -> Option<u64> {
+        self.next_seq.checked_sub(1)
+    }
+
     /// The sequence number of the next commit.
     pub fn next_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// The random number that tells this writer's manifests from another's.
+    pub fn writer(&self) -> u64 {
+        self.writer
     }
 
     /// The shard.
@@ -227,6 +237,7 @@ impl ShardCommitter {
             shard: self.shard,
             seq: self.next_seq,
             writer: self.writer,
+            owner: self.shared.config.advertise.as_deref().map(Arc::from),
             next_offset: position.next_offset,
             watermark_ns: position.watermark_ns,
             committed_ns: position.commit_ns,
@@ -282,7 +293,7 @@ impl ShardCommitter {
         self.first_offset = manifest.next_offset;
         self.next_seq = manifest.seq + 1;
 
-        let mut garbage = self.reaper.due(gone, manifest.committed_ns, self.shared.config.drop_grace_ns);
+        let mut garbage = self.reaper.due(gone, manifest.committed_ns, self.shared.config.grace_ns());
         self.states.push(manifest.state.path);
         while self.states.len() > 2 {
             garbage.push(self.states.remove(0));
