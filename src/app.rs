@@ -16,7 +16,7 @@ use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogCo
 use shipwake_journal::kafka::TopicsConfig;
 use shipwake_journal::{Journal, embedded};
 use shipwake_model::Kpi;
-use shipwake_query::{Endpoints, Query, QueryConfig};
+use shipwake_query::{Endpoints, PipelineSource, Query, QueryConfig};
 use shipwake_store::{ShardStatus, Store, StoreConfig};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
@@ -28,11 +28,14 @@ use crate::health::{self, Readiness};
 use crate::journal::{self, JournalPlace, Waiting, journal_dir};
 use crate::late::Late;
 use crate::metrics::SharedRegistry;
+use crate::peers;
 use crate::pipeline::IngestSource;
+use crate::query_node::QueryNode;
+use crate::roles;
 use crate::telemetry::Telemetry;
 
 /// How long all stages together may take to stop, below what service managers allow and what the documents promise.
-const GRACE: Duration = Duration::from_secs(9);
+pub(crate) const GRACE: Duration = Duration::from_secs(9);
 /// How long connections may finish what they are doing when the program stops.
 const CONNECTION_GRACE: Duration = Duration::from_secs(3);
 
@@ -86,6 +89,15 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let shutdown = CancellationToken::new();
         cancel_on_signal(&shutdown)?;
+        let roles = config.roles().map_err(|problem| anyhow!("roles: {problem}"))?;
+        if !roles.ingest && !roles.aggregate {
+            let node = tokio::select! {
+                node = QueryNode::start(config) => node?,
+                () = shutdown.cancelled() => return Ok(()),
+            };
+            shutdown.cancelled().await;
+            return node.stop().await;
+        }
         // It may wait for brokers for as long as they are away.
         let app = tokio::select! {
             app = App::start(config, shutdown.clone()) => app?,
@@ -144,7 +156,7 @@ impl App {
         servers.push(("pages", serve_router(ui, early, &stop_servers)));
 
         let kpis = declared_kpis(&config)?;
-        let store = open_store(&config, &registry).await?;
+        let store = open_store(&config, addresses.ui, &registry).await?;
         let journal = journal::open(journal_place(&config)?, &registry, &waiting).await?;
         let stop_aggregate = CancellationToken::new();
         let aggregate =
@@ -157,6 +169,8 @@ impl App {
         look_at_store(&readiness, &store, &journal);
         let source = IngestSource::new(ingest.clone(), readiness.clone(), progress.clone(), endpoints(&addresses));
         let source = Arc::new(source);
+        let own: Arc<dyn PipelineSource> = source.clone();
+        let internal = shipwake_remote::router(store.clone()).merge(peers::router(own));
         let query = Query::new(query_config(&config, &kpis), store, source, &mut registry.lock())?;
         ingest.journal().open(journal.clone());
         follow(&ingest, progress, &stop_servers);
@@ -164,7 +178,7 @@ impl App {
             servers.push(("topics of a Collector", read_topics(&ingest, topics, &registry, &readiness, &stop_servers)));
         }
 
-        late.is(ui_router(&ingest, &query, readiness, registry.clone()));
+        late.is(ui_router(&ingest, &query, readiness, registry.clone()).merge(internal));
         telemetry.export_metrics(&registry);
         end_when_journal_fails(&ingest, &shutdown);
         info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, data = %config.data.display(), "ready to take telemetry");
@@ -219,7 +233,7 @@ impl App {
     }
 }
 
-fn joined(name: &str, outcome: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
+pub(crate) fn joined(name: &str, outcome: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
     match outcome {
         Ok(outcome) => outcome.with_context(|| format!("{name} failed")),
         Err(panic) => Err(anyhow!("{name} panicked: {panic}")),
@@ -263,8 +277,12 @@ async fn bind_syslog(config: &Config) -> anyhow::Result<SyslogSockets> {
 }
 
 /// Opens the store, which reads its newest files: on a blocking thread.
-async fn open_store(config: &Config, registry: &SharedRegistry) -> anyhow::Result<Arc<Store>> {
-    let (config, registry) = (store_config(config), registry.clone());
+async fn open_store(config: &Config, ui: SocketAddr, registry: &SharedRegistry) -> anyhow::Result<Arc<Store>> {
+    let advertise = config.is_shared().then(|| {
+        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        config.advertise.clone().unwrap_or_else(|| roles::advertised(ui, host_name.trim()))
+    });
+    let (config, registry) = (StoreConfig { advertise, ..store_config(config) }, registry.clone());
     let opening = tokio::task::spawn_blocking(move || {
         let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
         Store::open(config, &mut registry.lock()).with_context(|| format!("failed to open the store in {place}"))
@@ -312,7 +330,11 @@ fn serve_syslog(
     })
 }
 
-fn serve_router(socket: TcpListener, router: Router, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
+pub(crate) fn serve_router(
+    socket: TcpListener,
+    router: Router,
+    stop: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
     let stop = stop.clone();
     tokio::spawn(async move { Ok(shipwake_ingest::serve(socket, router, serve_limits(), stop).await?) })
 }
@@ -462,7 +484,7 @@ fn topics_config(config: &Config) -> anyhow::Result<Option<TopicsConfig>> {
     config.collector_topics().transpose().map_err(|problem| anyhow!("kafka_topics: {problem}"))
 }
 
-fn store_config(config: &Config) -> StoreConfig {
+pub(crate) fn store_config(config: &Config) -> StoreConfig {
     let mut store = StoreConfig::new(store_dir(&config.data));
     match &config.store {
         Some(url) if shipwake_store::s3::is_url(url) => store.url = Some(url.clone()),
@@ -475,7 +497,7 @@ fn store_config(config: &Config) -> StoreConfig {
 }
 
 /// The declared KPIs. The file was checked with the configuration; it may have changed since.
-fn declared_kpis(config: &Config) -> anyhow::Result<Arc<[Kpi]>> {
+pub(crate) fn declared_kpis(config: &Config) -> anyhow::Result<Arc<[Kpi]>> {
     let Some(path) = &config.kpis else { return Ok(Arc::default()) };
     crate::kpis::load(path).map_err(|problems| anyhow!("the KPIs cannot be used: {}", problems.join("; ")))
 }
@@ -488,7 +510,7 @@ fn aggregate_config(config: &Config, kpis: &Arc<[Kpi]>) -> AggregateConfig {
     }
 }
 
-fn query_config(config: &Config, kpis: &Arc<[Kpi]>) -> QueryConfig {
+pub(crate) fn query_config(config: &Config, kpis: &Arc<[Kpi]>) -> QueryConfig {
     QueryConfig {
         kpis: kpis.clone(),
         memory_bytes: config.query_memory_bytes,

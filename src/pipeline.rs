@@ -24,9 +24,7 @@ impl IngestSource {
     /// The counters of `ingest`, which listens at `endpoints`, what keeps Shipwake from taking data, and what the shards have
     /// lost.
     pub fn new(ingest: Ingest, readiness: Readiness, progress: Progress, endpoints: Endpoints) -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
-        Self { ingest, readiness, progress, endpoints, started_ms }
+        Self { ingest, readiness, progress, endpoints, started_ms: now_ms() }
     }
 }
 
@@ -44,7 +42,7 @@ impl PipelineSource for IngestSource {
             detail: rejection.detail.clone(),
         });
         let senders = status.senders.iter().map(|seen| SeenSender {
-            kind: seen.sender.as_str(),
+            kind: seen.sender.as_str().to_owned(),
             received: seen.received,
             last_ms: seen.last_received_ns / NS_PER_MS,
         });
@@ -71,6 +69,12 @@ impl IngestSource {
         let missing = self.readiness.missing().into_iter().map(|(_, reason)| reason);
         missing.chain(self.progress.losses()).chain(self.ingest.topic_losses()).collect()
     }
+}
+
+/// The present, epoch ms.
+pub fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Memory of this process that is in RAM, as the kernel counts it.

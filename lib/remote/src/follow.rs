@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::error::RemoteError;
 use crate::shards::Known;
 
-/// Time between two looks for shards that were not there before; until there are any, it is that of every look.
-const SHARDS_INTERVAL: Duration = Duration::from_secs(10);
+/// Looks at the shards that are known for one look whether there are more; until there are any, it is every time.
+const LOOKS_PER_LIST: u32 = 10;
 /// Time that a question for the state gets: one owner that hangs must not keep the others' from being known.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -27,15 +27,10 @@ impl Threads {
         follow(known, true);
         known.ask_for_status(STATUS_PATIENCE);
         let mut threads = Threads { stop: Vec::new(), threads: Vec::new() };
-        let mut since_shards = Duration::ZERO;
-        let interval = known.config.follow_interval;
-        threads.every("follow-shards", interval, known, move |known| {
-            since_shards += interval;
-            let is_time = since_shards >= SHARDS_INTERVAL || known.follower.known_shards().is_empty();
-            if is_time {
-                since_shards = Duration::ZERO;
-            }
-            follow(known, is_time);
+        let mut looks = 0u32;
+        threads.every("follow-shards", known.config.follow_interval, known, move |known| {
+            looks = looks.wrapping_add(1);
+            follow(known, looks.is_multiple_of(LOOKS_PER_LIST) || known.follower.known_shards().is_empty());
         })?;
         threads.every("ask-status", known.config.status_interval, known, |known| {
             known.ask_for_status(STATUS_PATIENCE);

@@ -22,5 +22,5 @@ mod wire;
 
 pub use config::RemoteConfig;
 pub use error::RemoteError;
-pub use serve::router;
+pub use serve::{router, router_in_pieces};
 pub use shards::RemoteShards;

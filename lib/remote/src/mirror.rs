@@ -61,14 +61,15 @@ impl Mirror {
         }
     }
 
-    /// Forgets a shard of an owner that does not have it any more.
-    pub fn forget_shard(&mut self, owner: &str, shard: u32) {
-        let Some(of_owner) = self.owners.get_mut(owner) else { return };
-        of_owner.parts.retain(|(of, _), part| {
-            let stays = *of != shard;
-            self.bytes -= if stays { 0 } else { part.bytes };
-            stays
-        });
+    /// Forgets a shard that has another owner now.
+    pub fn forget_shard_but_of(&mut self, owner: &str, shard: u32) {
+        for of_owner in self.owners.iter_mut().filter(|(name, _)| ***name != *owner).map(|(_, of_owner)| of_owner) {
+            of_owner.parts.retain(|(of, _), part| {
+                let stays = *of != shard;
+                self.bytes -= if stays { 0 } else { part.bytes };
+                stays
+            });
+        }
     }
 
     /// Forgets all of an owner.
@@ -83,4 +84,53 @@ fn bytes_of(chunk: &RowChunk) -> usize {
         batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
     };
     batch(chunk.rows()) + batch(chunk.resources())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::chunk;
+
+    fn chunks(ids: &[u64]) -> Chunks {
+        ids.iter().map(|id| (*id, chunk(*id as i64, 10))).collect()
+    }
+
+    fn held(mirror: &Mirror, owner: &str, shards: &[u32]) -> (u64, Vec<u64>) {
+        let (process, chunks) = mirror.have(owner, shards, &[Table::Logs]);
+        let mut ids: Vec<u64> = chunks.into_keys().collect();
+        ids.sort_unstable();
+        (process, ids)
+    }
+
+    #[test]
+    fn what_is_kept_is_what_a_shard_had_last_and_belongs_to_one_process() {
+        let (mut mirror, owner): (_, Arc<str>) = (Mirror::new(1 << 20), "a".into());
+        mirror.keep(&owner, 5, 0, Table::Logs, chunks(&[1, 2]));
+        mirror.keep(&owner, 5, 1, Table::Logs, chunks(&[3]));
+        mirror.keep(&owner, 5, 0, Table::Logs, chunks(&[2, 4]));
+        assert_eq!(held(&mirror, "a", &[0, 1]), (5, vec![2, 3, 4]));
+        assert_eq!(held(&mirror, "a", &[1]), (5, vec![3]));
+        assert_eq!(mirror.have("a", &[0], &[Table::Spans]).1.len(), 0);
+        assert_eq!(held(&mirror, "b", &[0]), (0, vec![]));
+        mirror.keep(&owner, 6, 0, Table::Logs, chunks(&[1]));
+        assert_eq!(held(&mirror, "a", &[0, 1]), (6, vec![1]), "numbers of the process before mean nothing now");
+        mirror.forget("a");
+        assert_eq!((held(&mirror, "a", &[0]), mirror.bytes), ((0, vec![]), 0));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_kept_and_its_room_is_given_back() {
+        let owner: Arc<str> = "a".into();
+        let one = chunks(&[1]).values().map(|chunk| bytes_of(chunk)).sum::<usize>();
+        let mut mirror = Mirror::new(2 * one);
+        mirror.keep(&owner, 5, 0, Table::Logs, chunks(&[1, 2, 3]));
+        assert_eq!((held(&mirror, "a", &[0]), mirror.bytes), ((5, vec![]), 0));
+        mirror.keep(&owner, 5, 0, Table::Logs, chunks(&[1]));
+        mirror.keep(&owner, 5, 1, Table::Logs, chunks(&[2]));
+        mirror.keep(&owner, 5, 2, Table::Logs, chunks(&[3]));
+        assert_eq!(held(&mirror, "a", &[0, 1, 2]), (5, vec![1, 2]));
+        mirror.keep(&owner, 5, 1, Table::Logs, Chunks::new());
+        mirror.keep(&owner, 5, 2, Table::Logs, chunks(&[3]));
+        assert_eq!(held(&mirror, "a", &[0, 1, 2]), (5, vec![1, 3]));
+    }
 }

@@ -24,6 +24,9 @@ pub(crate) const SHARDS_PATH: &str = "/internal/v1/shards";
 const PLACES: usize = 2;
 /// How long a question waits for its turn. Readers give up after two seconds.
 const PLACE_WAIT: Duration = Duration::from_secs(1);
+/// Chunks of one answer, in bytes of memory, after the first. A piece is on its way for some tens of milliseconds, and an owner
+/// holds it in memory as long.
+const PIECE_BYTES: usize = 16 << 20;
 /// Bytes of a question: most of it are the numbers of the chunks that the reader has.
 const QUESTION_BYTES_MAX: usize = 4 << 20;
 
@@ -31,12 +34,18 @@ struct Server {
     store: Arc<Store>,
     /// Tells this process's numbers of chunks from those of the one before it.
     process: u64,
+    piece_bytes: usize,
     places: Arc<Semaphore>,
 }
 
 /// The routes, for shards that are registered now or later.
 pub fn router(store: Arc<Store>) -> Router {
-    let server = Server { store, process: rand::random(), places: Arc::new(Semaphore::new(PLACES)) };
+    router_in_pieces(store, PIECE_BYTES)
+}
+
+/// The same with pieces of rows of another size than the usual one: tests look at what happens between two pieces.
+pub fn router_in_pieces(store: Arc<Store>, piece_bytes: usize) -> Router {
+    let server = Server { store, process: rand::random(), piece_bytes, places: Arc::new(Semaphore::new(PLACES)) };
     Router::new()
         .route(SHARDS_PATH, post(shards))
         .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
@@ -80,7 +89,8 @@ impl Server {
                 _ => refused.push(wanted.shard),
             }
         }
-        write_rows(self.process, &shards, refused, &request.have).map_err(|error| error.to_string())
+        let written = write_rows(self.process, &shards, refused, &request.have, self.piece_bytes);
+        written.map_err(|error| error.to_string())
     }
 
     fn small_answer(&self, shards: &[Wanted], question: &Question) -> Heard {

@@ -140,7 +140,8 @@ impl Known {
     /// Anything but rows, of all shards but those that are `here`.
     fn ask(&self, question: &Question, here: &[u32]) -> Vec<Answer> {
         let key = format!("{question:?} {here:?}");
-        self.flights.ask(&key, self.config.deadline, || self.ask_now(question, here, self.config.deadline, Also::Nobody))
+        self.flights
+            .ask(&key, self.config.deadline, || self.ask_now(question, here, self.config.deadline, Also::Nobody))
     }
 
     fn ask_now(&self, question: &Question, here: &[u32], patience: Duration, also: Also) -> Vec<Answer> {
@@ -260,6 +261,7 @@ impl Known {
             }
             hot.push((part.table, rows));
         }
+        lock(&self.mirror).forget_shard_but_of(owner, heard.shard);
         Ok(ShardSnapshot {
             shard: heard.shard,
             seq: heard.seq,
@@ -407,7 +409,7 @@ impl Known {
     fn note_missing(&self, shard: u32, reason: &str) -> Incomplete {
         let (incomplete, is_news) = self.states().missed(shard, reason, Instant::now(), (self.config.clock)());
         if is_news {
-            tracing::warn!(shard, reason, "the newest records of a shard are missing: its owner cannot be asked");
+            tracing::warn!(shard, reason, "the newest records of a shard are missing from answers");
         }
         incomplete
     }
@@ -443,7 +445,10 @@ fn each_owner<T: Send>(
     ask: &(impl Fn(&Arc<str>, &[Wanted]) -> Result<Round<T>, RemoteError> + Sync),
 ) -> Vec<(Arc<str>, Vec<Wanted>, Result<Round<T>, RemoteError>)> {
     if groups.len() < 2 {
-        return groups.into_iter().map(|(owner, wanted)| (owner.clone(), wanted.clone(), ask(&owner, &wanted))).collect();
+        return groups
+            .into_iter()
+            .map(|(owner, wanted)| (owner.clone(), wanted.clone(), ask(&owner, &wanted)))
+            .collect();
     }
     std::thread::scope(|scope| {
         let asked: Vec<_> = groups

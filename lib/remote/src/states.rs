@@ -59,7 +59,8 @@ impl States {
     }
 
     pub fn set_status(&mut self, status: ShardStatus) {
-        self.shards.entry(status.shard).or_default().status = Some(status);
+        let state = self.shards.entry(status.shard).or_default();
+        state.status = Some(status);
     }
 
     /// The last status of all shards but those that are `here`. Of shards that are missing it is as it was, and says so.

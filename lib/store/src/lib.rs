@@ -65,7 +65,10 @@ pub use error::StoreError;
 pub use follow::{Follower, Published};
 pub use health::{HealthCell, HealthQuery, HealthSeries, merge_health};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
-pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles, merge_usage};
+pub use measures::{
+    MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles,
+    merge_usage,
+};
 pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion, merge_patterns};
 pub use retention::{Retention, ServiceRetention};
 pub use scan::{RowGroup, SegmentReader};

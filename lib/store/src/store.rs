@@ -144,7 +144,9 @@ impl Store {
     /// wins, and the other is fenced.
     pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
         if self.shared.reads_only {
-            return Err(StoreError::Config(format!("shard {shard} cannot be written: the store was opened for reading")));
+            return Err(StoreError::Config(format!(
+                "shard {shard} cannot be written: the store was opened for reading"
+            )));
         }
         let first = self.opened.lock().expect("no holder of this lock can panic").insert(shard);
         let alone = first && !self.shared.objects.is_remote();

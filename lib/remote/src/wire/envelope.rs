@@ -101,8 +101,8 @@ impl AnswerForm {
             Self::Usage(all) => Answer::Usage(each(all, |form| form.read(releases, pieces))?),
             Self::Toggles(all) => Answer::Toggles(each(all, |form| form.read(releases))?),
             Self::Releases(all) => {
-                let of_shard = |(shard, rows)| Ok((shard, each(rows, |row: ReleaseRowForm| row.read(releases))?));
-                Answer::Releases(each(all, of_shard)?)
+                let rows = |rows| each(rows, |row: ReleaseRowForm| row.read(releases));
+                Answer::Releases(each(all, |(shard, of_shard)| Ok((shard, rows(of_shard)?)))?)
             }
             Self::Status(all) => Answer::Status(each(all, StatusForm::read)?),
         })

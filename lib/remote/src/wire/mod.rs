@@ -8,7 +8,13 @@ mod parts;
 mod places;
 mod question;
 mod rows;
+#[cfg(test)]
+mod rows_tests;
 mod series;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use envelope::{Answer, Answering, Heard, read_answer, write_answer};
 pub(crate) use question::{Have, Question, Request, Wanted};

@@ -20,10 +20,6 @@ use shipwake_store::{HotRows, RowChunk, ShardSnapshot, Table};
 use super::parts::{self, Pieces};
 use super::question::Have;
 
-/// Chunks of one answer, in bytes of memory, after the first. A piece is on its way for some tens of milliseconds, and an owner
-/// holds it in memory as long.
-const PIECE_BYTES: usize = 16 << 20;
-
 /// A shard's rows as they were heard.
 #[derive(Debug)]
 pub(crate) struct HeardShard {
@@ -96,16 +92,18 @@ pub(crate) fn is_stable(table: Table) -> bool {
     !matches!(table, Table::Windows | Table::Windows1s)
 }
 
-/// The bytes of an answer: shards with whether they are ready, those that were refused, and what the reader has.
+/// The bytes of an answer: shards with whether they are ready, those that were refused, and what the reader has. Of chunks it lacks
+/// no more than `piece_bytes` of memory are sent, but one at least.
 pub(crate) fn write_rows(
     process: u64,
     shards: &[(ShardSnapshot, bool)],
     refused: Vec<u32>,
     have: &Have,
+    piece_bytes: usize,
 ) -> Result<Vec<u8>, ArrowError> {
     let known: HashSet<u64> =
         if have.process == process { have.chunks.iter().copied().collect() } else { HashSet::new() };
-    let mut piece = Piece { known, used: 0, more: false };
+    let mut piece = Piece { known, bytes_max: piece_bytes, used: 0, more: false };
     // The rows that are made anew cannot be sent in pieces, so they come when the others are complete.
     let stable = shards.iter().flat_map(|(shard, _)| &shard.hot).filter(|(table, _)| is_stable(*table));
     let sent: HashSet<u64> = stable.flat_map(|(_, rows)| rows).filter_map(|rows| piece.choose(rows)).collect();
@@ -134,6 +132,7 @@ pub(crate) fn write_rows(
 /// What goes into one answer.
 struct Piece {
     known: HashSet<u64>,
+    bytes_max: usize,
     used: usize,
     more: bool,
 }
@@ -146,7 +145,7 @@ impl Piece {
             return None;
         }
         let bytes = chunk.memory_bytes();
-        if self.more || self.used > 0 && self.used + bytes > PIECE_BYTES {
+        if self.more || self.used > 0 && self.used + bytes > self.bytes_max {
             self.more = true;
             return None;
         }

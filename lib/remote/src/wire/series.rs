@@ -8,14 +8,12 @@ use serde::{Deserialize, Serialize};
 use shipwake_model::pattern::Level;
 use shipwake_model::{Signal, Source};
 use shipwake_store::{
-    HealthCell, HealthSeries, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion, Rejected,
-    ReleaseRow, ShardStatus, ToggleRow, UsageOfDay,
+    HealthCell, HealthSeries, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion,
+    Rejected, ReleaseRow, ShardStatus, ToggleRow, UsageOfDay,
 };
 
 use super::parts::Pieces;
-use super::places::{
-    KnownReleases, Releases, put_distinct, put_hdr, put_values, take_distinct, take_hdr, take_values,
-};
+use super::places::{KnownReleases, Releases, put_distinct, put_hdr, put_values, take_distinct, take_hdr, take_values};
 use super::question::signal;
 
 /// A series of requests, errors and durations.
