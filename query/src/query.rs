@@ -209,12 +209,21 @@ impl Query {
         let (asked, started, now_ms) = (QuestionSpan::page("overview"), Instant::now(), self.now_ms());
         let (recent, patterns) = (self.inner.recent.clone(), self.inner.patterns.clone());
         let kpis = self.inner.config.kpis.clone();
+        let stored = self.stored_overview(now_ms).await?;
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let series = recent.update(&overview::question(now_ms), |part| store.health(part));
+            let is_stored = stored.is_some();
+            let (stored_series, stored_measures) = stored.unwrap_or_default();
+            let series = if is_stored {
+                recent.forget();
+                stored_series.as_slice()
+            } else {
+                recent.update(&overview::question(now_ms), |part| store.health(part))
+            };
             let patterns_of = |service: &str, environment: &str| patterns.of(store, service, environment, now_ms);
-            let measures = store.measures(&overview::measure_question(now_ms));
+            let measures =
+                if is_stored { stored_measures } else { store.measures(&overview::measure_question(now_ms)) };
             let measured = overview::Measured { kpis: &kpis, measures: &measures, patterns_of: &patterns_of };
             overview::answer(environment.as_deref(), series, &store.releases(), measured, watermark_ms, now_ms)
         });
@@ -224,6 +233,25 @@ impl Query {
         answer.meta.query_ms = query_ms;
         self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
+    }
+
+    /// What the overview is made of, from stored windows: while some shards cannot be asked. `None` when all can.
+    async fn stored_overview(
+        &self,
+        now_ms: i64,
+    ) -> Result<Option<(Vec<HealthSeries>, Vec<MeasureSeries>)>, QueryError> {
+        if !self.is_incomplete() {
+            return Ok(None);
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        let stored = self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            let series = history::health(&engine, &overview::question(now_ms), memory_bytes).await?;
+            let measures = history::measures(&engine, &overview::measure_question(now_ms), memory_bytes).await?;
+            Ok((series, measures))
+        });
+        stored.await.map(Some)
     }
 
     /// The pipeline page.

@@ -62,19 +62,20 @@ impl Client {
         read_answer(&bytes).map_err(|reason| RemoteError::Unreadable { owner: owner.to_owned(), reason })
     }
 
-    /// Asks for rows, in pieces if need be. Gives the answer that completes them, and the chunks that it speaks of.
+    /// Asks for rows, in pieces if need be, each of which gets the time. Gives the answer that completes them, and the chunks that it
+    /// speaks of.
     pub fn ask_rows(
         &self,
         owner: &str,
         shards: &[Wanted],
         question: &Question,
         (mut process, mut chunks): (u64, Chunks),
-        until: Instant,
+        patience: Duration,
     ) -> Result<(HeardRows, Chunks), RemoteError> {
         for _ in 0..PIECES_MAX {
             let have = Have { process, chunks: chunks.keys().copied().collect() };
             let request = Request { shards: shards.to_vec(), question: question.clone(), have };
-            let bytes = self.post(owner, request.write(), until)?;
+            let bytes = self.post(owner, request.write(), Instant::now() + patience)?;
             let unreadable = |reason| RemoteError::Unreadable { owner: owner.to_owned(), reason };
             let mut heard = read_rows(&bytes).map_err(unreadable)?;
             if heard.process != process {

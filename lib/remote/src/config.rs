@@ -13,7 +13,7 @@ pub struct RemoteConfig {
     pub own: Option<Arc<str>>,
     /// Whom to ask about shards whose manifests name nobody. Default none: such shards have no owner that could be asked.
     pub owner_if_unnamed: Option<Arc<str>>,
-    /// Time that a question gets, with all it takes. Default 2 s.
+    /// Time that a question gets, and each piece of rows. Default 2 s.
     pub deadline: Duration,
     /// Time between two looks at the manifests of a shard. Default 1 s: one request of the store for each shard.
     pub follow_interval: Duration,

@@ -11,8 +11,6 @@ use crate::shards::Known;
 
 /// Looks at the shards that are known for one look whether there are more; until there are any, it is every time.
 const LOOKS_PER_LIST: u32 = 10;
-/// Time that a question for the state gets: one owner that hangs must not keep the others' from being known.
-const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The threads, until they are dropped.
 pub(crate) struct Threads {
@@ -25,7 +23,7 @@ impl Threads {
     /// Looks and asks once, and goes on with that.
     pub fn start(known: &Arc<Known>) -> Result<Self, RemoteError> {
         follow(known, true);
-        known.ask_for_status(STATUS_PATIENCE);
+        known.ask_for_status();
         let mut threads = Threads { stop: Vec::new(), threads: Vec::new() };
         let mut looks = 0u32;
         threads.every("follow-shards", known.config.follow_interval, known, move |known| {
@@ -33,7 +31,7 @@ impl Threads {
             follow(known, looks.is_multiple_of(LOOKS_PER_LIST) || known.follower.known_shards().is_empty());
         })?;
         threads.every("ask-status", known.config.status_interval, known, |known| {
-            known.ask_for_status(STATUS_PATIENCE);
+            known.ask_for_status();
         })?;
         Ok(threads)
     }

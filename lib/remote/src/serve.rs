@@ -22,8 +22,8 @@ use crate::wire::{Answer, Answering, Heard, Question, Request, Wanted, write_ans
 pub(crate) const SHARDS_PATH: &str = "/internal/v1/shards";
 /// Questions that are answered at once.
 const PLACES: usize = 2;
-/// How long a question waits for its turn. Readers give up after two seconds.
-const PLACE_WAIT: Duration = Duration::from_secs(1);
+/// How long a question waits for its turn. Readers give up after two seconds, and what they gave up is not answered.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// Chunks of one answer, in bytes of memory, after the first. A piece is on its way for some tens of milliseconds, and an owner
 /// holds it in memory as long.
 const PIECE_BYTES: usize = 16 << 20;

@@ -20,7 +20,7 @@ use crate::error::RemoteError;
 use crate::flights::Flights;
 use crate::follow::Threads;
 use crate::mirror::{Chunks, Mirror};
-use crate::states::States;
+use crate::states::{Lack, States};
 use crate::wire::{Answer, HeardRows, HeardShard, Question, Wanted, is_stable};
 
 /// How often a question is put to whoever has a shard now, when it was not who was asked first.
@@ -141,11 +141,11 @@ impl Known {
     fn ask(&self, question: &Question, here: &[u32]) -> Vec<Answer> {
         let key = format!("{question:?} {here:?}");
         self.flights
-            .ask(&key, self.config.deadline, || self.ask_now(question, here, self.config.deadline, Also::Nobody))
+            .ask(&key, self.config.deadline, || self.ask_now(question, here, Also::Nobody))
     }
 
-    fn ask_now(&self, question: &Question, here: &[u32], patience: Duration, also: Also) -> Vec<Answer> {
-        let until = Instant::now() + patience;
+    fn ask_now(&self, question: &Question, here: &[u32], also: Also) -> Vec<Answer> {
+        let until = Instant::now() + self.config.deadline;
         let (answers, _) = self.rounds(here, until, also, &|owner, wanted| {
             let heard = self.client.ask(owner, wanted, question, until)?;
             let is_void = |shard: u32, writer: u64| !self.is_newest(shard, writer);
@@ -165,11 +165,11 @@ impl Known {
     }
 
     /// Asks all owners for the state of their shards, for those who want it at once later.
-    pub fn ask_for_status(&self, patience: Duration) {
+    pub fn ask_for_status(&self) {
         let of_this_process: Vec<u32> =
             self.follower.known_shards().into_iter().filter(|shard| self.is_own(*shard)).collect();
         // Whoever could not be reached a while ago is given another chance by this question only.
-        for answer in self.ask_now(&Question::Status, &of_this_process, patience, Also::Unreachable) {
+        for answer in self.ask_now(&Question::Status, &of_this_process, Also::Unreachable) {
             let Answer::Status(statuses) = answer else { continue };
             statuses.into_iter().for_each(|status| self.states().set_status(status));
         }
@@ -195,7 +195,7 @@ impl Known {
         let (found, incomplete) = self.rounds(here, until, Also::Nobody, &|owner, wanted| {
             let shards: Vec<u32> = wanted.iter().map(|wanted| wanted.shard).collect();
             let have = lock(&self.mirror).have(owner, &shards, &stable);
-            let (heard, chunks) = self.client.ask_rows(owner, wanted, &question, have, until)?;
+            let (heard, chunks) = self.client.ask_rows(owner, wanted, &question, have, self.config.deadline)?;
             self.take_rows(owner, heard, &chunks)
         });
         let mut shards: Vec<ShardSnapshot> = found.into_iter().flatten().collect();
@@ -354,7 +354,7 @@ impl Known {
             }
             self.look_for_new_owners(todo.keys().copied().filter(|shard| looked.insert(*shard)));
         }
-        incomplete.extend(todo.into_iter().map(|(shard, reason)| self.note_missing(shard, &reason)));
+        incomplete.extend(todo.into_iter().map(|(shard, reason)| self.note_missing(shard, Lack::All, &reason)));
         incomplete.sort_by_key(|missing: &Incomplete| missing.shard);
         (answers, incomplete)
     }
@@ -397,7 +397,7 @@ impl Known {
     fn note_answer(&self, shard: u32, ready: bool, owner: &str) -> Option<Incomplete> {
         if !ready {
             let reason = format!("{owner} has taken it over and is reading what was written before");
-            return Some(self.note_missing(shard, &reason));
+            return Some(self.note_missing(shard, Lack::Newest, &reason));
         }
         if let Some(since_ms) = self.states().answered(shard) {
             let missing_ms = (self.config.clock)() - since_ms;
@@ -406,8 +406,9 @@ impl Known {
         None
     }
 
-    fn note_missing(&self, shard: u32, reason: &str) -> Incomplete {
-        let (incomplete, is_news) = self.states().missed(shard, reason, Instant::now(), (self.config.clock)());
+    fn note_missing(&self, shard: u32, lack: Lack, reason: &str) -> Incomplete {
+        let now_ms = (self.config.clock)();
+        let (incomplete, is_news) = self.states().missed(shard, (lack, reason), Instant::now(), now_ms);
         if is_news {
             tracing::warn!(shard, reason, "the newest records of a shard are missing from answers");
         }

@@ -99,6 +99,8 @@ fn read(dir: &Path, owner: SocketAddr, mirror_bytes: usize) -> Arc<Store> {
         follow_interval: Duration::from_millis(20),
         status_interval: Duration::from_millis(20),
         mirror_bytes,
+        // The machine may be busy; who is late is not away.
+        deadline: LIMIT,
         ..RemoteConfig::default()
     };
     store.answer_also_from(RemoteShards::start(config, store.follower()).expect("starts"));
