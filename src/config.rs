@@ -378,6 +378,9 @@ impl Config {
             )),
             Ok(_) => {}
         }
+        if self.kafka_topics.is_some() && self.roles().is_ok_and(|roles| !roles.ingest) {
+            problems.push("kafka_topics: a process without the role ingest reads no topics of a Collector".to_owned());
+        }
         if let Some(Err(problem)) = self.advertise.as_deref().map(roles::base_url) {
             problems.push(format!("advertise: {problem}"));
         }
@@ -554,6 +557,46 @@ mod tests {
         let config = Config::merge(&said, &file);
         assert_eq!(config.commit_seconds, 7);
         assert_eq!(config.ui_addr.port(), 9);
+    }
+
+    #[test]
+    fn roles_that_cannot_work_together_with_journal_and_store_are_refused_in_words() {
+        const KAFKA: &str = "kafka://k:9092/journal";
+        const BUCKET: &str = "s3://bucket/shipwake";
+        for (roles, journal, store, said) in [
+            ("all", None, None, None),
+            ("all", Some(KAFKA), None, None),
+            ("all", Some(KAFKA), Some(BUCKET), None),
+            ("ingest", Some(KAFKA), None, None),
+            ("ingest,aggregate", Some(KAFKA), Some(BUCKET), None),
+            ("query", Some(KAFKA), Some(BUCKET), None),
+            ("ingest", None, None, Some("embedded journal is for one process")),
+            ("query", None, Some(BUCKET), Some("embedded journal is for one process")),
+            ("aggregate", Some(KAFKA), None, Some("store in a folder is for one process")),
+            ("ingest,query", Some(KAFKA), Some("/srv/store"), Some("store in a folder is for one process")),
+            ("aggregator", Some(KAFKA), Some(BUCKET), Some("is not a role")),
+        ] {
+            let said_options = Options {
+                roles: Some(roles.to_owned()),
+                journal: journal.map(str::to_owned),
+                store: store.map(str::to_owned),
+                ..Options::default()
+            };
+            let found = Config::load(&said_options, None).err().map(|error| error.to_string());
+            let fits = match (&found, said) {
+                (None, None) => true,
+                (Some(found), Some(said)) => found.contains(said),
+                _ => false,
+            };
+            assert!(fits, "{roles} {journal:?} {store:?}: {found:?}");
+        }
+        let said = Options {
+            advertise: Some("https://node-1".into()),
+            peers: Some("http://a:4400,b".into()),
+            ..Options::default()
+        };
+        let error = Config::load(&said, None).expect_err("two problems").0;
+        assert!(error.len() == 2 && error[0].starts_with("advertise") && error[1].starts_with("peers"), "{error:?}");
     }
 
     #[test]

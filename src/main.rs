@@ -18,7 +18,6 @@ mod peers;
 mod pipe;
 mod pipeline;
 mod query_command;
-mod query_node;
 mod reader;
 mod retention;
 mod roles;

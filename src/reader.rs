@@ -12,19 +12,41 @@ use tracing::info;
 use crate::health::Readiness;
 use crate::journal::Waiting;
 use crate::metrics::SharedRegistry;
+use crate::roles::Roles;
 
 /// Between two looks for a store that is not there yet.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Opens the store to read what other processes write there. Waits for as long as there is none, and says so.
+/// The store as the roles of a process need it: to write, to read what others write, or both. `advertise` of the configuration says
+/// that there are others.
 ///
 /// # Errors
-/// When it can never be read so: another version, damaged, or a place that cannot be used.
-pub async fn follow_store(
+/// When it cannot be opened, or nobody asked.
+pub async fn open_store(
     config: StoreConfig,
+    roles: Roles,
     registry: &SharedRegistry,
-    waiting: &Waiting,
+    readiness: &Readiness,
 ) -> anyhow::Result<Arc<Store>> {
+    let own = config.advertise.clone();
+    if roles.aggregate && (own.is_none() || !roles.answers()) {
+        return write_store(config, registry).await;
+    }
+    let store = if roles.aggregate {
+        write_store(config, registry).await?
+    } else {
+        let waiting = Waiting::default();
+        let of_store = waiting.clone();
+        readiness.add("store", move || of_store.reason().into_iter().collect());
+        follow_store(config, registry, &waiting).await?
+    };
+    ask_owners(&store, own.filter(|_| roles.aggregate)).await?;
+    look_at_owners(readiness, &store);
+    Ok(store)
+}
+
+/// Opens the store to read what other processes write there. Waits for as long as there is none, and says so.
+async fn follow_store(config: StoreConfig, registry: &SharedRegistry, waiting: &Waiting) -> anyhow::Result<Arc<Store>> {
     let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
     loop {
         let (config, of_thread) = (config.clone(), registry.clone());
@@ -48,10 +70,7 @@ pub async fn follow_store(
 
 /// Begins to follow the shards of other processes and to ask their owners. `own` is the base URL of this process when it folds
 /// shards itself.
-///
-/// # Errors
-/// When the threads for it cannot be started.
-pub async fn ask_owners(store: &Arc<Store>, own: Option<String>) -> anyhow::Result<()> {
+async fn ask_owners(store: &Arc<Store>, own: Option<String>) -> anyhow::Result<()> {
     let config = RemoteConfig { own: own.map(Arc::from), ..RemoteConfig::default() };
     let follower = store.follower();
     let started = tokio::task::spawn_blocking(move || RemoteShards::start(config, follower)).await;
@@ -60,8 +79,18 @@ pub async fn ask_owners(store: &Arc<Store>, own: Option<String>) -> anyhow::Resu
     Ok(())
 }
 
+/// Opens the store, which reads its newest files: on a blocking thread.
+async fn write_store(config: StoreConfig, registry: &SharedRegistry) -> anyhow::Result<Arc<Store>> {
+    let registry = registry.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
+        Store::open(config, &mut registry.lock()).with_context(|| format!("failed to open the store in {place}"))
+    });
+    opening.await.context("opening the store panicked")?
+}
+
 /// Says in `/readyz` which shards cannot be asked. Answers go on without what they have in memory.
-pub fn look_at_owners(readiness: &Readiness, store: &Arc<Store>) {
+fn look_at_owners(readiness: &Readiness, store: &Arc<Store>) {
     let store = store.clone();
     readiness.add_wanted("owners", move || {
         let missing = store.incomplete(Instant::now());

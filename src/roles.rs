@@ -1,5 +1,5 @@
 //! What a process does: the stages that it runs. Everything, unless `--roles` says otherwise; then other processes do the rest,
-//! and Kafka and a bucket are what they share. Pure: text in, a decision out.
+//! and Kafka and a bucket are what they share. Text in, a decision out.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,6 +45,16 @@ impl Roles {
         self == Roles::ALL
     }
 
+    /// Whether the process needs the journal: whoever only answers queries does not.
+    pub fn needs_journal(self) -> bool {
+        self.ingest || self.aggregate
+    }
+
+    /// Whether the process answers for all shards, those of other processes too.
+    pub fn answers(self) -> bool {
+        self.query || self.alerts
+    }
+
     /// Whether the process needs the store: whoever only takes telemetry does not.
     pub fn needs_store(self) -> bool {
         self.aggregate || self.query || self.alerts
@@ -58,6 +68,18 @@ impl fmt::Display for Roles {
         let names: Vec<&str> = names.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
         f.write_str(&names.join(","))
     }
+}
+
+/// The answer to somebody who asks a process without the role `query` for a page.
+pub fn elsewhere(roles: Roles) -> String {
+    format!("this process has the roles {roles}: pages and queries are answered by one with the role query\n")
+}
+
+/// The name of this machine; `localhost` when it has none.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 /// Where others reach this process when nobody has said so: where its pages are, or, when they are at every address of the

@@ -140,8 +140,7 @@ impl Known {
     /// Anything but rows, of all shards but those that are `here`.
     fn ask(&self, question: &Question, here: &[u32]) -> Vec<Answer> {
         let key = format!("{question:?} {here:?}");
-        self.flights
-            .ask(&key, self.config.deadline, || self.ask_now(question, here, Also::Nobody))
+        self.flights.ask(&key, self.config.deadline, || self.ask_now(question, here, Also::Nobody))
     }
 
     fn ask_now(&self, question: &Question, here: &[u32], also: Also) -> Vec<Answer> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -40,6 +40,8 @@ pub struct Store {
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     /// Shards that were opened before, by this process.
     opened: Mutex<HashSet<u32>>,
+    /// Held while all objects are looked at.
+    looking: Mutex<()>,
 }
 
 impl Store {
@@ -111,7 +113,7 @@ impl Store {
         let shared = Shared { config, objects, metrics, verified, proposals, damaged, reads_only, _lock: lock };
         let shared = Arc::new(shared);
         let (shards, elsewhere, opened) = (RwLock::default(), OnceLock::new(), Mutex::default());
-        Arc::new(Self { shared, superblock, shards, elsewhere, opened })
+        Arc::new(Self { shared, superblock, shards, elsewhere, opened, looking: Mutex::default() })
     }
 
     /// Follows what other processes publish. Knows nothing until it is asked to look.
@@ -141,7 +143,7 @@ impl Store {
     /// Becomes the writer of a shard. `None` when the shard has no commit yet. Blocks on the disk.
     ///
     /// Whoever opens a shard again (after [`StoreError::Fenced`]) takes it over: whichever committer publishes next
-    /// wins, and the other is fenced.
+    /// wins, and the other is fenced. [`ShardCommitter::take_over`] does it at once.
     pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
         if self.shared.reads_only {
             return Err(StoreError::Config(format!(
@@ -153,9 +155,23 @@ impl Store {
         recover::open_shard(&self.shared, shard, alone)
     }
 
+    /// What [`Store::open_shard`] leaves out where several processes work on the store, because others wait for the shard and it takes
+    /// a look at every object: [`StoreError::Damaged`] when a segment is missing, and the removal of what nobody has needed for a
+    /// day. Blocks on the server, for some seconds where there is much; one shard at a time.
+    pub fn look_over(&self, shard: u32) -> Result<(), StoreError> {
+        let _turn = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        recover::look_over(&self.shared, shard)
+    }
+
     /// Makes a shard visible to readers. A second call for the same shard replaces the first.
     pub fn register(&self, shard: u32, hot: Arc<dyn HotShard>) {
         self.shards.write().expect("no holder of this lock can panic").insert(shard, hot);
+    }
+
+    /// Takes back [`Store::register`]: another process has the shard from now on. What was compacted for it is forgotten too.
+    pub fn unregister(&self, shard: u32) {
+        self.shards.write().expect("no holder of this lock can panic").remove(&shard);
+        self.shared.proposals.clear(shard, &self.shared.objects);
     }
 
     /// A registered shard.
@@ -226,6 +242,11 @@ impl Store {
         let mut statuses: Vec<ShardStatus> = found.into_iter().flatten().collect();
         statuses.sort_by_key(|status| status.shard);
         statuses
+    }
+
+    /// The same of registered shards only.
+    pub fn status_here(&self) -> Vec<ShardStatus> {
+        self.registered().values().map(|shard| shard.status()).collect()
     }
 
     /// The shards whose hot state is missing, or was missing at some time since `since`, so that an answer that was made meanwhile

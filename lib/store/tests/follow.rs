@@ -141,7 +141,8 @@ fn a_damaged_manifest_is_named_and_what_was_known_stays() {
     let (_reader, follower) = follow(dir.path());
     follower.look(0).expect("looks");
     let known = newest(&follower);
-    std::fs::write(dir.path().join("manifest/0/00000000000000000001.json"), b"{\"shipwake_manifest\":2").expect("writes");
+    std::fs::write(dir.path().join("manifest/0/00000000000000000001.json"), b"{\"shipwake_manifest\":2")
+        .expect("writes");
     let error = follower.look(0).expect_err("it is cut short");
     assert!(error.to_string().contains("00000000000000000001.json"), "{error}");
     assert_eq!(newest(&follower), known);

@@ -44,7 +44,10 @@ fn a_reader_gets_what_it_lacks_in_pieces_and_nothing_twice() {
             continue;
         }
         let shard = &heard.shards[0];
-        assert_eq!((heard.process, &heard.refused[..], shard.shard, shard.writer, shard.seq), (7, &[3][..], 1, 9, Some(4)));
+        assert_eq!(
+            (heard.process, &heard.refused[..], shard.shard, shard.writer, shard.seq),
+            (7, &[3][..], 1, 9, Some(4))
+        );
         assert_eq!((shard.next_offset, shard.watermark_ns, shard.last_line, shard.ready), (100, -5, 70, true));
         assert_eq!(shard.tables[0].live.len(), 5);
         for (id, expected) in shard.tables[0].live.iter().zip(&rows) {

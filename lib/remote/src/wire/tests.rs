@@ -8,8 +8,8 @@ use shipwake_model::pattern::Level;
 use shipwake_model::sketch::{Distinct, Exponential, HdrCells};
 use shipwake_model::{ReleaseId, Signal, Source};
 use shipwake_store::{
-    HealthCell, HealthSeries, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion, Rejected,
-    ReleaseRow, ShardStatus, ToggleRow, UsageOfDay,
+    HealthCell, HealthSeries, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion,
+    Rejected, ReleaseRow, ShardStatus, ToggleRow, UsageOfDay,
 };
 
 use super::{Answer, Answering, Heard, read_answer, write_answer};
@@ -149,8 +149,13 @@ fn answer() -> impl Strategy<Value = Answer> {
         prop::collection::vec(measure(), 0..4).prop_map(Answer::Measures),
         prop::collection::vec(pattern(), 0..4).prop_map(Answer::Patterns),
         prop::collection::vec((release(), distinct(), distinct(), distinct(), distinct()), 0..4).prop_map(|all| {
-            let usage =
-                |(release, users, sessions, crashed, errored)| UsageOfDay { release, users, sessions, crashed, errored };
+            let usage = |(release, users, sessions, crashed, errored)| UsageOfDay {
+                release,
+                users,
+                sessions,
+                crashed,
+                errored,
+            };
             Answer::Usage(all.into_iter().map(usage).collect())
         }),
         (release(), any::<u64>()).prop_map(|(release, n)| Answer::Toggles(vec![rows(&release, n).0; 2])),
