@@ -364,7 +364,7 @@ impl Known {
         let owner = newest.owner.clone().or_else(|| self.config.owner_if_unnamed.clone());
         let owner = owner.ok_or("its newest commit does not say which process has it")?;
         if self.config.own.as_ref() == Some(&owner) {
-            return Err("this process had it and no other has taken it yet".to_owned());
+            return Err("this process is taking it up, or has just given it away".to_owned());
         }
         let reason = lock(&self.down).get(&owner).cloned();
         match reason {
