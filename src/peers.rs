@@ -146,7 +146,10 @@ async fn ask_all(http: &reqwest::Client, urls: &[String], known: &Mutex<Known>) 
             }
         }
     }
-    let asked = addresses.into_iter().map(async |(name, address)| ((name, address), ask(http, address).await));
+    let asked = addresses.into_iter().map(|key: (String, SocketAddr)| async move {
+        let answer = ask(http, key.1).await;
+        (key, answer)
+    });
     let answers = join_all(asked).await;
     let mut known = lock(known);
     let before = std::mem::take(&mut known.reports);

@@ -7,6 +7,7 @@ mod common;
 #[path = "common/proxy.rs"]
 mod proxy;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
