@@ -312,7 +312,8 @@ impl Known {
         ask: &(impl Fn(&Arc<str>, &[Wanted]) -> Result<Round<T>, RemoteError> + Sync),
     ) -> (Vec<T>, Vec<Incomplete>) {
         let elsewhere = self.follower.known_shards().into_iter().filter(|shard| !here.contains(shard));
-        let mut todo: BTreeMap<u32, String> = elsewhere.map(|shard| (shard, String::new())).collect();
+        let mut todo: BTreeMap<u32, String> =
+            elsewhere.map(|shard| (shard, "nobody answered for it".to_owned())).collect();
         let (mut tried, mut looked) = (HashSet::new(), HashSet::new());
         let (mut answers, mut incomplete) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS_MAX {
