@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
     pub(crate) proposals: Proposals,
     pub(crate) damaged: Damaged,
+    /// Other processes write here, this one does not.
+    pub(crate) reads_only: bool,
     /// Of a directory. In a bucket writers are kept apart by the manifests alone.
     pub(crate) _lock: Option<DirectoryLock>,
 }
@@ -34,8 +36,7 @@ impl Shared {
     /// The same for a segment that is known by its print only.
     pub(crate) fn bytes_of(&self, segment: &SegmentPrint) -> Result<Bytes, StoreError> {
         let damaged = |reason: String| StoreError::damaged(self.objects.file(&segment.path), reason);
-        let bytes = self.objects.get(&segment.path)?;
-        let bytes = bytes.ok_or_else(|| damaged("it is missing, and a manifest lists it".to_owned()))?;
+        let bytes = self.objects.get(&segment.path)?.ok_or_else(|| self.missing(&segment.path))?;
         if bytes.len() as u64 != segment.bytes {
             return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), segment.bytes)));
         }
@@ -45,6 +46,15 @@ impl Shared {
         }
         self.set_verified(segment.id);
         Ok(bytes)
+    }
+
+    /// What it means that a segment is not there.
+    pub(crate) fn missing(&self, path: &str) -> StoreError {
+        let file = self.objects.file(path);
+        if self.reads_only || self.objects.is_remote() {
+            return StoreError::Gone { path: file };
+        }
+        StoreError::damaged(file, "it is missing, and a manifest lists it")
     }
 
     pub(crate) fn is_verified(&self, id: SegmentId) -> bool {

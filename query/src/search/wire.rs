@@ -8,6 +8,7 @@ use shipwake_model::pattern::Level;
 use super::id::LineId;
 use super::rows::Rows;
 use super::scan::Scanned;
+use crate::incomplete::IncompleteShard;
 use crate::time::rfc3339_ns;
 
 const NS_PER_MS: i64 = 1_000_000;
@@ -28,6 +29,9 @@ pub(crate) struct Meta {
     pub search: String,
     pub scanned: ScannedText,
     pub warnings: Vec<String>,
+    /// Shards whose newest records are missing, because the process that has them does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<IncompleteShard>,
 }
 
 /// What was looked at.
@@ -49,6 +53,7 @@ impl Meta {
             search,
             scanned: ScannedText { segments, segments_skipped, rows },
             warnings: Vec::new(),
+            incomplete: Vec::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use shipwake_store::{Store, Table};
+use shipwake_store::{PatternQuery, Store, Table};
 use tracing::warn;
 
 use crate::error::QueryError;
@@ -92,7 +92,7 @@ impl Engine {
             Ask::Plan { limited } => limited,
         };
         let wanted = wanted_tables(&state, &statement).map_err(fail)?;
-        let (read, others) = self.read_with_others(&wanted).await;
+        let (read, others) = self.read_with_others(&wanted).await?;
         if !others.is_empty() {
             plan_for_several(&mut state);
         }
@@ -115,31 +115,49 @@ impl Engine {
     ) -> Result<(SessionState, Arc<Read>), QueryError> {
         let memory = QueryMemory::new(self.shared_memory.clone(), memory_bytes);
         let (state, _) = self.sessions.open(memory).map_err(|error| explain(&error, "", None))?;
-        let read = Arc::new(Read::new(&self.store, tables));
+        let tables = tables.to_vec();
+        let read = Arc::new(self.taken(move |store| Read::new(store, &tables)).await?);
         Ok((state, read))
     }
 
-    fn read(&self, wanted: &[SqlTable]) -> Read {
+    async fn read(&self, wanted: &[SqlTable]) -> Result<Read, QueryError> {
         let mut stored: Vec<Table> = wanted.iter().flat_map(|table| table.stored()).copied().collect();
         stored.sort_unstable();
         stored.dedup();
-        let mut read = Read::new(&self.store, &stored);
-        if wanted.contains(&SqlTable::Releases) {
-            read.releases = self.store.releases();
-        }
-        if wanted.contains(&SqlTable::Toggles) {
-            read.toggles = self.store.toggles(None);
-        }
-        read
+        let wants = |table| wanted.contains(&table);
+        let (releases, toggles, patterns) =
+            (wants(SqlTable::Releases), wants(SqlTable::Toggles), wants(SqlTable::Patterns));
+        self.taken(move |store| {
+            let mut read = Read::new(store, &stored);
+            if releases {
+                read.releases = store.releases();
+            }
+            if toggles {
+                read.toggles = store.toggles(None);
+            }
+            if patterns {
+                read.patterns =
+                    store.patterns(&PatternQuery { service: None, environment: None, from_ms: 0, to_ms: 0 });
+            }
+            read
+        })
+        .await
+    }
+
+    /// What a question reads, taken on a thread that may wait: other processes may have some of it.
+    async fn taken(&self, take: impl FnOnce(&Arc<Store>) -> Read + Send + 'static) -> Result<Read, QueryError> {
+        let store = self.store.clone();
+        let taken = tokio::task::spawn_blocking(move || take(&store)).await;
+        taken.map_err(|error| QueryError::Engine { message: format!("the snapshot could not be taken: {error}") })
     }
 
     /// The snapshot, and the other nodes that compute with us: none for most statements.
-    async fn read_with_others(&self, wanted: &[SqlTable]) -> (Arc<Read>, Others) {
-        let mut read = self.read(wanted);
+    async fn read_with_others(&self, wanted: &[SqlTable]) -> Result<(Arc<Read>, Others), QueryError> {
+        let mut read = self.read(wanted).await?;
         let stored: Vec<Table> = wanted.iter().flat_map(|table| table.stored()).copied().collect();
         let others = self.spread.others(&read.snapshot, &stored).await;
         read.is_checked_later = !others.is_empty();
-        (Arc::new(read), others)
+        Ok((Arc::new(read), others))
     }
 
     /// Computes it with the others, and alone when one of them fails. What they had computed is thrown away as a whole.
@@ -199,6 +217,7 @@ impl Engine {
             positions,
             nodes: *nodes,
             warnings: Vec::new(),
+            incomplete: Vec::new(),
         };
         if *nodes > 1 {
             self.metrics.count_spread("spread");

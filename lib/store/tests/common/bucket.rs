@@ -17,7 +17,8 @@ pub const CREDENTIALS: [(&str, &str); 3] =
 pub struct Bucket {
     process: Child,
     pub port: u16,
-    _dir: tempfile::TempDir,
+    /// Where its objects are, as files.
+    pub _dir: tempfile::TempDir,
 }
 
 impl Bucket {

@@ -31,7 +31,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use shipwake_store::tables::COMMENT;
-use shipwake_store::{ReleaseRow, Snapshot, Store, Table, ToggleRow};
+use shipwake_store::{PatternRow, ReleaseRow, Snapshot, Store, Table, ToggleRow};
 
 pub(crate) use windows::parts as window_parts;
 
@@ -146,6 +146,8 @@ pub(crate) struct Read {
     pub snapshot: Snapshot,
     pub releases: Vec<ReleaseRow>,
     pub toggles: Vec<ToggleRow>,
+    /// What is remembered of patterns, without cells.
+    pub patterns: Vec<PatternRow>,
     /// Segments are checked by whoever reads them, which may be another node, and not before.
     pub is_checked_later: bool,
     /// Bytes of hot rows that were handed to operators.
@@ -154,14 +156,10 @@ pub(crate) struct Read {
 
 impl Read {
     pub fn new(store: &Arc<Store>, stored: &[Table]) -> Self {
-        Self {
-            store: store.clone(),
-            snapshot: store.snapshot(stored),
-            releases: Vec::new(),
-            toggles: Vec::new(),
-            is_checked_later: false,
-            hot_bytes: AtomicU64::new(0),
-        }
+        let (releases, toggles, patterns) = (Vec::new(), Vec::new(), Vec::new());
+        let (store, snapshot) = (store.clone(), store.snapshot(stored));
+        let (is_checked_later, hot_bytes) = (false, AtomicU64::new(0));
+        Self { store, snapshot, releases, toggles, patterns, is_checked_later, hot_bytes }
     }
 
     fn count_hot(&self, bytes: usize) {
