@@ -439,6 +439,8 @@ fn internal_router(roles: Roles, store: Option<&Arc<Store>>, source: &Arc<dyn Pi
     }
     if roles.ingest {
         router = router.merge(peers::router(source.clone()));
+    } else if roles.query {
+        router = router.merge(peers::silent_router());
     }
     router
 }

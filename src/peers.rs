@@ -29,6 +29,12 @@ pub fn router(source: Arc<dyn PipelineSource>) -> Router {
     Router::new().route(PATH, get(move || async move { Json(Report::of(&source.status())) }))
 }
 
+/// The route of a process that takes no telemetry and is a peer all the same, because it computes parts of statements: it has
+/// nothing to tell, and that is no problem.
+pub fn silent_router() -> Router {
+    Router::new().route(PATH, get(async || Json(None::<Report>)))
+}
+
 /// What this process and its peers know, as one.
 pub struct Peers {
     own: Arc<dyn PipelineSource>,
@@ -163,13 +169,14 @@ async fn ask_all(http: &reqwest::Client, urls: &[String], known: &Mutex<Known>) 
     for (key, answer) in answers {
         let peer = known.reports.entry(key).or_default();
         match answer {
-            Ok(report) => (peer.report, peer.problem) = (Some(report), None),
+            Ok(report) => (peer.report, peer.problem) = (report, None),
             Err(problem) => peer.problem = Some(problem),
         }
     }
 }
 
-async fn ask(http: &reqwest::Client, address: SocketAddr) -> Result<Report, String> {
+/// `None` of a process that takes no telemetry.
+async fn ask(http: &reqwest::Client, address: SocketAddr) -> Result<Option<Report>, String> {
     let answer = http.get(format!("http://{address}{PATH}")).send().await.map_err(|error| reason(&error))?;
     if !answer.status().is_success() {
         return Err(format!("it answers {}", answer.status()));
