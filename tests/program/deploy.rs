@@ -53,7 +53,7 @@ fn scalar(node: &Yaml<'_>) -> String {
 }
 
 /// The value of a key, also when it comes in by `<<`.
-fn get<'a>(node: &'a Yaml<'a>, key: &str) -> Option<&'a Yaml<'a>> {
+fn get<'a, 'text>(node: &'a Yaml<'text>, key: &str) -> Option<&'a Yaml<'text>> {
     let mapping = node.as_mapping()?;
     let of = |name: &str| mapping.iter().find(|(found, _)| found.as_str() == Some(name)).map(|(_, value)| value);
     of(key).or_else(|| of("<<").and_then(|merged| get(merged, key)))
@@ -69,7 +69,7 @@ fn pairs(node: &Yaml<'_>, into: &mut Environment) {
 }
 
 fn list(node: &Yaml<'_>) -> Vec<String> {
-    node.as_vec().expect("a list").iter().map(scalar).collect()
+    node.as_sequence().expect("a list").iter().map(scalar).collect()
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn every_process_in_kubernetes_starts_with_its_configuration() {
         let documents = Yaml::load_from_str(&text).expect("YAML");
         let pod = get(get(&documents[0], "spec").expect("spec"), "template").expect("template");
         let pod = get(pod, "spec").expect("spec");
-        let container = &get(pod, "containers").and_then(Yaml::as_vec).expect("containers")[0];
+        let container = &get(pod, "containers").and_then(Yaml::as_sequence).expect("containers")[0];
         let mut environment = shared.clone();
-        for variable in get(container, "env").and_then(Yaml::as_vec).expect("env") {
+        for variable in get(container, "env").and_then(Yaml::as_sequence).expect("env") {
             let value = get(variable, "value").map_or_else(|| "192.0.2.7".to_owned(), scalar);
             let value = value.replace("$(POD_IP)", "192.0.2.7");
             environment.insert(scalar(get(variable, "name").expect("a name")), value);
