@@ -293,7 +293,9 @@ async fn a_part_that_is_not_whole_is_computed_again_and_never_taken_for_the_answ
     }
 }
 
+/// Parts that wait, and that have ever waited.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
+static WAITED: AtomicUsize = AtomicUsize::new(0);
 
 /// One more that waits for as long as this is kept.
 struct Waiting;
@@ -301,6 +303,7 @@ struct Waiting;
 impl Waiting {
     fn new() -> Self {
         WAITING.fetch_add(1, Ordering::SeqCst);
+        WAITED.fetch_add(1, Ordering::SeqCst);
         Self
     }
 }
@@ -331,6 +334,7 @@ async fn a_statement_whose_time_is_over_leaves_nothing_behind_on_other_nodes() {
     let asked = SqlRequest { timeout_ms: Some(700), ..request(SPREAD[0]) };
     let error = cluster.world.query.sql(asked).await.expect_err("nobody answers");
     assert!(error.to_string().contains("time budget of 700 ms"), "{error}");
+    assert!(WAITED.load(Ordering::SeqCst) > 0, "the other node was asked");
     let until = Instant::now() + Duration::from_secs(10);
     while WAITING.load(Ordering::SeqCst) > 0 {
         assert!(Instant::now() < until, "the other node still computes");
