@@ -168,13 +168,12 @@ await() { # what, seconds, a command that succeeds when it is there
     sleep 0.2
   done
 }
-is_ready() { # the port of its pages
-  local answer
-  exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+is_ready() ( # the port of its pages
+  exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
   printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3
-  read -r -t 5 answer <&3; exec 3<&- 3>&-
+  read -r -t 5 answer <&3
   [[ $answer == *" 200 "* ]]
-} 2>/dev/null
+) 2>/dev/null
 
 for name in kafka s3; do begin $name; done
 await "the broker" 60 listens "$broker"
