@@ -135,7 +135,7 @@ struct Running {
 impl Shard {
     /// Runs until `ending` says how to end. Call it on a thread of its own.
     pub fn run(self, ending: &Ending) -> Result<Ended, AggregateError> {
-        let shard = self.shard;
+        let (shard, takes_over) = (self.shard, self.takes_over);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -149,8 +149,11 @@ impl Shard {
                 None => Ok(Ended::Dropped),
             }
         });
-        // A commit that is on its way, and that nobody waits for any more, ends by itself.
-        runtime.shutdown_background();
+        if takes_over {
+            // A commit that is on its way, and that nobody waits for any more, ends by itself: whether it still counts is decided
+            // by the manifests.
+            runtime.shutdown_background();
+        }
         if let Err(error) = &result {
             tracing::error!(shard, error = error as &dyn std::error::Error, "shard stopped");
         }

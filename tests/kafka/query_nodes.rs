@@ -65,27 +65,8 @@ async fn count(query: &Shipwake, statement: &str) -> (i64, bool) {
     (answer["rows"][0][0].as_i64().unwrap_or(0), is_incomplete)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_process_answers_what_was_sent_and_says_what_is_missing_while_an_owner_is_away() {
-    let site = Site::start();
-    let query = site.process("query", &[]);
-    eventually("it says that there is no store yet", || async {
-        let (status, said) = readyz(&query).await;
-        (status == 503 && said.to_string().contains("no store")).then_some(())
-    })
-    .await;
-    drop(query);
-
-    let ingest = site.process("ingest", &[]);
-    let (one, two) = (site.process("aggregate", &[]), site.process("aggregate", &[]));
-    for process in [&ingest, &one, &two] {
-        process.wait_ready().await;
-    }
-    let query = site.process("query", &["--peers", &ingest.ui()]);
-    query.wait_ready().await;
-    wait_whole(&query).await;
-
-    // What is acknowledged is shown at once, by whoever has it.
+/// By whoever has it.
+async fn what_is_acknowledged_is_shown_at_once(ingest: &Shipwake, query: &Shipwake) {
     let mut waits = Vec::new();
     for round in 0..12 {
         let service = format!("fresh-{round}");
@@ -108,6 +89,39 @@ async fn a_query_process_answers_what_was_sent_and_says_what_is_missing_while_an
     let services = overview["services"].as_array().expect("services");
     assert_eq!(services.len(), 12, "{overview}");
     assert_eq!(overview["meta"]["partial"], false);
+}
+
+/// In every kind of answer, while what is stored is still shown.
+async fn what_is_missing_is_said(query: &Shipwake) {
+    let (status, said) = readyz(query).await;
+    assert_eq!(status, 200, "stored files still answer: {said}");
+    assert!(said["degraded"].to_string().contains("does not answer"), "{said}");
+    let overview = query.api("/api/v1/overview").await;
+    assert_eq!(overview["meta"]["partial"], true, "{overview}");
+    assert!(overview["meta"]["incomplete"][0]["reason"].is_string(), "{overview}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_process_answers_what_was_sent_and_says_what_is_missing_while_an_owner_is_away() {
+    let site = Site::start();
+    let query = site.process("query", &[]);
+    eventually("it says that there is no store yet", || async {
+        let (status, said) = readyz(&query).await;
+        (status == 503 && said.to_string().contains("no store")).then_some(())
+    })
+    .await;
+    drop(query);
+
+    let ingest = site.process("ingest", &[]);
+    let (one, two) = (site.process("aggregate", &[]), site.process("aggregate", &[]));
+    for process in [&ingest, &one, &two] {
+        process.wait_ready().await;
+    }
+    let query = site.process("query", &["--peers", &ingest.ui()]);
+    query.wait_ready().await;
+    wait_whole(&query).await;
+
+    what_is_acknowledged_is_shown_at_once(&ingest, &query).await;
 
     let oracle = site.folder.path().join("oracle");
     let load = Load::start_at(&ingest.grpc(), &oracle, RATE);
@@ -125,12 +139,7 @@ async fn a_query_process_answers_what_was_sent_and_says_what_is_missing_while_an
     })
     .await;
     println!("said to be incomplete {:?} after the kill", killed.elapsed());
-    let (status, said) = readyz(&query).await;
-    assert_eq!(status, 200, "stored files still answer: {said}");
-    assert!(said["degraded"].to_string().contains("does not answer"), "{said}");
-    let overview = query.api("/api/v1/overview").await;
-    assert_eq!(overview["meta"]["partial"], true, "{overview}");
-    assert!(overview["meta"]["incomplete"][0]["reason"].is_string(), "{overview}");
+    what_is_missing_is_said(&query).await;
 
     wait_whole(&query).await;
     println!("whole again {:?} after the kill", killed.elapsed());

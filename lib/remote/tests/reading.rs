@@ -29,6 +29,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const PARTITIONS: u32 = 2;
+/// Some chunks of a few rows. Every question seals a chunk of each table, so less would never come together.
+const PIECE_BYTES: usize = 60_000;
 /// Records of a request.
 const ROWS: usize = 3;
 const NS_PER_S: i64 = 1_000_000_000;
@@ -194,7 +196,9 @@ fn check(store: &Store, snapshot: &Snapshot) -> Result<Vec<u64>, StoreError> {
         }
         assert_eq!(rows, logs * ROWS, "lines of shard {} at {}", found.shard, found.next_offset);
         assert_eq!(lines.len(), rows, "every line once");
-        assert_eq!(lines.last().copied().unwrap_or(0), found.last_line, "the newest line is named");
+        // Without its owner nobody knows the number.
+        let is_whole = !snapshot.incomplete.iter().any(|missing| missing.shard == found.shard);
+        assert!(!is_whole || lines.last().copied().unwrap_or(0) == found.last_line, "the newest line is named");
         let spans = batches(store, snapshot, found.shard, Table::Spans)?;
         let spans: usize = spans.iter().map(RecordBatch::num_rows).sum();
         assert_eq!(spans, traces * ROWS, "spans of shard {} at {}", found.shard, found.next_offset);
@@ -229,7 +233,7 @@ fn any_port() -> SocketAddr {
 async fn no_interleaving_of_folding_committing_and_reading_counts_a_record_twice_or_loses_one() {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = MemoryJournal::new(PARTITIONS);
-    let owner = Owner::start(dir.path(), &journal, any_port(), 10_000).await;
+    let owner = Owner::start(dir.path(), &journal, any_port(), PIECE_BYTES).await;
     let readers: Vec<Arc<Store>> =
         [1_000, 64 << 20].map(|mirror| read(dir.path(), owner.address, mirror)).into_iter().collect();
     let done = CancellationToken::new();
@@ -280,7 +284,7 @@ async fn every_question_is_answered_as_the_owner_answers_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = MemoryJournal::new(PARTITIONS);
     append(&journal, 0..400).await;
-    let owner = Owner::start(dir.path(), &journal, any_port(), 10_000).await;
+    let owner = Owner::start(dir.path(), &journal, any_port(), PIECE_BYTES).await;
     owner.folds_everything().await;
     owner.has_committed().await;
     let reader = read(dir.path(), owner.address, 64 << 20);
@@ -328,7 +332,7 @@ async fn an_owner_that_is_away_is_named_and_its_successor_makes_the_answers_whol
     let dir = tempfile::tempdir().expect("a folder");
     let journal = MemoryJournal::new(PARTITIONS);
     append(&journal, 0..100).await;
-    let owner = Owner::start(dir.path(), &journal, any_port(), 10_000).await;
+    let owner = Owner::start(dir.path(), &journal, any_port(), PIECE_BYTES).await;
     owner.folds_everything().await;
     owner.has_committed().await;
     let address = owner.address;
@@ -362,7 +366,7 @@ async fn an_owner_that_is_away_is_named_and_its_successor_makes_the_answers_whol
     assert!(statuses.iter().all(|status| !status.ready && status.stored == 150), "{statuses:?}");
 
     append(&journal, 100..180).await;
-    let successor = Owner::start(dir.path(), &journal, address, 10_000).await;
+    let successor = Owner::start(dir.path(), &journal, address, PIECE_BYTES).await;
     successor.folds_everything().await;
     wait_for("the reader to be whole", || reader.incomplete(Instant::now()).is_empty()).await;
     let (whole, positions) = snapshot(&reader).await.expect("whole again");

@@ -280,6 +280,8 @@ impl Carrier {
     }
 
     fn tell(&self, order: Option<Order>) -> bool {
+        // Whoever gets an order is in the group, and may ask.
+        self.note_standing();
         order.is_none_or(|order| self.group.orders.blocking_send(order).is_ok())
     }
 

@@ -15,7 +15,7 @@ use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
 use shipwake_model::pattern::id_text;
 use shipwake_store::tables::time_type;
-use shipwake_store::{PatternQuery, PatternRow, Table};
+use shipwake_store::{PatternRow, Table};
 
 use super::{Read, column, plain, telemetry};
 
