@@ -193,8 +193,7 @@ EOF
 begin shop
 
 while :; do
-  wait -n -p gone
-  code=$?
+  { wait -n -p gone; code=$?; } 2>/dev/null # bash would tell of it in its own words too
   name=${name_of[${gone:-0}]:-}
   [ -n "$name" ] || continue
   if [ "$name" = shop ]; then unset "pid_of[shop]"; end "$code"; fi
