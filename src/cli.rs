@@ -102,6 +102,7 @@ pub enum QueryFormat {
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The search, for example `'card declined' level:>=warn -service:search`; see docs/search.md. Without one, every line.
+    #[arg(allow_hyphen_values = true)]
     pub search: Option<String>,
     /// Go on with the lines that come, until Ctrl-C.
     #[arg(long, short)]

@@ -52,6 +52,12 @@ pub enum QueryError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// The asker's fault: the route is asked in another way. The answer's `Allow` says in which.
+    #[error("{method} is not how this is asked: the header `Allow` says what is")]
+    Method {
+        /// What was used.
+        method: String,
+    },
     /// The asker's fault: the body of the request.
     #[error("{reason}")]
     BadRequest {

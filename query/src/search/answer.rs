@@ -14,10 +14,11 @@ use super::fields;
 use super::id::LineId;
 use super::language::Search;
 use super::lines::{LINE_AND_RESOURCE, LINE_COLUMNS, Page};
-use super::request::{Body, Direction, Question, given};
+use super::request::{Body, Direction, LINES_MAX, Question, given};
 use super::scan::{Readers, Scan, Scanned, Sink, Stop};
 use super::tail::{self, Cursor, Unseen};
 use super::volume::{self, By};
+use super::without::{self, Less, Without};
 use super::{patterns, wire};
 use crate::error::QueryError;
 use crate::query::Query;
@@ -53,7 +54,19 @@ impl Ground {
         direction: Direction,
         sink: &mut S,
     ) -> Result<Scanned, QueryError> {
-        let (store, readers, threads, stop) = (&*self.store, &*self.readers, self.threads, &self.stop);
+        self.scan_until(&self.stop, snapshot, search, range_ns, direction, sink)
+    }
+
+    fn scan_until<S: Sink>(
+        &self,
+        stop: &Stop,
+        snapshot: &Snapshot,
+        search: &Search,
+        range_ns: Range<i64>,
+        direction: Direction,
+        sink: &mut S,
+    ) -> Result<Scanned, QueryError> {
+        let (store, readers, threads) = (&*self.store, &*self.readers, self.threads);
         let scan = Scan { store, snapshot, readers, search, range_ns, direction, threads, stop };
         scan.run(sink).map_err(|error| failed(&error))
     }
@@ -79,6 +92,29 @@ impl Ground {
     }
 }
 
+impl Ground {
+    /// What would be found without one of the conditions, as far as there is time to count.
+    fn without(
+        &self,
+        search: &Search,
+        filters: &[&'static str],
+        range_ns: &Range<i64>,
+    ) -> Result<Vec<Without>, QueryError> {
+        let deadline = self.stop.deadline.min(Instant::now() + without::TIME_MAX);
+        let stop = Stop { deadline, gone: self.stop.gone.clone() };
+        let (snapshot, mut found) = (self.snapshot(), Vec::new());
+        for Less { condition, filter, q, rest } in without::each_less(search, filters) {
+            let mut lines = without::Lines::default();
+            let scanned = self.scan_until(&stop, &snapshot, &rest, range_ns.clone(), Direction::Older, &mut lines)?;
+            if lines.0 > 0 {
+                found.push(Without { condition, filter, q, lines: lines.0, at_least: scanned.stopped_at_ns.is_some() });
+            }
+        }
+        found.sort_by_key(|one| std::cmp::Reverse(one.lines));
+        Ok(found)
+    }
+}
+
 fn failed(error: &StoreError) -> QueryError {
     QueryError::Store { message: error.to_string() }
 }
@@ -100,11 +136,17 @@ impl Query {
             None => (Direction::Older, None),
             Some((id, direction)) => (direction, Some(id)),
         };
-        let bytes_max = self.config().result_bytes_max;
+        let (bytes_max, filters, asked) = (self.config().result_bytes_max, body.filters(), body.limit);
         self.log_answer("logs_search", question.timeout, true, move |ground| {
             let Question { search, range_ns, limit, .. } = question;
-            let (mut lines, is_full, scanned) = ground.page(&search, range_ns, (direction, beyond), limit)?;
+            let page = ground.page(&search, range_ns.clone(), (direction, beyond), limit)?;
+            let (mut lines, is_full, scanned) = page;
+            let is_empty = lines.is_empty() && beyond.is_none() && scanned.stopped_at_ns.is_none();
+            let without = if is_empty { ground.without(&search, &filters, &range_ns)? } else { Vec::new() };
             let mut meta = ground.meta(&search, &scanned);
+            if asked.is_some_and(|asked| asked > limit) {
+                meta.warnings.push(format!("a page has at most {LINES_MAX} lines: `next` has those that follow"));
+            }
             let fits = fitting(&lines, bytes_max);
             if fits < lines.len() {
                 meta.warnings.push(format!("the page was cut after {fits} lines, at its largest size"));
@@ -112,7 +154,7 @@ impl Query {
             let has_more = is_full || fits < lines.len();
             lines.truncate(fits);
             let next = lines.last().filter(|_| has_more).map(|line| line.id.clone());
-            Ok(wire::Lines { meta, lines, next })
+            Ok(wire::Lines { meta, lines, next, without })
         })
         .await
         .map(|answered| timed(answered, |answer| &mut answer.meta))
@@ -216,7 +258,7 @@ impl Query {
     /// The lines that have come since a cursor; without one, none yet and where to begin.
     pub(crate) async fn log_tail(&self, body: &Body) -> Result<wire::Tail, QueryError> {
         let search = body.search()?;
-        let limit = body.limit.unwrap_or(tail::LINES_MAX).clamp(1, tail::LINES_MAX);
+        let limit = body.limit.unwrap_or(tail::LINES).clamp(1, tail::LINES_MAX);
         let seen = given(&body.cursor).map(Cursor::parse).transpose()?;
         let answered = self.log_answer("logs_tail", self.log_timeout(), false, move |ground| {
             let snapshot = ground.snapshot();

@@ -97,6 +97,46 @@ async fn lines_are_found_in_memory_and_in_segments_alike() {
 }
 
 #[tokio::test]
+async fn times_may_be_numbers_and_a_page_that_is_too_large_is_said() {
+    let world = world();
+    let (status, answer) = post(&world, "search", json!({"from": T0, "to": T0 + 3_000})).await;
+    assert_eq!((status, bodies(&answer["lines"]).len()), (StatusCode::OK, 3), "{answer}");
+    let (status, answer) = post(&world, "search", json!({"from": [1]})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("epoch milliseconds")), "{answer}");
+    let (_, answer) = post(&world, "search", json!({"limit": 5_000})).await;
+    assert!(answer["meta"]["warnings"][0].as_str().is_some_and(|text| text.contains("1000 lines")), "{answer}");
+    let (status, answer) = world.get("/api/v1/logs/search").await;
+    assert_eq!((status, &answer["title"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("Another method is wanted")));
+}
+
+/// What would be found without a condition is what a search without it finds.
+#[tokio::test]
+async fn a_search_that_finds_nothing_says_which_condition_keeps_the_most_away() {
+    let world = world();
+    for committed in [false, true] {
+        if committed {
+            world.shard.commit();
+        }
+        let question = json!({"q": "order level:warn", "version": "2", "env": "prod"});
+        let (_, answer) = post(&world, "search", question).await;
+        assert_eq!(answer["lines"], json!([]));
+        let without = answer["without"].as_array().expect("a list");
+        let told: Vec<_> = without.iter().map(|one| (&one["condition"], &one["filter"], &one["lines"])).collect();
+        let (level, most) = (json!("level:\"warn\""), json!(3));
+        assert_eq!(told, [(&level, &Value::Null, &most)]);
+        assert_eq!((&without[0]["q"], &without[0]["at_least"]), (&json!("\"order\""), &json!(false)));
+        assert_eq!(found(&world, "order version:2").await.len(), 3);
+
+        let (_, answer) = post(&world, "search", json!({"q": "order", "version": "3"})).await;
+        assert_eq!(answer["without"][0]["filter"], "version");
+        assert_eq!(answer["without"][0]["lines"].as_u64(), Some(found(&world, "order").await.len() as u64));
+    }
+    let (_, answer) = post(&world, "search", json!({"q": "order"})).await;
+    assert!(answer.get("without").is_none(), "there are lines");
+}
+
+#[tokio::test]
 async fn a_line_has_everything_that_was_sent_and_a_name_that_holds_over_a_commit() {
     let world = world();
     let (_, answer) = post(&world, "search", json!({"q": "declined"})).await;
