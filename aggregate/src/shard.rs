@@ -218,6 +218,7 @@ impl Running {
         running.reload_recent();
         running.look_over();
         running.note_progress();
+        running.note_unfolded(running.committed_offset);
         Ok(Some(running))
     }
 
@@ -336,7 +337,7 @@ impl Running {
         let metrics = &self.shard.metrics;
         metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
         metrics.unusual(self.shard.shard, &kinds);
-        metrics.unfolded(self.shard.shard, self.shard.journal.end(self.shard.shard).saturating_sub(next_offset));
+        self.note_unfolded(next_offset);
         self.say_overflow(overflow, now_ns);
         self.say_left_out(&left_out, now_ns);
     }
@@ -620,6 +621,11 @@ impl Running {
             tracing::info!(shard, "stopping behind the journal's end; the next start folds the rest");
             self.drained = true;
         }
+    }
+
+    fn note_unfolded(&self, next_offset: u64) {
+        let shard = self.shard.shard;
+        self.shard.metrics.unfolded(shard, self.shard.journal.end(shard).saturating_sub(next_offset));
     }
 
     fn note_progress(&self) {

@@ -238,7 +238,7 @@ impl Carrier {
                 Said::Given(partitions) => {
                     (self.out_since, self.was_in) = (None, true);
                     self.trouble.over();
-                    self.holding.given(partitions)
+                    self.holding.given(&partitions)
                 }
                 Said::Wanted(partitions) => self.holding.wanted(partitions, Instant::now()),
                 Said::Lost => self.lost(),
