@@ -12,6 +12,7 @@ use shipwake_ingest::SyslogConfig;
 use shipwake_journal::kafka;
 
 use crate::retention::RetentionDays;
+use crate::roles::{self, Roles};
 
 /// What the command line, the environment or the file may say. A key of the file is the option's name with `_` for `-`.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -27,6 +28,18 @@ pub struct Options {
     /// `kafka://host:port[,host:port]/topic?…` (docs/kafka.md).
     #[arg(long, env = "SHIPWAKE_JOURNAL")]
     pub journal: Option<String>,
+    /// What this process does: `all` (the default), or some of `ingest`, `aggregate`, `query`, `alerts`, separated by commas;
+    /// other processes do the rest (docs/scale-out.md).
+    #[arg(long, env = "SHIPWAKE_ROLES")]
+    pub roles: Option<String>,
+    /// The base URL under which other processes reach the pages of this one, for example `http://node-1:4400`. Default: where the
+    /// pages are; when that is every address of the machine, the machine's name.
+    #[arg(long, env = "SHIPWAKE_ADVERTISE")]
+    pub advertise: Option<String>,
+    /// Base URLs of processes that take telemetry, separated by commas: whoever answers queries asks them what they have seen.
+    /// A name may stand for several addresses.
+    #[arg(long, env = "SHIPWAKE_PEERS")]
+    pub peers: Option<String>,
     /// Topics that an OpenTelemetry Collector writes to Kafka, read as they are:
     /// `kafka://host:port/otlp_logs,otlp_metrics,otlp_spans`. Off unless it is given.
     #[arg(long, env = "SHIPWAKE_KAFKA_TOPICS")]
@@ -147,6 +160,14 @@ pub struct Config {
     pub store: Option<String>,
     /// See [`Options::journal`].
     pub journal: String,
+    /// See [`Options::roles`].
+    pub roles: String,
+    /// See [`Options::advertise`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+    /// See [`Options::peers`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peers: Option<String>,
     /// See [`Options::kafka_topics`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka_topics: Option<String>,
@@ -270,6 +291,9 @@ impl Config {
             data: pick!(data, PathBuf::from("shipwake-data")),
             store: optional!(store),
             journal: pick!(journal, EMBEDDED.to_owned()),
+            roles: pick!(roles, "all".to_owned()),
+            advertise: optional!(advertise),
+            peers: optional!(peers),
             kafka_topics: optional!(kafka_topics),
             kafka_password: optional!(kafka_password),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
@@ -314,6 +338,58 @@ impl Config {
         self.kafka_topics.as_deref().map(|text| kafka::TopicsConfig::parse(text, self.password()))
     }
 
+    /// What this process does.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn roles(&self) -> Result<Roles, String> {
+        Roles::parse(&self.roles)
+    }
+
+    /// The base URLs of processes that take telemetry.
+    ///
+    /// # Errors
+    /// What is wrong with one.
+    pub fn peers(&self) -> Result<Vec<String>, String> {
+        roles::base_urls(self.peers.as_deref().unwrap_or_default())
+    }
+
+    /// Whether several processes can work together: they share the journal on Kafka and the store in a bucket. One process
+    /// alone on both is then one of several too; more may come.
+    pub fn is_shared(&self) -> bool {
+        self.journal != EMBEDDED && self.store.as_deref().is_some_and(shipwake_store::s3::is_url)
+    }
+
+    /// What is wrong with the part of this process among several.
+    fn role_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        match self.roles() {
+            Err(problem) => problems.push(format!("roles: {problem}")),
+            Ok(roles) if roles.is_all() || self.is_shared() => {}
+            Ok(_) if self.journal == EMBEDDED => problems.push(format!(
+                "roles = {}: the embedded journal is for one process that does everything; several share a journal on Kafka \
+                 (journal = kafka://…) and a store in a bucket (store = s3://…)",
+                self.roles
+            )),
+            Ok(roles) if roles.needs_store() => problems.push(format!(
+                "roles = {}: a store in a folder is for one process that does everything; several share one in a bucket \
+                 (store = s3://…)",
+                self.roles
+            )),
+            Ok(_) => {}
+        }
+        if self.kafka_topics.is_some() && self.roles().is_ok_and(|roles| !roles.ingest) {
+            problems.push("kafka_topics: a process without the role ingest reads no topics of a Collector".to_owned());
+        }
+        if let Some(Err(problem)) = self.advertise.as_deref().map(roles::base_url) {
+            problems.push(format!("advertise: {problem}"));
+        }
+        if let Err(problem) = self.peers() {
+            problems.push(format!("peers: {problem}"));
+        }
+        problems
+    }
+
     fn password(&self) -> Option<&str> {
         self.kafka_password.as_ref().map(|Secret(password)| password.as_str())
     }
@@ -326,6 +402,7 @@ impl Config {
             // Not the text: somebody may have put a password into it.
             problems.push(format!("journal: {problem} (or it is `embedded`)"));
         }
+        problems.extend(self.role_problems());
         if let Some(Err(problem)) = self.collector_topics() {
             problems.push(format!("kafka_topics: {problem}"));
         }
@@ -480,6 +557,46 @@ mod tests {
         let config = Config::merge(&said, &file);
         assert_eq!(config.commit_seconds, 7);
         assert_eq!(config.ui_addr.port(), 9);
+    }
+
+    #[test]
+    fn roles_that_cannot_work_together_with_journal_and_store_are_refused_in_words() {
+        const KAFKA: &str = "kafka://k:9092/journal";
+        const BUCKET: &str = "s3://bucket/shipwake";
+        for (roles, journal, store, said) in [
+            ("all", None, None, None),
+            ("all", Some(KAFKA), None, None),
+            ("all", Some(KAFKA), Some(BUCKET), None),
+            ("ingest", Some(KAFKA), None, None),
+            ("ingest,aggregate", Some(KAFKA), Some(BUCKET), None),
+            ("query", Some(KAFKA), Some(BUCKET), None),
+            ("ingest", None, None, Some("embedded journal is for one process")),
+            ("query", None, Some(BUCKET), Some("embedded journal is for one process")),
+            ("aggregate", Some(KAFKA), None, Some("store in a folder is for one process")),
+            ("ingest,query", Some(KAFKA), Some("/srv/store"), Some("store in a folder is for one process")),
+            ("aggregator", Some(KAFKA), Some(BUCKET), Some("is not a role")),
+        ] {
+            let said_options = Options {
+                roles: Some(roles.to_owned()),
+                journal: journal.map(str::to_owned),
+                store: store.map(str::to_owned),
+                ..Options::default()
+            };
+            let found = Config::load(&said_options, None).err().map(|error| error.to_string());
+            let fits = match (&found, said) {
+                (None, None) => true,
+                (Some(found), Some(said)) => found.contains(said),
+                _ => false,
+            };
+            assert!(fits, "{roles} {journal:?} {store:?}: {found:?}");
+        }
+        let said = Options {
+            advertise: Some("https://node-1".into()),
+            peers: Some("http://a:4400,b".into()),
+            ..Options::default()
+        };
+        let error = Config::load(&said, None).expect_err("two problems").0;
+        assert!(error.len() == 2 && error[0].starts_with("advertise") && error[1].starts_with("peers"), "{error:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! real ports. Ctrl-C stops both and removes the folder.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -51,10 +52,10 @@ async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
     app::cancel_on_signal(&shutdown)?;
     let app = App::start(config, shutdown.clone()).await?;
     let addresses = app.addresses();
-    let endpoints = demo::Endpoints {
-        otlp_grpc: format!("http://{}", addresses.otlp_grpc),
-        otlp_http: format!("http://{}", addresses.otlp_http),
+    let url = |address: Option<SocketAddr>| {
+        address.map(|address| format!("http://{address}")).context("the demo needs all roles")
     };
+    let endpoints = demo::Endpoints { otlp_grpc: url(addresses.otlp_grpc)?, otlp_http: url(addresses.otlp_http)? };
     say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
     // The shop ends by itself at a shutdown or after `--duration`, and takes its last answers before it does.
     let outcome = tokio::spawn(demo::run(script, endpoints, shutdown.clone())).await.context("the shop panicked")?;

@@ -18,6 +18,7 @@ mod pipe;
 mod pipeline;
 mod query_command;
 mod retention;
+mod roles;
 mod send;
 mod tail;
 mod telemetry;

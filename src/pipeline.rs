@@ -13,17 +13,17 @@ const NS_PER_MS: i64 = 1_000_000;
 
 /// The counters of a running ingest.
 pub struct IngestSource {
-    ingest: Ingest,
+    ingest: Option<Ingest>,
     readiness: Readiness,
-    progress: Progress,
+    progress: Option<Progress>,
     endpoints: Endpoints,
     started_ms: i64,
 }
 
 impl IngestSource {
-    /// The counters of `ingest`, which listens at `endpoints`, what keeps Shipwake from taking data, and what the shards have
+    /// The counters of `ingest`, if this process takes telemetry, which listens at `endpoints`; what keeps Shipwake from taking data, and what the shards have
     /// lost.
-    pub fn new(ingest: Ingest, readiness: Readiness, progress: Progress, endpoints: Endpoints) -> Self {
+    pub fn new(ingest: Option<Ingest>, readiness: Readiness, progress: Option<Progress>, endpoints: Endpoints) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
         Self { ingest, readiness, progress, endpoints, started_ms }
@@ -32,7 +32,7 @@ impl IngestSource {
 
 impl PipelineSource for IngestSource {
     fn status(&self) -> PipelineStatus {
-        let status = self.ingest.status();
+        let status = self.ingest.as_ref().map(Ingest::status).unwrap_or_default();
         let received = |signal: Signal| {
             status.signals.iter().find(|found| found.signal == signal).map_or(0, |found| found.received)
         };
@@ -69,7 +69,9 @@ impl PipelineSource for IngestSource {
 impl IngestSource {
     fn problems(&self) -> Vec<String> {
         let missing = self.readiness.missing().into_iter().map(|(_, reason)| reason);
-        missing.chain(self.progress.losses()).chain(self.ingest.topic_losses()).collect()
+        let lost = self.progress.as_ref().map(Progress::losses).unwrap_or_default();
+        let topics = self.ingest.as_ref().map(Ingest::topic_losses).unwrap_or_default();
+        missing.chain(lost).chain(topics).collect()
     }
 }
 

@@ -38,9 +38,8 @@ pub(crate) fn start(
     let (stop, stopped) = sync_channel::<()>(0);
     let (journal, progress, clock) = (journal.clone(), progress.clone(), clock.clone());
     let is_behind = move || {
-        (0..journal.partitions()).any(|partition| {
-            let next = progress.next_offset(partition);
-            next.is_none_or(|next| journal.end(partition).saturating_sub(next) > BEHIND_REQUESTS)
+        !progress.all(|partition, next| {
+            next.is_some_and(|next| journal.end(partition).saturating_sub(next) <= BEHIND_REQUESTS)
         })
     };
     let background = Background {

@@ -38,7 +38,16 @@ struct Lent(Mutex<Arc<[SegmentFile]>>);
 impl HotShard for Lent {
     fn snapshot(&self, _tables: &[Table]) -> ShardSnapshot {
         let files = self.0.lock().expect("a benchmark").clone();
-        ShardSnapshot { shard: 0, files, hot: Vec::new(), next_offset: 0, watermark_ns: 0, last_line: 0 }
+        ShardSnapshot {
+            shard: 0,
+            seq: None,
+            writer: 0,
+            files,
+            hot: Vec::new(),
+            next_offset: 0,
+            watermark_ns: 0,
+            last_line: 0,
+        }
     }
     fn health(&self, _query: &HealthQuery) -> Vec<HealthSeries> {
         Vec::new()

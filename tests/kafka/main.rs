@@ -2,6 +2,9 @@
 //! and ends processes as they end in life. What brokers need is brought by Maven once, under `target/kafka`.
 
 mod broker;
+#[path = "../../lib/store/tests/common/bucket.rs"]
+mod bucket;
+mod cluster;
 mod collector;
 mod faults;
 #[path = "../program/harness.rs"]

@@ -75,6 +75,11 @@ impl HotRows {
 pub struct ShardSnapshot {
     /// The shard.
     pub shard: u32,
+    /// Sequence number of the commit whose files these are; `None` before the first.
+    pub seq: Option<u64>,
+    /// The writer of the shard, as its manifests name it: what another writer says about the shard is void once a newer
+    /// manifest names a new one.
+    pub writer: u64,
     /// Live segments of the asked tables or of all: readers pick by table.
     pub files: Arc<[SegmentFile]>,
     /// Rows that are in no file yet.

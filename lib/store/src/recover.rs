@@ -12,6 +12,9 @@ use crate::{Recovered, SegmentFile, ShardCommitter, StoreError, Table, state};
 /// See [`long_unneeded`].
 const ORPHAN_AGE_S: i64 = 24 * 3600;
 
+/// How often a shard is read that its writer commits to meanwhile. A commit takes longer than reading.
+const ATTEMPTS_MAX: u32 = 5;
+
 /// Opens a shard.
 ///
 /// `alone` says that nobody else can be at work on the shard (the first opening in the process that has the lock). Only
@@ -22,10 +25,34 @@ pub(crate) fn open_shard(
     shard: u32,
     alone: bool,
 ) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
+    for _ in 1..if alone { 1 } else { ATTEMPTS_MAX } {
+        let before = newest(&shared.objects, shard)?;
+        match try_open_shard(shared, shard, alone) {
+            // Where others commit meanwhile, they also remove what only manifests before theirs name: that is no damage.
+            Err(StoreError::Damaged { .. }) if newest(&shared.objects, shard)? != before => {}
+            done => return done,
+        }
+    }
+    try_open_shard(shared, shard, alone)
+}
+
+/// The number of the newest manifest, if there is any.
+fn newest(objects: &Objects, shard: u32) -> Result<Option<u64>, StoreError> {
+    let listed = objects.list(&manifest::folder(shard))?;
+    Ok(listed.iter().filter_map(|listed| manifest::seq_of(&listed.path)).max())
+}
+
+fn try_open_shard(
+    shared: &Arc<Shared>,
+    shard: u32,
+    alone: bool,
+) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
     let objects = &shared.objects;
     shared.proposals.clear(shard, objects);
     let chain = read_chain(objects, shard)?;
-    let written = written_files(objects, shard)?;
+    // Where others wait for the shard, that comes later: it takes a look at every object of the store.
+    let is_shared = shared.config.advertise.is_some();
+    let written = if is_shared { Vec::new() } else { written_files(objects, shard)? };
     let mut committer = ShardCommitter {
         shared: shared.clone(),
         shard,
@@ -33,6 +60,7 @@ pub(crate) fn open_shard(
         next_seq: 0,
         first_offset: 0,
         files: Arc::from([]),
+        watermark_ns: i64::MIN,
         states: Vec::new(),
         reaper: Reaper::default(),
     };
@@ -42,10 +70,14 @@ pub(crate) fn open_shard(
         }
         return Ok((committer, None));
     };
-    check_present(objects, &chain.files, &written)?;
-    note_missing_sides(shared, &chain.files, &written);
+    if !is_shared {
+        check_present(objects, &chain.files, &written)?;
+        note_missing_sides(shared, &chain.files, &written);
+    }
     let state = state::read(objects, &chain.last.state)?;
-    if alone {
+    if is_shared {
+        // See `look_over`.
+    } else if alone {
         remove(objects, shard, unneeded(&chain, &written));
     } else if objects.is_remote() {
         remove(objects, shard, long_unneeded(&chain, &written));
@@ -54,7 +86,8 @@ pub(crate) fn open_shard(
     committer.next_seq = chain.last.seq + 1;
     committer.first_offset = chain.last.next_offset;
     committer.files = chain.files.clone();
-    committer.states.push(chain.last.state.path.clone());
+    committer.watermark_ns = chain.last.watermark_ns;
+    committer.states.push(chain.last.state.clone());
     shared.metrics.added(chain.files.iter());
     let recovered = Recovered {
         next_offset: chain.last.next_offset,
@@ -65,6 +98,32 @@ pub(crate) fn open_shard(
         seq: chain.last.seq,
     };
     Ok((committer, Some(recovered)))
+}
+
+/// What opening a shard leaves out where others wait for it: whether every live segment is there, and the removal of what nobody
+/// has needed for a day.
+pub(crate) fn look_over(shared: &Shared, shard: u32) -> Result<(), StoreError> {
+    let objects = &shared.objects;
+    for attempt in 1.. {
+        let before = newest(objects, shard)?;
+        let result = look_over_once(shared, shard);
+        let is_damage = matches!(result, Err(StoreError::Damaged { .. }));
+        // See `open_shard`.
+        if !is_damage || attempt >= ATTEMPTS_MAX || newest(objects, shard)? == before {
+            return result;
+        }
+    }
+    Ok(())
+}
+
+fn look_over_once(shared: &Shared, shard: u32) -> Result<(), StoreError> {
+    let objects = &shared.objects;
+    let Some(chain) = read_chain(objects, shard)? else { return Ok(()) };
+    let written = written_files(objects, shard)?;
+    check_present(objects, &chain.files, &written)?;
+    note_missing_sides(shared, &chain.files, &written);
+    remove(objects, shard, long_unneeded(&chain, &written));
+    Ok(())
 }
 
 /// Segment and state files of a shard that are there.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use object_store::ObjectStore;
@@ -33,6 +33,8 @@ pub struct Store {
     shards: RwLock<BTreeMap<u32, Arc<dyn HotShard>>>,
     /// Shards that were opened before, by this process.
     opened: Mutex<HashSet<u32>>,
+    /// Held while all objects are looked at.
+    looking: Mutex<()>,
 }
 
 impl Store {
@@ -83,7 +85,13 @@ impl Store {
         let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
         let shared = Shared { config, objects, metrics, verified, proposals, damaged, _lock: lock };
         let shared = Arc::new(shared);
-        Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() })
+        Arc::new(Self {
+            shared,
+            superblock,
+            shards: RwLock::default(),
+            opened: Mutex::default(),
+            looking: Mutex::default(),
+        })
     }
 
     /// The random name that the directory was given when it was made.
@@ -103,16 +111,30 @@ impl Store {
     /// Becomes the writer of a shard. `None` when the shard has no commit yet. Blocks on the disk.
     ///
     /// Whoever opens a shard again (after [`StoreError::Fenced`]) takes it over: whichever committer publishes next
-    /// wins, and the other is fenced.
+    /// wins, and the other is fenced. [`ShardCommitter::take_over`] does it at once.
     pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
         let first = self.opened.lock().expect("no holder of this lock can panic").insert(shard);
         let alone = first && !self.shared.objects.is_remote();
         recover::open_shard(&self.shared, shard, alone)
     }
 
+    /// What [`Store::open_shard`] leaves out where several processes work on the store, because others wait for the shard and it takes
+    /// a look at every object: [`StoreError::Damaged`] when a segment is missing, and the removal of what nobody has needed for a
+    /// day. Blocks on the server, for some seconds where there is much; one shard at a time.
+    pub fn look_over(&self, shard: u32) -> Result<(), StoreError> {
+        let _turn = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        recover::look_over(&self.shared, shard)
+    }
+
     /// Makes a shard visible to readers. A second call for the same shard replaces the first.
     pub fn register(&self, shard: u32, hot: Arc<dyn HotShard>) {
         self.shards.write().expect("no holder of this lock can panic").insert(shard, hot);
+    }
+
+    /// Takes back [`Store::register`]: another process has the shard from now on. What was compacted for it is forgotten too.
+    pub fn unregister(&self, shard: u32) {
+        self.shards.write().expect("no holder of this lock can panic").remove(&shard);
+        self.shared.proposals.clear(shard, &self.shared.objects);
     }
 
     /// Files and hot rows of all registered shards. Rows are taken only for `tables`.

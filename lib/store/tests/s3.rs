@@ -1,40 +1,28 @@
 //! The store in a bucket of a real S3 server (versitygw), and behind a proxy that lets requests go wrong: every row once, whatever
 //! happened to an answer.
-//!
-//! Needs Go, once: the server is built into `target/s3`, which takes some minutes.
 
+#[path = "common/bucket.rs"]
+mod bucket;
 mod common;
 #[path = "common/proxy.rs"]
 mod proxy;
 
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use bucket::{Bucket, CREDENTIALS, versitygw};
 use common::{Lent, SECOND, START, log_commit};
 use prometheus_client::registry::Registry;
 use proxy::{Fault, Proxy};
 use shipwake_store::{Commit, Store, StoreConfig, StoreError, Table, Wanted};
 
-const VERSION: &str = "v1.8.0";
 /// Set in the process that has the credentials in its environment.
 const INSIDE: &str = "SHIPWAKE_S3_TEST";
 
 /// A server with an empty bucket, and a proxy in front of it.
 struct Server {
-    process: Child,
-    port: u16,
+    bucket: Bucket,
     proxy: Proxy,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// Runs `test` in a process of its own with credentials in its environment, where it gets a server; `None` in the first process.
@@ -44,45 +32,14 @@ fn server(test: &str) -> Option<Server> {
         let status = Command::new(std::env::current_exe().expect("is known"))
             .args(["--exact", test, "--nocapture"])
             .env(INSIDE, "1")
-            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "testtest"), ("AWS_REGION", "us-east-1")])
+            .envs(CREDENTIALS)
             .status()
             .expect("starts");
         assert!(status.success(), "{test} failed with a server");
         return None;
     }
-    let dir = tempfile::tempdir().expect("a directory");
-    std::fs::create_dir(dir.path().join("bucket")).expect("a bucket is a folder");
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    let process = Command::new(versitygw())
-        .args(["--port", &format!("127.0.0.1:{port}"), "--quiet", "posix"])
-        .arg(dir.path())
-        .envs([("ROOT_ACCESS_KEY", "test"), ("ROOT_SECRET_KEY", "testtest")])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the server starts");
-    let since = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(since.elapsed() < Duration::from_secs(20), "the server does not listen");
-        std::thread::yield_now();
-    }
-    Some(Server { process, port, proxy: Proxy::start(port), _dir: dir })
-}
-
-/// The server's program, built on first use.
-fn versitygw() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/s3");
-    let program = folder.join("versitygw");
-    if !program.exists() {
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let folder = folder.canonicalize().expect("is there");
-        let status = Command::new("go")
-            .args(["install", &format!("github.com/versity/versitygw/cmd/versitygw@{VERSION}")])
-            .env("GOBIN", folder)
-            .status()
-            .expect("Go is there");
-        assert!(status.success(), "versitygw cannot be built");
-    }
-    program
+    let bucket = Bucket::start();
+    Some(Server { proxy: Proxy::start(bucket.port), bucket })
 }
 
 impl Server {
@@ -194,11 +151,11 @@ fn a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice() {
                     }
                     Err(error) => {
                         assert!(matches!(error, StoreError::Io { .. }), "{path} {fault:?}: {error}");
-                        server.proxy.deliver(server.port);
+                        server.proxy.deliver(server.bucket.port);
                     }
                 }
             }
-            server.proxy.deliver(server.port);
+            server.proxy.deliver(server.bucket.port);
             rows += 2;
             assert_eq!(server.proxy.happened(), before + 1, "{path} {fault:?}");
             assert_eq!(server.seen(), (offset, rows), "{path} {fault:?}");
@@ -213,4 +170,39 @@ fn a_server_that_lets_an_object_be_created_twice_is_refused_in_words() {
     server.proxy.plan("probe/", Fault::Lie);
     let error = server.try_open().expect_err("refuses").to_string();
     assert!(error.contains("If-None-Match") && error.contains("s3://bucket/shop/store"), "{error}");
+}
+
+#[test]
+fn whoever_takes_a_shard_over_fences_the_writer_before_and_says_where_it_is_reached() {
+    let Some(server) = server("whoever_takes_a_shard_over_fences_the_writer_before_and_says_where_it_is_reached")
+    else {
+        return;
+    };
+    let open = |owner: &str| {
+        let url = format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", server.bucket.port);
+        let config = StoreConfig { url: Some(url), advertise: Some(owner.to_owned()), ..StoreConfig::new("not-used") };
+        Store::open(config, &mut Registry::default()).expect("opens")
+    };
+    let (first, second) = (open("http://node-1:4400"), open("http://node-2:4400"));
+    let (mut old, _) = first.open_shard(0).expect("opens");
+    assert!(old.take_over(START).is_err(), "there is nothing to take over yet");
+    old.commit(log_commit(1, 10)).expect("commits");
+    let (mut new, recovered) = second.open_shard(0).expect("opens");
+    new.take_over(START).expect("takes over");
+    assert_eq!((recovered.expect("has a commit").seq, new.seq()), (0, Some(1)));
+    let error = old.commit(log_commit(2, 10)).expect_err("it is fenced");
+    assert!(matches!(error, StoreError::Fenced { seq: 1, .. }), "{error}");
+    assert!(matches!(old.take_over(START), Err(StoreError::Fenced { .. })), "for good");
+    // The same state serves both manifests, and is kept for as long as one of them may be read.
+    for offset in 2..6 {
+        new.commit(log_commit(offset, 10)).expect("commits");
+    }
+    assert_eq!(server.seen(), (5, 50));
+    let path = object_store::path::Path::from(format!("manifest/0/{:020}.json", 1));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let manifest = runtime.block_on(async {
+        let found = second.object_store().get_opts(&path, Default::default()).await.expect("is there");
+        found.bytes().await.expect("is readable")
+    });
+    assert!(String::from_utf8_lossy(&manifest).contains(r#""owner":"http://node-2:4400""#));
 }

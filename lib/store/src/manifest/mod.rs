@@ -23,6 +23,8 @@ pub(crate) struct Manifest {
     pub(crate) seq: u64,
     /// Random per committer: tells our own commit, whose answer was lost, from another writer's.
     pub(crate) writer: u64,
+    /// Where others reach the writer's process, a base URL; `None` where there is one process.
+    pub(crate) owner: Option<Arc<str>>,
     pub(crate) next_offset: u64,
     pub(crate) watermark_ns: i64,
     pub(crate) committed_ns: i64,

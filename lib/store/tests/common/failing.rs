@@ -26,6 +26,19 @@ pub struct Fault {
     pub crash: bool,
 }
 
+/// Something that happens in the middle of a read.
+struct Interruption {
+    /// In the path of what is read.
+    place: &'static str,
+    happens: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Interruption({})", self.place)
+    }
+}
+
 /// See the head of the file.
 #[derive(Debug)]
 pub struct Failing {
@@ -33,6 +46,7 @@ pub struct Failing {
     plan: Arc<Mutex<Plan>>,
     /// How many objects were read.
     pub gets: AtomicU64,
+    interruption: Mutex<Option<Interruption>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,12 +63,26 @@ enum Verdict {
 
 impl Failing {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Arc<Self> {
-        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0) })
+        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0), interruption: Mutex::default() })
     }
 
     /// Plans a fault; steps count from here.
     pub fn plan(&self, fault: Fault) {
         *self.plan.lock().expect("lock") = Plan { fault: Some(fault), steps: 0, crashed: false };
+    }
+
+    /// Lets something happen, once, before an object with `place` in its path is read.
+    pub fn interrupt(&self, place: &'static str, happens: impl FnOnce() + Send + 'static) {
+        *self.interruption.lock().expect("lock") = Some(Interruption { place, happens: Box::new(happens) });
+    }
+
+    fn interrupted(&self, path: &Path) {
+        let is_there = |planned: &mut Interruption| path.as_ref().contains(planned.place);
+        let planned = self.interruption.lock().expect("lock").take_if(is_there);
+        if let Some(Interruption { happens, .. }) = planned {
+            // On another thread: it may use this store, and waits for it in its own way.
+            std::thread::spawn(happens).join().expect("it does not panic");
+        }
     }
 
     /// Whether the planned fault has happened.
@@ -110,6 +138,7 @@ impl ObjectStore for Failing {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.check_alive()?;
+        self.interrupted(location);
         self.gets.fetch_add(1, Ordering::Relaxed);
         self.inner.get_opts(location, options).await
     }
