@@ -18,7 +18,7 @@ use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogCo
 use shipwake_journal::kafka::{Membership, TopicsConfig};
 use shipwake_journal::{Journal, Member, embedded};
 use shipwake_model::Kpi;
-use shipwake_query::{Endpoints, Query, QueryConfig};
+use shipwake_query::{Endpoints, PipelineSource, Query, QueryConfig};
 use shipwake_store::{ShardStatus, Store, StoreConfig};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
@@ -30,7 +30,9 @@ use crate::health::{self, Readiness};
 use crate::journal::{self, JournalPlace, Waiting, journal_dir};
 use crate::late::Late;
 use crate::metrics::SharedRegistry;
+use crate::peers::{self, Peers};
 use crate::pipeline::IngestSource;
+use crate::reader;
 use crate::roles::{self, Roles};
 use crate::telemetry::Telemetry;
 
@@ -146,8 +148,11 @@ impl App {
         let kpis = declared_kpis(&config)?;
         let mut store = None;
         if roles.needs_store() {
-            let opened = open_store(store_config(&config, addresses.ui), &registry).await?;
-            look_at_disk(&readiness, &opened);
+            let place = store_config(&config, addresses.ui);
+            let opened = reader::open_store(place, roles, &registry, &readiness).await?;
+            if roles.aggregate {
+                look_at_disk(&readiness, &opened);
+            }
             store = Some(opened);
         }
         let mut journal = None;
@@ -165,10 +170,12 @@ impl App {
             let running = end_with(start_aggregate(stage, group, &stop_aggregate), shutdown.clone());
             aggregate = Some(("aggregate", running));
         }
+        let source = IngestSource::shared(&ingest, &readiness, &progress, endpoints(&addresses));
+        let internal = internal_router(roles, store.as_ref(), &source);
         let mut query = None;
         if let (true, Some(store)) = (roles.query, store) {
-            let source = IngestSource::new(ingest.clone(), readiness.clone(), progress.clone(), endpoints(&addresses));
-            query = Some(Query::new(query_config(&config, &kpis), store, Arc::new(source), &mut registry.lock())?);
+            let source = with_peers(&config, source, &stop_servers)?;
+            query = Some(Query::new(query_config(&config, &kpis), store, source, &mut registry.lock())?);
         }
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
             ingest.journal().open(journal.clone());
@@ -183,7 +190,7 @@ impl App {
             end_when_journal_fails(ingest, &shutdown);
         }
 
-        late.is(ui_router(roles, ingest.as_ref(), query.as_ref(), readiness, registry.clone()));
+        late.is(ui_router(roles, ingest.as_ref(), query.as_ref(), readiness, registry.clone()).merge(internal));
         telemetry.export_metrics(&registry);
         say_ready(&config, &addresses);
         Ok(Self { addresses, ingest, journal, query, servers, stop_servers, aggregate, stop_aggregate, telemetry })
@@ -321,16 +328,6 @@ fn start_ingest(
     Ok(ingest)
 }
 
-/// Opens the store, which reads its newest files: on a blocking thread.
-async fn open_store(config: StoreConfig, registry: &SharedRegistry) -> anyhow::Result<Arc<Store>> {
-    let registry = registry.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
-        Store::open(config, &mut registry.lock()).with_context(|| format!("failed to open the store in {place}"))
-    });
-    opening.await.context("opening the store panicked")?
-}
-
 /// Becomes one of the processes that share the partitions, where several can.
 fn join_group(config: &Config, ui: SocketAddr, readiness: &Readiness) -> anyhow::Result<Option<(Member, Membership)>> {
     if !config.is_shared() {
@@ -432,6 +429,31 @@ fn ui_router(
     }
 }
 
+/// What other processes of the site ask: the shards that are folded here, and what was received here.
+fn internal_router(roles: Roles, store: Option<&Arc<Store>>, source: &Arc<dyn PipelineSource>) -> Router {
+    let mut router = Router::new();
+    if let (true, Some(store)) = (roles.aggregate, store) {
+        router = router.merge(shipwake_remote::router(store.clone()));
+    }
+    if roles.ingest {
+        router = router.merge(peers::router(source.clone()));
+    }
+    router
+}
+
+/// What this process knows of receiving, and its peers, if it has been told of some.
+fn with_peers(
+    config: &Config,
+    own: Arc<dyn PipelineSource>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Arc<dyn PipelineSource>> {
+    let urls = config.peers().map_err(|problem| anyhow!("peers: {problem}"))?;
+    if urls.is_empty() {
+        return Ok(own);
+    }
+    Ok(Peers::start(own, urls, stop.clone())?)
+}
+
 /// What keeps the journal from being used, asked at every look.
 fn journal_problems(ingest: Option<&Ingest>, waiting: &Waiting) -> impl Fn() -> Vec<String> + Send + Sync + 'static {
     let (ingest, waiting) = (ingest.cloned(), waiting.clone());
@@ -462,7 +484,7 @@ fn look_at_disk(readiness: &Readiness, store: &Arc<Store>) {
 fn look_at_shards(readiness: &Readiness, store: &Arc<Store>, progress: Progress) {
     let store = store.clone();
     readiness.add("shards", move || {
-        let shards = store.status();
+        let shards = store.status_here();
         let trouble = |(shard, why): (u32, Option<String>)| match why {
             Some(why) => Some(format!("shard {shard} does not run: {why}")),
             None => shard_trouble(shard, &shards),

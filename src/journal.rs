@@ -49,7 +49,8 @@ impl Waiting {
         journal.map_or_else(|| vec!["the journal is not open yet".to_owned()], |journal| journal.problems())
     }
 
-    fn set(&self, reason: Option<String>) {
+    /// Notes the reason, or that there is none any more.
+    pub fn set(&self, reason: Option<String>) {
         self.lock().reason = reason;
     }
 

@@ -1,5 +1,6 @@
 //! What ingest knows, in the words of the pipeline page. Query does not know ingest, so the two meet here.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipwake_aggregate::Progress;
@@ -23,10 +24,14 @@ pub struct IngestSource {
 impl IngestSource {
     /// The counters of `ingest`, if this process takes telemetry, which listens at `endpoints`; what keeps Shipwake from taking data, and what the shards have
     /// lost.
-    pub fn new(ingest: Option<Ingest>, readiness: Readiness, progress: Option<Progress>, endpoints: Endpoints) -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
-        Self { ingest, readiness, progress, endpoints, started_ms }
+    pub fn shared(
+        ingest: &Option<Ingest>,
+        readiness: &Readiness,
+        progress: &Option<Progress>,
+        endpoints: Endpoints,
+    ) -> Arc<dyn PipelineSource> {
+        let (ingest, readiness, progress) = (ingest.clone(), readiness.clone(), progress.clone());
+        Arc::new(Self { ingest, readiness, progress, endpoints, started_ms: now_ms() })
     }
 }
 
@@ -44,7 +49,7 @@ impl PipelineSource for IngestSource {
             detail: rejection.detail.clone(),
         });
         let senders = status.senders.iter().map(|seen| SeenSender {
-            kind: seen.sender.as_str(),
+            kind: seen.sender.as_str().to_owned(),
             received: seen.received,
             last_ms: seen.last_received_ns / NS_PER_MS,
         });
@@ -73,6 +78,12 @@ impl IngestSource {
         let topics = self.ingest.as_ref().map(Ingest::topic_losses).unwrap_or_default();
         missing.chain(lost).chain(topics).collect()
     }
+}
+
+/// The present, epoch ms.
+fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Memory of this process that is in RAM, as the kernel counts it.

@@ -50,6 +50,11 @@ impl Roles {
         self.ingest || self.aggregate
     }
 
+    /// Whether the process answers for all shards, those of other processes too.
+    pub fn answers(self) -> bool {
+        self.query || self.alerts
+    }
+
     /// Whether the process needs the store: whoever only takes telemetry does not.
     pub fn needs_store(self) -> bool {
         self.aggregate || self.query || self.alerts

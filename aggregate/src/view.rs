@@ -159,6 +159,10 @@ impl HotShard for Shared {
         rows.collect()
     }
 
+    fn is_ready(&self) -> bool {
+        self.lock_as_reader().ready
+    }
+
     fn status(&self) -> ShardStatus {
         let journal_end = self.journal.end(self.shard);
         let guard = self.lock_as_reader();

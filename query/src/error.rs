@@ -133,6 +133,13 @@ pub enum QueryError {
         /// What it says, with the file.
         message: String,
     },
+    /// A segment went away while it was read, where other processes drop segments. It may be asked again: the next snapshot is
+    /// without it.
+    #[error("the store could not be read: {message}")]
+    Gone {
+        /// What it says, with the file.
+        message: String,
+    },
     /// The query engine failed in a way that no question should make it fail.
     #[error("the query engine failed: {message}")]
     Engine {

@@ -13,6 +13,7 @@
 mod config;
 mod error;
 mod http;
+mod incomplete;
 mod live;
 mod metrics;
 mod pages;

@@ -21,7 +21,9 @@ impl QueryError {
             QueryError::ForeignOrigin { .. } => StatusCode::FORBIDDEN,
             QueryError::OverBudget(_) | QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::NotFound { .. } => StatusCode::NOT_FOUND,
-            QueryError::Store { .. } | QueryError::Engine { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            QueryError::Store { .. } | QueryError::Gone { .. } | QueryError::Engine { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -42,7 +44,7 @@ impl QueryError {
             QueryError::OverBudget(Budget::SharedMemory { .. }) => "shared-memory-budget",
             QueryError::Busy { .. } => "busy",
             QueryError::NotFound { .. } => "not-found",
-            QueryError::Store { .. } => "store",
+            QueryError::Store { .. } | QueryError::Gone { .. } => "store",
             QueryError::Engine { .. } => "engine",
         }
     }
@@ -63,7 +65,7 @@ impl QueryError {
             QueryError::OverBudget(_) => "The query needed too much memory",
             QueryError::Busy { .. } => "Too many queries at once",
             QueryError::NotFound { .. } => "Not found",
-            QueryError::Store { .. } => "The data cannot be read",
+            QueryError::Store { .. } | QueryError::Gone { .. } => "The data cannot be read",
             QueryError::Engine { .. } => "The query engine failed",
         }
     }

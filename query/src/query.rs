@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::QueryConfig;
 use crate::error::{Budget, QueryError};
+use crate::incomplete;
 use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::pages::patterns::KeptPatterns;
@@ -47,6 +48,8 @@ const RETRY_AFTER_S: u32 = 2;
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After its time is over and its asker told so, a computation that cannot be aborted ends by itself.
 const ABANDONED_AFTER: Duration = Duration::from_millis(250);
+/// Windows of the table that pages read are at least this long.
+const STORED_STEP_MS: i64 = 10_000;
 /// Cells of a route are added up, so their length only decides how many are handed over.
 const ROUTE_STEP_S: u32 = 600;
 
@@ -185,27 +188,42 @@ impl Query {
             .on_query_threads(left, timeout, async move {
                 // The place is given back when the work has ended, not when its asker was told so.
                 let _place = place;
-                engine.run(&request.query, &limits, now_ms).await
+                match engine.run(&request.query, &limits, now_ms).await {
+                    // The next snapshot is without it.
+                    Err(QueryError::Gone { .. }) => engine.run(&request.query, &limits, now_ms).await,
+                    answered => answered,
+                }
             })
             .await;
         let elapsed = started.elapsed();
         self.inner.metrics.observe("sql", elapsed.as_secs_f64());
         let mut answer = answered?;
+        answer.meta.incomplete = self.inner.store.incomplete(started);
+        answer.meta.warnings.extend(incomplete::in_words(&answer.meta.incomplete));
         answer.meta.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         Ok(answer)
     }
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let (asked, now_ms) = (QuestionSpan::page("overview"), self.now_ms());
+        let (asked, started, now_ms) = (QuestionSpan::page("overview"), Instant::now(), self.now_ms());
         let (recent, patterns) = (self.inner.recent.clone(), self.inner.patterns.clone());
         let kpis = self.inner.config.kpis.clone();
+        let stored = self.stored_overview(now_ms).await?;
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let series = recent.update(&overview::question(now_ms), |part| store.health(part));
+            let is_stored = stored.is_some();
+            let (stored_series, stored_measures) = stored.unwrap_or_default();
+            let series = if is_stored {
+                recent.forget();
+                stored_series.as_slice()
+            } else {
+                recent.update(&overview::question(now_ms), |part| store.health(part))
+            };
             let patterns_of = |service: &str, environment: &str| patterns.of(store, service, environment, now_ms);
-            let measures = store.measures(&overview::measure_question(now_ms));
+            let measures =
+                if is_stored { stored_measures } else { store.measures(&overview::measure_question(now_ms)) };
             let measured = overview::Measured { kpis: &kpis, measures: &measures, patterns_of: &patterns_of };
             overview::answer(environment.as_deref(), series, &store.releases(), measured, watermark_ms, now_ms)
         });
@@ -213,12 +231,32 @@ impl Query {
         asked.answered(&answer, |(answer, _)| answer.services.len());
         let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
+    }
+
+    /// What the overview is made of, from stored windows: while some shards cannot be asked. `None` when all can.
+    async fn stored_overview(
+        &self,
+        now_ms: i64,
+    ) -> Result<Option<(Vec<HealthSeries>, Vec<MeasureSeries>)>, QueryError> {
+        if !self.is_incomplete() {
+            return Ok(None);
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        let stored = self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            let series = history::health(&engine, &overview::question(now_ms), memory_bytes).await?;
+            let measures = history::measures(&engine, &overview::measure_question(now_ms), memory_bytes).await?;
+            Ok((series, measures))
+        });
+        stored.await.map(Some)
     }
 
     /// The pipeline page.
     pub(crate) async fn pipeline(&self) -> Result<wire::Pipeline, QueryError> {
-        let (asked, now_ms) = (QuestionSpan::page("pipeline"), self.now_ms());
+        let (asked, started, now_ms) = (QuestionSpan::page("pipeline"), Instant::now(), self.now_ms());
         let answer = self.page("pipeline", move |store, source| {
             pipeline::answer(source.status(), &store.status(), &store.releases(), now_ms)
         });
@@ -226,6 +264,7 @@ impl Query {
         asked.answered(&answer, |(answer, _)| answer.shards.len());
         let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
     }
 
@@ -241,7 +280,7 @@ impl Query {
         let started = Instant::now();
         let now_ms = self.now_ms();
         let store = self.inner.store.clone();
-        let releases = of_service(&store.releases(), &question)?;
+        let releases = of_service(&self.releases().await?, &question)?;
         let environment = releases[0].release.environment.to_string();
         let watermark_ms = freshness::watermark_ms(&store.status());
         let (grid, warnings) = grid_of(&question, &releases, now_ms, watermark_ms, None)?;
@@ -254,7 +293,7 @@ impl Query {
             by_route: false,
         };
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
-        let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
+        let recent = self.is_in_memory(&grid, now_ms);
         let Cells { series, routes, measures } = self.cells(health, recent).await?;
         let kpis = self.inner.config.kpis.clone();
         let patterns = self.patterns(&question.service, &environment, &grid, now_ms, recent).await?;
@@ -284,6 +323,7 @@ impl Query {
         let mut answer = answered.await?;
         self.inner.metrics.observe("service", started.elapsed().as_secs_f64());
         answer.meta.query_ms = milliseconds(started.elapsed());
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
     }
 
@@ -298,7 +338,7 @@ impl Query {
     async fn answer_toggle(&self, question: ToggleQuestion) -> Result<wire::ToggleDetail, QueryError> {
         let (started, now_ms, store) = (Instant::now(), self.now_ms(), self.inner.store.clone());
         let ToggleQuestion { key, version, of } = question;
-        let releases = of_service(&store.releases(), &of)?;
+        let releases = of_service(&self.releases().await?, &of)?;
         let environment = releases[0].release.environment.to_string();
         let watermark_ms = freshness::watermark_ms(&store.status());
         let (grid, warnings) = grid_of(&of, &releases, now_ms, watermark_ms, Some("10s"))?;
@@ -311,9 +351,10 @@ impl Query {
             to_ms: grid.to_ms,
             step_s: u32::try_from(grid.step_ms / 1_000).unwrap_or(u32::MAX),
         };
-        let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
-        let measures = self.measures(query, recent).await?;
-        let mut rows = store.toggles(Some((&of.service, &environment)));
+        let measures = self.measures(query, self.is_in_memory(&grid, now_ms)).await?;
+        let place = (of.service.clone(), environment.clone());
+        let toggles = self.on_blocking_threads(move || store.toggles(Some((&place.0, &place.1))));
+        let mut rows = toggles.await?;
         rows.retain(|row| *row.key == *key);
         if rows.is_empty() && !measures.iter().any(|series| *series.key.metric == *key) {
             let what = format!("{} in {environment} has no toggle {key}: nobody has evaluated it of late", of.service);
@@ -341,6 +382,7 @@ impl Query {
         let mut answer = answered.await?;
         self.inner.metrics.observe("toggle", started.elapsed().as_secs_f64());
         answer.meta.query_ms = milliseconds(started.elapsed());
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
     }
 
@@ -431,6 +473,30 @@ impl Query {
             (total.service.as_deref().unwrap_or(""), total.environment.as_deref().unwrap_or(""));
         let by_usage = |kpi: &Kpi| matches!(kpi.per, Per::Session | Per::User) && kpi.concerns(service, environment);
         if self.inner.config.kpis.iter().any(by_usage) { &["kpi", "usage", "toggle"] } else { &["kpi", "toggle"] }
+    }
+
+    /// Every release seen.
+    pub(crate) async fn releases(&self) -> Result<Vec<ReleaseRow>, QueryError> {
+        let store = self.inner.store.clone();
+        self.on_blocking_threads(move || store.releases()).await
+    }
+
+    /// Whether the shards answer for a range from memory. What a process had in memory that is away is only partly there, as
+    /// stored windows.
+    fn is_in_memory(&self, grid: &Grid, now_ms: i64) -> bool {
+        let is_kept = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
+        let is_stored_so_finely = grid.step_ms >= STORED_STEP_MS;
+        is_kept && !(is_stored_so_finely && self.is_incomplete())
+    }
+
+    fn is_incomplete(&self) -> bool {
+        !self.inner.store.incomplete(Instant::now()).is_empty()
+    }
+
+    /// Says what an answer that was begun at a moment lacks.
+    pub(crate) fn say_what_is_missing(&self, meta: &mut wire::Meta, started: Instant) {
+        meta.incomplete = incomplete::listed(&self.inner.store.incomplete(started));
+        meta.partial |= !meta.incomplete.is_empty();
     }
 
     /// Watermark and lag, for heartbeats.

@@ -17,5 +17,6 @@ mod load;
 #[path = "../program/otlp.rs"]
 #[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
 mod otlp;
+mod query_nodes;
 mod speed;
 mod words;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use shipwake_model::{ReleaseId, Signal};
 
+use crate::elsewhere::Incomplete;
 use crate::health::{HealthQuery, HealthSeries};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
@@ -38,6 +39,10 @@ pub trait HotShard: Send + Sync {
     fn releases(&self) -> Vec<ReleaseRow>;
     /// Counters and positions.
     fn status(&self) -> ShardStatus;
+    /// Whether the shard has caught up with what the journal held when it was taken up.
+    fn is_ready(&self) -> bool {
+        self.status().ready
+    }
 }
 
 /// Rows in memory.
@@ -95,8 +100,10 @@ pub struct ShardSnapshot {
 /// All shards, each at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// One entry per registered shard, in the order of their numbers.
+    /// One entry per shard, in the order of their numbers.
     pub shards: Vec<ShardSnapshot>,
+    /// Shards whose entry lacks what is in no file yet, because the process that has it does not answer.
+    pub incomplete: Vec<Incomplete>,
 }
 
 impl Snapshot {

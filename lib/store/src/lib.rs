@@ -12,6 +12,7 @@
 //! - [`durable`], [`s3`], `objects`: the object store below; `lock`: one process per directory.
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
+//! - [`follow`], [`elsewhere`]: shards that other processes write: what they publish, and whom a reader asks for the rest.
 //! - [`scan`]: reading parts of a segment.
 //! - [`check`]: the offline check of a directory.
 
@@ -24,8 +25,10 @@ pub mod commit;
 pub mod compact;
 pub mod config;
 pub mod durable;
+pub mod elsewhere;
 mod encode;
 pub mod error;
+pub mod follow;
 pub mod health;
 pub mod hot;
 mod index;
@@ -57,13 +60,18 @@ pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
 pub use compact::background::Background;
 pub use config::{Compaction, StoreConfig};
+pub use elsewhere::{Elsewhere, Incomplete};
 pub use error::StoreError;
-pub use health::{HealthCell, HealthQuery, HealthSeries};
+pub use follow::{Follower, Published};
+pub use health::{HealthCell, HealthQuery, HealthSeries, merge_health};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
-pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures};
-pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
+pub use measures::{
+    MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles,
+    merge_usage,
+};
+pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion, merge_patterns};
 pub use retention::{Retention, ServiceRetention};
 pub use scan::{RowGroup, SegmentReader};
 pub use segment::{SegmentFile, SegmentId, SideFile, Window};
-pub use store::Store;
+pub use store::{Store, merge_releases};
 pub use tables::Table;

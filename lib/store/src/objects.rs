@@ -151,6 +151,14 @@ impl Objects {
         Ok(files)
     }
 
+    /// Names of the folders in a folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let (store, location) = (self.store.clone(), Path::from(folder));
+        let listed = self.wait(async move { store.list_with_delimiter(Some(&location)).await });
+        let listed = listed.map_err(|error| self.error("cannot list", folder, error, 0))?;
+        Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
+    }
+
     /// Deletes what nobody needs. A failure is logged and not an error: the object is an orphan, found again at open.
     pub(crate) fn delete_all(&self, paths: Vec<String>) {
         if paths.is_empty() {

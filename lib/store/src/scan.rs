@@ -210,7 +210,10 @@ impl Ranges {
     fn read(&self, range: Range<u64>) -> ParquetResult<Bytes> {
         match self.shared.objects.get_range(&self.path, range) {
             Ok(Some(bytes)) => Ok(bytes.into()),
-            Ok(None) => Err(ParquetError::General("it is missing or shorter than it was".to_owned())),
+            Ok(None) => Err(match self.shared.missing(&self.path) {
+                gone @ StoreError::Gone { .. } => ParquetError::External(Box::new(gone)),
+                _ => ParquetError::General("it is missing or shorter than it was".to_owned()),
+            }),
             Err(error) => Err(ParquetError::External(Box::new(error))),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
     pub(crate) proposals: Proposals,
     pub(crate) damaged: Damaged,
+    /// Other processes write here, this one does not.
+    pub(crate) reads_only: bool,
     /// Of a directory. In a bucket writers are kept apart by the manifests alone.
     pub(crate) _lock: Option<DirectoryLock>,
 }
@@ -29,8 +31,7 @@ impl Shared {
     /// The bytes of a segment, which are those that were committed.
     pub(crate) fn segment_bytes(&self, file: &SegmentFile) -> Result<Bytes, StoreError> {
         let damaged = |reason: String| StoreError::damaged(self.objects.file(&file.path), reason);
-        let bytes = self.objects.get(&file.path)?;
-        let bytes = bytes.ok_or_else(|| damaged("it is missing, and a manifest lists it".to_owned()))?;
+        let bytes = self.objects.get(&file.path)?.ok_or_else(|| self.missing(&file.path))?;
         if bytes.len() as u64 != file.bytes {
             return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), file.bytes)));
         }
@@ -40,6 +41,15 @@ impl Shared {
         }
         self.set_verified(file.id);
         Ok(bytes)
+    }
+
+    /// What it means that a segment is not there.
+    pub(crate) fn missing(&self, path: &str) -> StoreError {
+        let file = self.objects.file(path);
+        if self.reads_only || self.objects.is_remote() {
+            return StoreError::Gone { path: file };
+        }
+        StoreError::damaged(file, "it is missing, and a manifest lists it")
     }
 
     pub(crate) fn is_verified(&self, id: SegmentId) -> bool {

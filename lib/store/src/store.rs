@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use prometheus_client::registry::Registry;
 
 use crate::durable::{DurableLocal, make_directories};
+use crate::elsewhere::{Elsewhere, Incomplete};
+use crate::follow::Follower;
 use crate::health::{HealthQuery, HealthSeries, merge_health};
 use crate::hot::{HotShard, ReleaseRow, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
@@ -27,10 +31,13 @@ use crate::{
 };
 
 /// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
+///
+/// Where other processes fold shards too, [`Store::answer_also_from`] says who asks them; all that is read is then of all shards.
 pub struct Store {
     shared: Arc<Shared>,
     superblock: Superblock,
     shards: RwLock<BTreeMap<u32, Arc<dyn HotShard>>>,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     /// Shards that were opened before, by this process.
     opened: Mutex<HashSet<u32>>,
     /// Held while all objects are looked at.
@@ -59,7 +66,7 @@ impl Store {
             let objects = Objects::remote(wrap(s3::connect(&url)?), &url)?;
             s3::probe(&objects, &url)?;
             let superblock = superblock::read_or_create_in(&objects, rand::random())?;
-            return Ok(Self::over(config, objects, superblock, None, registry));
+            return Ok(Self::over(config, objects, superblock, Access::Bucket, registry));
         }
         let dir = config.dir.clone();
         make_directories(&dir).map_err(|error| StoreError::io("cannot make", &dir, error, 0))?;
@@ -71,27 +78,52 @@ impl Store {
             StoreError::Io { operation: "cannot open", path: dir.clone(), source }
         })?;
         let objects = Objects::new(wrap(Arc::new(local)), &dir);
-        Ok(Self::over(config, objects, superblock, Some(lock), registry))
+        Ok(Self::over(config, objects, superblock, Access::Directory(lock), registry))
+    }
+
+    /// Opens what other processes write, to read it: takes no lock, makes nothing, and opens no shard. Blocks on the disk, or on
+    /// the server.
+    ///
+    /// Errors: [`StoreError::NotYet`] while there is no store, and those of [`Store::open`] that are about reading.
+    pub fn follow(config: StoreConfig, registry: &mut Registry) -> Result<Arc<Self>, StoreError> {
+        config.validate()?;
+        let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
+        let objects = match &config.url {
+            Some(url) => Objects::remote(s3::connect(url)?, url)?,
+            None => match LocalFileSystem::new_with_prefix(&config.dir) {
+                Ok(local) => Objects::new(Arc::new(local), &config.dir),
+                Err(_) => return Err(StoreError::NotYet { place }),
+            },
+        };
+        let superblock = superblock::read_in(&objects)?.ok_or(StoreError::NotYet { place })?;
+        Ok(Self::over(config, objects, superblock, Access::Follows, registry))
     }
 
     fn over(
         config: StoreConfig,
         objects: Objects,
         superblock: Superblock,
-        lock: Option<DirectoryLock>,
+        access: Access,
         registry: &mut Registry,
     ) -> Arc<Self> {
         let metrics = Metrics::new(registry, &config.retention);
         let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
-        let shared = Shared { config, objects, metrics, verified, proposals, damaged, _lock: lock };
+        let reads_only = matches!(access, Access::Follows);
+        let lock = if let Access::Directory(lock) = access { Some(lock) } else { None };
+        let shared = Shared { config, objects, metrics, verified, proposals, damaged, reads_only, _lock: lock };
         let shared = Arc::new(shared);
-        Arc::new(Self {
-            shared,
-            superblock,
-            shards: RwLock::default(),
-            opened: Mutex::default(),
-            looking: Mutex::default(),
-        })
+        let (shards, elsewhere, opened) = (RwLock::default(), OnceLock::new(), Mutex::default());
+        Arc::new(Self { shared, superblock, shards, elsewhere, opened, looking: Mutex::default() })
+    }
+
+    /// Follows what other processes publish. Knows nothing until it is asked to look.
+    pub fn follower(&self) -> Follower {
+        Follower::new(self.shared.clone(), self.shared.reads_only)
+    }
+
+    /// Says who asks for the shards that other processes fold. Only the first call counts.
+    pub fn answer_also_from(&self, elsewhere: Arc<dyn Elsewhere>) {
+        let _ = self.elsewhere.set(elsewhere);
     }
 
     /// The random name that the directory was given when it was made.
@@ -113,6 +145,11 @@ impl Store {
     /// Whoever opens a shard again (after [`StoreError::Fenced`]) takes it over: whichever committer publishes next
     /// wins, and the other is fenced. [`ShardCommitter::take_over`] does it at once.
     pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
+        if self.shared.reads_only {
+            return Err(StoreError::Config(format!(
+                "shard {shard} cannot be written: the store was opened for reading"
+            )));
+        }
         let first = self.opened.lock().expect("no holder of this lock can panic").insert(shard);
         let alone = first && !self.shared.objects.is_remote();
         recover::open_shard(&self.shared, shard, alone)
@@ -137,55 +174,87 @@ impl Store {
         self.shared.proposals.clear(shard, &self.shared.objects);
     }
 
-    /// Files and hot rows of all registered shards. Rows are taken only for `tables`.
+    /// A registered shard.
+    pub fn shard_here(&self, shard: u32) -> Option<Arc<dyn HotShard>> {
+        self.shards.read().expect("no holder of this lock can panic").get(&shard).cloned()
+    }
+
+    /// Files and hot rows of all shards. Rows are taken only for `tables`. Like all questions that follow, it may wait for other
+    /// processes where those fold shards (see [`Elsewhere`]).
     pub fn snapshot(&self, tables: &[Table]) -> Snapshot {
-        Snapshot { shards: self.registered().iter().map(|shard| shard.snapshot(tables)).collect() }
+        let mut snapshot = self.snapshot_here(tables);
+        if let Some(elsewhere) = self.elsewhere.get() {
+            let here: Vec<u32> = snapshot.shards.iter().map(|shard| shard.shard).collect();
+            let (shards, incomplete) = elsewhere.snapshot(tables, &here);
+            snapshot.shards.extend(shards);
+            snapshot.shards.sort_by_key(|shard| shard.shard);
+            snapshot.incomplete = incomplete;
+        }
+        snapshot
+    }
+
+    /// The same of registered shards only.
+    pub fn snapshot_here(&self, tables: &[Table]) -> Snapshot {
+        let shards = self.registered().values().map(|shard| shard.snapshot(tables)).collect();
+        Snapshot { shards, incomplete: Vec::new() }
     }
 
     /// Requests, errors and durations, merged over shards.
     pub fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
-        merge_health(self.registered().iter().map(|shard| shard.health(query)))
+        merge_health(self.each(|shard| shard.health(query), |elsewhere, here| elsewhere.health(query, here)))
     }
 
     /// Log patterns, merged over shards, in order.
     pub fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {
-        merge_patterns(self.registered().iter().map(|shard| shard.patterns(query)))
+        merge_patterns(self.each(|shard| shard.patterns(query), |elsewhere, here| elsewhere.patterns(query, here)))
     }
 
     /// KPIs, usage and toggles, merged over shards.
     pub fn measures(&self, query: &MeasureQuery) -> Vec<MeasureSeries> {
-        merge_measures(self.registered().iter().flat_map(|shard| shard.measures(query)))
+        let found = self.each(|shard| shard.measures(query), |elsewhere, here| vec![elsewhere.measures(query, here)]);
+        merge_measures(found.into_iter().flatten())
     }
 
     /// Users and sessions of the last day by release, merged over shards.
     pub fn usage_of_day(&self, service: &str, environment: &str) -> Vec<UsageOfDay> {
-        merge_usage(self.registered().iter().flat_map(|shard| shard.usage_of_day(service, environment)))
+        let found = self.each(
+            |shard| shard.usage_of_day(service, environment),
+            |elsewhere, here| vec![elsewhere.usage_of_day(service, environment, here)],
+        );
+        merge_usage(found.into_iter().flatten())
     }
 
     /// Every toggle seen, of one service in one environment or of all, merged over shards, in order.
     pub fn toggles(&self, place: Option<(&str, &str)>) -> Vec<ToggleRow> {
-        merge_toggles(self.registered().iter().flat_map(|shard| shard.toggles(place)))
+        let found = self.each(|shard| shard.toggles(place), |elsewhere, here| vec![elsewhere.toggles(place, here)]);
+        merge_toggles(found.into_iter().flatten())
     }
 
     /// Every release seen, merged over shards, in order.
     pub fn releases(&self) -> Vec<ReleaseRow> {
-        let mut merged: HashMap<_, ReleaseRow> = HashMap::new();
-        for row in self.registered().iter().flat_map(|shard| shard.releases()) {
-            match merged.get_mut(&row.release) {
-                Some(known) => known.add(&row),
-                None => {
-                    merged.insert(row.release.clone(), row);
-                }
-            }
-        }
-        let mut releases: Vec<ReleaseRow> = merged.into_values().collect();
-        releases.sort_by(|a, b| a.release.cmp(&b.release));
-        releases
+        let found = self.each(|shard| shard.releases(), |elsewhere, here| vec![elsewhere.releases(here)]);
+        merge_releases(found.into_iter().flatten())
     }
 
-    /// Status of every registered shard.
+    /// Status of every shard, in the order of their numbers. Never waits: of other processes' shards as of a moment ago.
     pub fn status(&self) -> Vec<ShardStatus> {
-        self.registered().iter().map(|shard| shard.status()).collect()
+        let found = self.each(|shard| vec![shard.status()], |elsewhere, here| vec![elsewhere.status(here)]);
+        let mut statuses: Vec<ShardStatus> = found.into_iter().flatten().collect();
+        statuses.sort_by_key(|status| status.shard);
+        statuses
+    }
+
+    /// The same of registered shards only.
+    pub fn status_here(&self) -> Vec<ShardStatus> {
+        self.registered().values().map(|shard| shard.status()).collect()
+    }
+
+    /// The shards whose hot state is missing, or was missing at some time since `since`, so that an answer that was made meanwhile
+    /// may lack it. Never waits.
+    pub fn incomplete(&self, since: Instant) -> Vec<Incomplete> {
+        let Some(elsewhere) = self.elsewhere.get() else { return Vec::new() };
+        let here: Vec<u32> = self.registered().into_keys().collect();
+        elsewhere.incomplete(since, &here)
     }
 
     /// Where [`SegmentFile::path`] is found.
@@ -258,16 +327,57 @@ impl Store {
         &self.shared
     }
 
-    fn registered(&self) -> Vec<Arc<dyn HotShard>> {
+    fn registered(&self) -> BTreeMap<u32, Arc<dyn HotShard>> {
         // The lock is let go before the shards are asked: they have locks of their own.
-        self.shards.read().expect("no holder of this lock can panic").values().cloned().collect()
+        self.shards.read().expect("no holder of this lock can panic").clone()
     }
+
+    /// The answers of all shards.
+    fn each<T>(
+        &self,
+        ask: impl Fn(&dyn HotShard) -> T,
+        ask_elsewhere: impl FnOnce(&dyn Elsewhere, &[u32]) -> Vec<T>,
+    ) -> Vec<T> {
+        let registered = self.registered();
+        let mut answers: Vec<T> = registered.values().map(|shard| ask(shard.as_ref())).collect();
+        if let Some(elsewhere) = self.elsewhere.get() {
+            let here: Vec<u32> = registered.into_keys().collect();
+            answers.extend(ask_elsewhere(elsewhere.as_ref(), &here));
+        }
+        answers
+    }
+}
+
+/// How a store is opened.
+enum Access {
+    /// A directory that is this process's alone.
+    Directory(DirectoryLock),
+    /// A bucket, which several processes may write to.
+    Bucket,
+    /// What others write.
+    Follows,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("dir", &self.shared.config.dir).finish_non_exhaustive()
     }
+}
+
+/// Adds up what shards know of the same release; in order.
+pub fn merge_releases(found: impl IntoIterator<Item = ReleaseRow>) -> Vec<ReleaseRow> {
+    let mut merged: HashMap<_, ReleaseRow> = HashMap::new();
+    for row in found {
+        match merged.get_mut(&row.release) {
+            Some(known) => known.add(&row),
+            None => {
+                merged.insert(row.release.clone(), row);
+            }
+        }
+    }
+    let mut releases: Vec<ReleaseRow> = merged.into_values().collect();
+    releases.sort_by(|a, b| a.release.cmp(&b.release));
+    releases
 }
 
 impl ReleaseRow {

@@ -7,6 +7,7 @@ mod common;
 #[path = "common/proxy.rs"]
 mod proxy;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -43,10 +44,17 @@ fn server(test: &str) -> Option<Server> {
 }
 
 impl Server {
-    fn try_open(&self) -> Result<Arc<Store>, StoreError> {
+    fn config(&self) -> StoreConfig {
         let url = format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", self.proxy.port);
-        let config = StoreConfig { url: Some(url), drop_grace_ns: 0, ..StoreConfig::new("not-used") };
-        Store::open(config, &mut Registry::default())
+        StoreConfig { url: Some(url), drop_grace_ns: 0, ..StoreConfig::new("not-used") }
+    }
+
+    fn try_open(&self) -> Result<Arc<Store>, StoreError> {
+        Store::open(self.config(), &mut Registry::default())
+    }
+
+    fn follow(&self) -> Result<Arc<Store>, StoreError> {
+        Store::follow(self.config(), &mut Registry::default())
     }
 
     fn open(&self) -> Arc<Store> {
@@ -96,6 +104,49 @@ fn a_store_in_a_bucket_commits_compacts_searches_and_goes_on_after_a_restart() {
         committer.commit(log_commit(7, 5)).expect("commits");
     });
     assert_eq!(server.seen(), (7, 105));
+}
+
+#[test]
+fn a_reader_follows_a_bucket_and_leaves_nothing_there() {
+    let Some(server) = server("a_reader_follows_a_bucket_and_leaves_nothing_there") else { return };
+    let objects = |server: &Server| walk(&server.bucket._dir.path().join("bucket"));
+    let before = objects(&server);
+    let error = server.follow().expect_err("there is no store");
+    assert!(matches!(error, StoreError::NotYet { .. }), "{error}");
+    assert_eq!(objects(&server), before);
+    let store = server.open();
+    let (mut committer, _) = store.open_shard(3).expect("opens");
+    committer.commit(log_commit(4, 6)).expect("commits");
+    let before = objects(&server);
+    let reader = server.follow().expect("it is there now");
+    let follower = reader.follower();
+    follower.look_for_shards().expect("lists");
+    assert_eq!(follower.known_shards(), [3]);
+    follower.look(3).expect("looks");
+    committer.commit(log_commit(5, 6)).expect("commits");
+    follower.look(3).expect("looks");
+    let newest = follower.newest(3).expect("known");
+    assert_eq!((newest.seq, newest.next_offset, newest.writer), (1, 5, committer.writer()));
+    let rows: usize = (newest.files.iter())
+        .flat_map(|file| reader.read_segment(file, None, i64::MIN..i64::MAX).expect("reads"))
+        .map(|batch| batch.num_rows())
+        .sum();
+    assert_eq!(rows, 12);
+    drop((store, committer));
+    let after = objects(&server);
+    assert!(after.len() > before.len(), "the writer wrote");
+    follower.look(3).expect("looks");
+    assert_eq!(objects(&server), after, "the reader did not");
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::volume::{self, By};
 use super::without::{self, Less, Without};
 use super::{patterns, wire};
 use crate::error::QueryError;
+use crate::incomplete;
 use crate::query::Query;
 use crate::spans::QuestionSpan;
 
@@ -116,7 +117,10 @@ impl Ground {
 }
 
 fn failed(error: &StoreError) -> QueryError {
-    QueryError::Store { message: error.to_string() }
+    match error {
+        StoreError::Gone { .. } => QueryError::Gone { message: error.to_string() },
+        _ => QueryError::Store { message: error.to_string() },
+    }
 }
 
 /// Tells a scan that its asker has gone, unless it was answered.
@@ -131,20 +135,21 @@ impl Drop for Gone {
 impl Query {
     /// A page of lines.
     pub(crate) async fn log_lines(&self, body: Body) -> Result<wire::Lines, QueryError> {
-        let question = self.log_question(&body)?;
+        let started = Instant::now();
+        let question = self.log_question(&body).await?;
         let (direction, beyond) = match body.cursor()? {
             None => (Direction::Older, None),
             Some((id, direction)) => (direction, Some(id)),
         };
         let (bytes_max, filters, asked) = (self.config().result_bytes_max, body.filters(), body.limit);
         self.log_answer("logs_search", question.timeout, true, move |ground| {
-            let Question { search, range_ns, limit, .. } = question;
-            let page = ground.page(&search, range_ns.clone(), (direction, beyond), limit)?;
+            let Question { search, range_ns, limit, .. } = &question;
+            let page = ground.page(search, range_ns.clone(), (direction, beyond), *limit)?;
             let (mut lines, is_full, scanned) = page;
             let is_empty = lines.is_empty() && beyond.is_none() && scanned.stopped_at_ns.is_none();
-            let without = if is_empty { ground.without(&search, &filters, &range_ns)? } else { Vec::new() };
-            let mut meta = ground.meta(&search, &scanned);
-            if asked.is_some_and(|asked| asked > limit) {
+            let without = if is_empty { ground.without(search, &filters, range_ns)? } else { Vec::new() };
+            let mut meta = ground.meta(search, &scanned);
+            if asked.is_some_and(|asked| asked > *limit) {
                 meta.warnings.push(format!("a page has at most {LINES_MAX} lines: `next` has those that follow"));
             }
             let fits = fitting(&lines, bytes_max);
@@ -157,12 +162,13 @@ impl Query {
             Ok(wire::Lines { meta, lines, next, without })
         })
         .await
-        .map(|answered| timed(answered, |answer| &mut answer.meta))
+        .map(|answered| self.told(answered, started, |answer| &mut answer.meta))
     }
 
     /// Lines by time.
     pub(crate) async fn log_volume(&self, body: Body) -> Result<wire::Volume, QueryError> {
-        let question = self.log_question(&body)?;
+        let started = Instant::now();
+        let question = self.log_question(&body).await?;
         let by = By::parse(given(&body.by))?;
         let now_ns = self.now_ms().saturating_mul(NS_PER_MS);
         // An open end is now; bars end there, and what is newer counts into the last one.
@@ -171,7 +177,8 @@ impl Query {
         self.log_answer("logs_volume", question.timeout, true, move |ground| {
             let mut counts = volume::Counts::new(by, &shown, step_ms);
             let snapshot = ground.snapshot();
-            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut counts)?;
+            let range_ns = question.range_ns.clone();
+            let scanned = ground.scan(&snapshot, &question.search, range_ns, Direction::Older, &mut counts)?;
             let (t, series) = (counts.starts_ms(), counts.series());
             let total = series.iter().map(|one| one.total).sum();
             Ok(wire::Volume {
@@ -184,16 +191,18 @@ impl Query {
             })
         })
         .await
-        .map(|answered| timed(answered, |answer| &mut answer.meta))
+        .map(|answered| self.told(answered, started, |answer| &mut answer.meta))
     }
 
     /// Patterns of the lines that are found.
     pub(crate) async fn log_patterns(&self, body: Body) -> Result<wire::Patterns, QueryError> {
-        let question = self.log_question(&body)?;
+        let started = Instant::now();
+        let question = self.log_question(&body).await?;
         self.log_answer("logs_patterns", question.timeout, true, move |ground| {
             let mut counts = patterns::Counts::default();
             let snapshot = ground.snapshot();
-            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut counts)?;
+            let range_ns = question.range_ns.clone();
+            let scanned = ground.scan(&snapshot, &question.search, range_ns, Direction::Older, &mut counts)?;
             // Cells are not asked for: what is remembered of a pattern whatever the range.
             let remembered = counts.places().into_iter().flat_map(|(service, environment)| {
                 let (service, environment) = (Some(service.to_string()), Some(environment.to_string()));
@@ -205,7 +214,7 @@ impl Query {
             Ok(wire::Patterns { meta, total, without, more, versions, patterns })
         })
         .await
-        .map(|answered| timed(answered, |answer| &mut answer.meta))
+        .map(|answered| self.told(answered, started, |answer| &mut answer.meta))
     }
 
     /// A line with those around it.
@@ -215,7 +224,7 @@ impl Query {
         before: usize,
         after: usize,
     ) -> Result<wire::Context, QueryError> {
-        let timeout = self.log_timeout();
+        let (started, timeout) = (Instant::now(), self.log_timeout());
         self.log_answer("logs_context", timeout, true, move |ground| {
             // The next lower number is the line's neighbour, so the first line beyond it is the line.
             let below = LineId { line: id.line.saturating_sub(1), ..id };
@@ -237,22 +246,24 @@ impl Query {
             Ok(wire::Context { meta: ground.meta(&search, &scanned), line, before: older, after: newer })
         })
         .await
-        .map(|answered| timed(answered, |answer| &mut answer.meta))
+        .map(|answered| self.told(answered, started, |answer| &mut answer.meta))
     }
 
     /// Fields of the newest lines that are found.
     pub(crate) async fn log_fields(&self, body: Body) -> Result<wire::Fields, QueryError> {
-        let question = self.log_question(&body)?;
+        let started = Instant::now();
+        let question = self.log_question(&body).await?;
         self.log_answer("logs_fields", question.timeout, true, move |ground| {
             let mut page = Page::new(Direction::Older, None, fields::SAMPLE);
             let snapshot = ground.snapshot();
-            let scanned = ground.scan(&snapshot, &question.search, question.range_ns, Direction::Older, &mut page)?;
+            let range_ns = question.range_ns.clone();
+            let scanned = ground.scan(&snapshot, &question.search, range_ns, Direction::Older, &mut page)?;
             let lines = page.read(&LINE_AND_RESOURCE, 0).map_err(|error| failed(&error))?;
             let meta = ground.meta(&question.search, &scanned);
             Ok(wire::Fields { meta, sample: lines.len(), fields: fields::of(&lines) })
         })
         .await
-        .map(|answered| timed(answered, |answer| &mut answer.meta))
+        .map(|answered| self.told(answered, started, |answer| &mut answer.meta))
     }
 
     /// The lines that have come since a cursor; without one, none yet and where to begin.
@@ -260,11 +271,12 @@ impl Query {
         let search = body.search()?;
         let limit = body.limit.unwrap_or(tail::LINES).clamp(1, tail::LINES_MAX);
         let seen = given(&body.cursor).map(Cursor::parse).transpose()?;
+        let started = Instant::now();
         let answered = self.log_answer("logs_tail", self.log_timeout(), false, move |ground| {
             let snapshot = ground.snapshot();
             let cursor = Cursor::end_of(&snapshot);
-            let Some(seen) = seen else { return Ok((Vec::new(), 0, cursor)) };
-            let unseen = seen.unseen(snapshot);
+            let Some(seen) = seen.clone() else { return Ok((Vec::new(), 0, cursor)) };
+            let (unseen, cursor) = (seen.unseen(snapshot), cursor.not_before(&seen));
             let mut sink = Unseen::new(seen, limit);
             ground.scan(&unseen, &search, i64::MIN..i64::MAX, Direction::Older, &mut sink)?;
             let skipped = sink.page.dropped;
@@ -274,16 +286,32 @@ impl Query {
         });
         let ((lines, skipped, cursor), query_ms) = answered.await?;
         let (_, wm, lag_ms) = self.freshness();
-        let meta = crate::pages::wire::Meta { wm, lag_ms, query_ms, ..crate::pages::wire::Meta::default() };
+        let mut meta = crate::pages::wire::Meta { wm, lag_ms, query_ms, ..crate::pages::wire::Meta::default() };
+        self.say_what_is_missing(&mut meta, started);
         Ok(wire::Tail { meta, lines, skipped, cursor: cursor.to_string() })
+    }
+
+    /// The answer with the milliseconds it took, and with what it lacks.
+    fn told<T>(
+        &self,
+        (mut answer, elapsed_ms): (T, f64),
+        started: Instant,
+        meta: impl FnOnce(&mut T) -> &mut wire::Meta,
+    ) -> T {
+        let meta = meta(&mut answer);
+        meta.elapsed_ms = elapsed_ms;
+        let missing = self.store().incomplete(started);
+        meta.incomplete = incomplete::listed(&missing);
+        meta.warnings.extend(incomplete::in_words(&missing));
+        answer
     }
 
     fn log_timeout(&self) -> Duration {
         Duration::from_secs(10).min(self.config().timeout_max)
     }
 
-    fn log_question(&self, body: &Body) -> Result<Question, QueryError> {
-        let releases = self.store().releases();
+    async fn log_question(&self, body: &Body) -> Result<Question, QueryError> {
+        let releases = self.releases().await?;
         let service = given(&body.service).map(str::to_owned);
         let first_seen = |version: &str| {
             let wanted = releases.iter().filter(|row| {
@@ -302,7 +330,7 @@ impl Query {
         kind: &'static str,
         timeout: Duration,
         takes_place: bool,
-        answer: impl FnOnce(&Ground) -> Result<T, QueryError> + Send + 'static,
+        answer: impl Fn(&Ground) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<(T, f64), QueryError> {
         let (asked, started) = (QuestionSpan::page(kind), Instant::now());
         let place = if takes_place { Some(self.place(timeout).await?) } else { None };
@@ -315,19 +343,18 @@ impl Query {
             now_ms: self.now_ms(),
             _place: place,
         };
-        let answered = self.on_blocking_threads(move || answer(&ground)).await.and_then(|answered| answered);
+        let answered = self.on_blocking_threads(move || match answer(&ground) {
+            // The next snapshot is without it.
+            Err(QueryError::Gone { .. }) => answer(&ground),
+            answered => answered,
+        });
+        let answered = answered.await.and_then(|answered| answered);
         asked.answered(&answered, |_| 1);
         let elapsed = started.elapsed();
         self.observe(kind, elapsed);
         drop(gone);
         answered.map(|answer| (answer, (elapsed.as_secs_f64() * 1e5).round() / 100.0))
     }
-}
-
-/// The answer with the milliseconds it took.
-fn timed<T>((mut answer, elapsed_ms): (T, f64), meta: impl FnOnce(&mut T) -> &mut wire::Meta) -> T {
-    meta(&mut answer).elapsed_ms = elapsed_ms;
-    answer
 }
 
 /// How many of the lines fit into an answer; at least one.

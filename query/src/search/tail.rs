@@ -51,6 +51,16 @@ impl Cursor {
         Self { shards: snapshot.shards.iter().map(end).collect() }
     }
 
+    /// The end, but not before where the reader is: a shard that another process takes over is for a moment behind what the one
+    /// before has shown, and one that cannot be asked says nothing of its end.
+    pub fn not_before(mut self, seen: &Cursor) -> Self {
+        for (shard, (line, offset)) in &seen.shards {
+            let end = self.shards.entry(*shard).or_insert((*line, *offset));
+            *end = (end.0.max(*line), end.1.max(*offset));
+        }
+        self
+    }
+
     /// Only what can have lines that the reader has not seen: segments with records of later offsets, and hot chunks with higher
     /// numbers. Shards that the reader does not know of are whole new to it.
     pub fn unseen(&self, mut snapshot: Snapshot) -> Snapshot {
@@ -128,6 +138,14 @@ impl Sink for Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cursor_never_goes_back() {
+        let seen = Cursor { shards: [(0, (5, 9)), (1, (7, 3)), (2, (1, 1))].into() };
+        let end = Cursor { shards: [(0, (4, 12)), (2, (6, 8)), (4, (2, 2))].into() };
+        let expected = Cursor { shards: [(0, (5, 12)), (1, (7, 3)), (2, (6, 8)), (4, (2, 2))].into() };
+        assert_eq!(end.not_before(&seen), expected);
+    }
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {

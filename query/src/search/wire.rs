@@ -9,6 +9,7 @@ use super::id::LineId;
 use super::rows::Rows;
 use super::scan::Scanned;
 use super::without::Without;
+use crate::incomplete::IncompleteShard;
 use crate::time::rfc3339_ns;
 
 const NS_PER_MS: i64 = 1_000_000;
@@ -29,6 +30,9 @@ pub(crate) struct Meta {
     pub search: String,
     pub scanned: ScannedText,
     pub warnings: Vec<String>,
+    /// Shards whose newest records are missing, because the process that has them does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<IncompleteShard>,
 }
 
 /// What was looked at.
@@ -50,6 +54,7 @@ impl Meta {
             search,
             scanned: ScannedText { segments, segments_skipped, rows },
             warnings: Vec::new(),
+            incomplete: Vec::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use shipwake_store::{Store, Table};
+use shipwake_store::{PatternQuery, Store, Table};
 
 use crate::error::QueryError;
 use crate::sql::answer::{SqlAnswer, SqlMeta};
@@ -72,7 +72,7 @@ impl Engine {
             Ask::Plan { limited } => limited,
         };
         let wanted = wanted_tables(&state, &statement).map_err(fail)?;
-        let read = Arc::new(self.read(&wanted));
+        let read = Arc::new(self.read(&wanted).await?);
         register(&state, tables.as_ref(), &wanted, &read).await.map_err(fail)?;
         let plan = state.statement_to_plan(statement).await.map_err(fail)?;
         verify(&plan)?;
@@ -91,22 +91,40 @@ impl Engine {
     ) -> Result<(SessionState, Arc<Read>), QueryError> {
         let memory = QueryMemory::new(self.shared_memory.clone(), memory_bytes);
         let (state, _) = self.sessions.open(memory).map_err(|error| explain(&error, "", None))?;
-        let read = Arc::new(Read::new(&self.store, tables));
+        let tables = tables.to_vec();
+        let read = Arc::new(self.taken(move |store| Read::new(store, &tables)).await?);
         Ok((state, read))
     }
 
-    fn read(&self, wanted: &[SqlTable]) -> Read {
+    async fn read(&self, wanted: &[SqlTable]) -> Result<Read, QueryError> {
         let mut stored: Vec<Table> = wanted.iter().flat_map(|table| table.stored()).copied().collect();
         stored.sort_unstable();
         stored.dedup();
-        let mut read = Read::new(&self.store, &stored);
-        if wanted.contains(&SqlTable::Releases) {
-            read.releases = self.store.releases();
-        }
-        if wanted.contains(&SqlTable::Toggles) {
-            read.toggles = self.store.toggles(None);
-        }
-        read
+        let wants = |table| wanted.contains(&table);
+        let (releases, toggles, patterns) =
+            (wants(SqlTable::Releases), wants(SqlTable::Toggles), wants(SqlTable::Patterns));
+        self.taken(move |store| {
+            let mut read = Read::new(store, &stored);
+            if releases {
+                read.releases = store.releases();
+            }
+            if toggles {
+                read.toggles = store.toggles(None);
+            }
+            if patterns {
+                read.patterns =
+                    store.patterns(&PatternQuery { service: None, environment: None, from_ms: 0, to_ms: 0 });
+            }
+            read
+        })
+        .await
+    }
+
+    /// What a question reads, taken on a thread that may wait: other processes may have some of it.
+    async fn taken(&self, take: impl FnOnce(&Arc<Store>) -> Read + Send + 'static) -> Result<Read, QueryError> {
+        let store = self.store.clone();
+        let taken = tokio::task::spawn_blocking(move || take(&store)).await;
+        taken.map_err(|error| QueryError::Engine { message: format!("the snapshot could not be taken: {error}") })
     }
 
     async fn execute(
@@ -139,6 +157,7 @@ impl Engine {
             truncated: collected.truncated,
             positions,
             warnings: Vec::new(),
+            incomplete: Vec::new(),
         };
         Ok(SqlAnswer { schema, batches: collected.batches, meta })
     }

@@ -1,5 +1,5 @@
 // What the API says about log lines; `docs/search.md` describes it.
-import type { Meta } from './types.ts';
+import type { IncompleteShard, Meta } from './types.ts';
 
 export interface LogLine {
   id: string;
@@ -33,6 +33,7 @@ export interface LogMeta {
   search: string;
   scanned: { segments: number; segments_skipped: number; rows: number };
   warnings: string[];
+  incomplete?: IncompleteShard[];
 }
 
 export interface LogLines {

@@ -11,8 +11,17 @@ export interface Meta {
   to?: number;
   partial?: boolean;
   warnings?: string[];
+  incomplete?: IncompleteShard[];
   query_ms?: number;
   envs?: string[];
+}
+
+/** A shard whose newest records are missing from an answer: the process that has them does not answer. */
+export interface IncompleteShard {
+  shard: number;
+  /** Since when, epoch ms. */
+  since: number;
+  reason: string;
 }
 
 export type Source = 'spans' | 'metrics' | 'access_log' | 'logs';

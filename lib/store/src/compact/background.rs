@@ -96,7 +96,7 @@ impl Worker<'_> {
     fn round(&mut self) -> Result<bool, StoreError> {
         let shared = self.store.shared().clone();
         let mut is_any = false;
-        for shard in self.store.snapshot(&[]).shards {
+        for shard in self.store.snapshot_here(&[]).shards {
             let now_ns = (self.background.now_ns)();
             if shared.proposals.is_full(shard.shard) {
                 continue;

@@ -44,13 +44,13 @@ pub(crate) fn read_chain(objects: &Objects, shard: u32) -> Result<Option<Chain>,
 
     let base = newest - newest % SNAPSHOT_EVERY;
     let mut live = BTreeMap::new();
-    let mut last = read(objects, shard, base)?;
+    let mut last = read_there(objects, shard, base)?;
     let Some(snapshot) = &last.snapshot else {
         return Err(StoreError::damaged(objects.file(&path(shard, base)), "it must list all segments and does not"));
     };
     live.extend(snapshot.iter().map(|file| (file.id, file.clone())));
     for seq in base + 1..=newest {
-        last = read(objects, shard, seq)?;
+        last = read_there(objects, shard, seq)?;
         apply(&mut live, &last).map_err(|reason| StoreError::damaged(objects.file(&path(shard, seq)), reason))?;
     }
     Ok(Some(Chain { last, files: live.into_values().collect(), manifests }))
@@ -62,18 +62,26 @@ pub(crate) fn superseded(newest: u64) -> std::ops::Range<u64> {
     0..base.saturating_sub(SNAPSHOT_EVERY)
 }
 
-fn read(objects: &Objects, shard: u32, seq: u64) -> Result<Manifest, StoreError> {
+fn read_there(objects: &Objects, shard: u32, seq: u64) -> Result<Manifest, StoreError> {
+    let missing =
+        || StoreError::damaged(objects.file(&path(shard, seq)), "it is missing, and later ones are there".to_owned());
+    read(objects, shard, seq)?.ok_or_else(missing)
+}
+
+/// One manifest; `None` when it is not there.
+pub(crate) fn read(objects: &Objects, shard: u32, seq: u64) -> Result<Option<Manifest>, StoreError> {
     let path = path(shard, seq);
     let damaged = |reason: String| StoreError::damaged(objects.file(&path), reason);
-    let bytes = objects.get(&path)?.ok_or_else(|| damaged("it is missing, and later ones are there".to_owned()))?;
+    let Some(bytes) = objects.get(&path)? else { return Ok(None) };
     let manifest = decode(&bytes).map_err(damaged)?;
     if (manifest.shard, manifest.seq) != (shard, seq) {
         return Err(damaged(format!("it says shard {} and sequence {}", manifest.shard, manifest.seq)));
     }
-    Ok(manifest)
+    Ok(Some(manifest))
 }
 
-fn apply(live: &mut BTreeMap<SegmentId, SegmentFile>, manifest: &Manifest) -> Result<(), String> {
+/// The live segments after a manifest, from those before it.
+pub(crate) fn apply(live: &mut BTreeMap<SegmentId, SegmentFile>, manifest: &Manifest) -> Result<(), String> {
     for id in &manifest.dropped {
         live.remove(id).ok_or_else(|| format!("it drops segment {id}, which is not there"))?;
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::{SegmentFile, SegmentId};
 
-pub(crate) use chain::{Chain, read_chain, superseded};
+pub(crate) use chain::{Chain, apply, read, read_chain, superseded};
 pub(crate) use wire::{decode, encode};
 
 /// Every how many manifests one lists all live segments.
@@ -43,14 +43,17 @@ pub(crate) struct StateFile {
     pub(crate) crc32c: u32,
 }
 
+/// Where the manifests of all shards are, a folder for each.
+pub(crate) const FOLDER: &str = "manifest";
+
 /// Where the manifests of a shard are.
 pub(crate) fn folder(shard: u32) -> String {
-    format!("manifest/{shard}")
+    format!("{FOLDER}/{shard}")
 }
 
 /// Where a manifest is.
 pub(crate) fn path(shard: u32, seq: u64) -> String {
-    format!("manifest/{shard}/{seq:020}.json")
+    format!("{FOLDER}/{shard}/{seq:020}.json")
 }
 
 /// The sequence number in a manifest's path.

@@ -7,6 +7,7 @@ mod value;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use shipwake_store::Incomplete;
 
 use crate::error::QueryError;
 
@@ -38,6 +39,8 @@ pub struct SqlMeta {
     pub positions: Vec<(u32, u64)>,
     /// What the asker may have overlooked, a sentence each.
     pub warnings: Vec<String>,
+    /// Shards whose newest records are missing, because the process that has them does not answer.
+    pub incomplete: Vec<Incomplete>,
 }
 
 /// How an answer is written.
