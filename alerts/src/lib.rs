@@ -1,0 +1,39 @@
+//! Tells people and programs of changes of a verdict: each at least once, in order, and again only after a crash.
+//!
+//! The verdict engine submits a [`Change`] together with its own state, and both are committed in one write
+//! ([`Handle::submit`]); from then on the notifier owes it to every receiver that wants it. Alert rules, routes and silences
+//! will live here too, in front of the same outbox.
+//!
+//! - [`change`]: what is told. [`config`], [`config_file`], [`secret`]: who is told.
+//! - [`outbox`]: what is owed, decided on as values. [`state_bytes`]: its bytes (`FORMAT.md`).
+//! - [`message`], [`receivers`]: words, and the form that each receiver wants them in.
+//! - [`address`], [`http`]: requests. [`ledger`], [`file_ledger`]: where the state is durable.
+//! - [`notifier`], [`handle`]: the task, and what others hold of it.
+
+pub mod address;
+pub mod change;
+pub mod clock;
+pub mod config;
+pub mod config_file;
+pub mod error;
+pub mod file_ledger;
+pub mod handle;
+pub mod http;
+pub mod ledger;
+pub mod message;
+mod metrics;
+pub mod notifier;
+pub mod outbox;
+pub mod receivers;
+pub mod secret;
+pub mod state_bytes;
+pub mod time;
+
+pub use change::{Change, Check, Counts, Effect, Ending, Link, Standing, Verdict};
+pub use clock::Clock;
+pub use config::{AlertsConfig, Receiver};
+pub use error::{AlertsError, LedgerError, SubmitError};
+pub use file_ledger::FileLedger;
+pub use handle::{Handle, ReceiverStatus, Status};
+pub use ledger::Ledger;
+pub use notifier::{Notifier, NotifierConfig};
