@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use shipwake_model::ReleaseId;
+use shipwake_model::release::IDENTITY_BYTES_MAX;
 
 /// A summary is a sentence.
 pub const SUMMARY_BYTES_MAX: usize = 1_000;
@@ -183,6 +184,14 @@ pub struct Change {
 impl Change {
     /// The same, cut to what an outbox keeps. What is left out is left out at the end.
     pub fn bounded(mut self) -> Self {
+        let ReleaseId { service, namespace, environment, version } = &mut self.release;
+        for name in [service, namespace, environment, version].into_iter().chain(&mut self.baseline) {
+            if name.len() > IDENTITY_BYTES_MAX {
+                let mut text = name.to_string();
+                cut(&mut text, IDENTITY_BYTES_MAX);
+                *name = text.into();
+            }
+        }
         cut(&mut self.summary, SUMMARY_BYTES_MAX);
         self.checks.truncate(CHECKS_MAX);
         for check in &mut self.checks {
@@ -263,11 +272,13 @@ pub(crate) mod tests {
     fn what_a_change_says_is_cut_at_characters() {
         let mut long = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
         long.summary = "é".repeat(5_000);
+        long.baseline = Some("ü".repeat(5_000).into());
         long.checks = vec![long.checks[0].clone(); 100];
         long.checks[0].why = "ß".repeat(1_000);
         long.links = vec![Link { text: "x".repeat(9_000), url: format!("https://a/{}", "y".repeat(2_000)) }];
         let bounded = long.bounded();
         assert!(bounded.summary.len() <= SUMMARY_BYTES_MAX && bounded.summary.ends_with('…'));
+        assert!(bounded.baseline.is_some_and(|baseline| baseline.len() <= IDENTITY_BYTES_MAX));
         assert_eq!(bounded.checks.len(), CHECKS_MAX);
         assert!(bounded.checks[0].why.len() <= CHECK_BYTES_MAX);
         assert!(bounded.links.is_empty(), "half an address leads elsewhere");

@@ -89,7 +89,11 @@ impl Ledger for FileLedger {
     fn commit(&mut self, state: &[u8]) -> Result<(), LedgerError> {
         let path = self.path(self.next);
         let unnamed = path.with_extension("new");
-        write_synced(&unnamed, state).map_err(Self::failed("write", &unnamed))?;
+        if let Err(error) = write_synced(&unnamed, state) {
+            // Gives its room back, and the next attempt begins with a file of which no page was ever lost.
+            let _ = fs::remove_file(&unnamed);
+            return Err(Self::failed("write", &unnamed)(error));
+        }
         let linked = fs::hard_link(&unnamed, &path);
         let removed = fs::remove_file(&unnamed);
         match linked {

@@ -36,6 +36,8 @@ pub fn client(resolver: CheckedResolver, ca_file: Option<&Path>, timeout: Durati
         .connect_timeout(CONNECT_TIMEOUT.min(timeout))
         .redirect(Policy::none())
         .no_proxy()
+        // One request at a time: HTTP/2 gains nothing, and could repeat a request by itself.
+        .http1_only()
         .no_gzip()
         .referer(false)
         .pool_max_idle_per_host(1)

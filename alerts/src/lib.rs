@@ -8,7 +8,7 @@
 //! - [`outbox`]: what is owed, decided on as values. [`state_bytes`]: its bytes (`FORMAT.md`).
 //! - [`message`], [`receivers`]: words, and the form that each receiver wants them in.
 //! - [`address`], [`http`]: requests. [`ledger`], [`file_ledger`]: where the state is durable.
-//! - [`notifier`], [`handle`]: the task, and what others hold of it.
+//! - [`notifier`], [`handle`]: the task, and what others hold of it. [`trial`]: one message, for people who set receivers up.
 
 pub mod address;
 pub mod change;
@@ -28,6 +28,7 @@ pub mod receivers;
 pub mod secret;
 pub mod state_bytes;
 pub mod time;
+pub mod trial;
 
 pub use change::{Change, Check, Counts, Effect, Ending, Link, Standing, Verdict};
 pub use clock::Clock;

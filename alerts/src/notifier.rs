@@ -3,6 +3,9 @@
 //! Decides nothing that `outbox` can decide. What it holds in memory is always what was committed last; answers that are not
 //! committed yet keep their receiver busy. So after `kill -9` each receiver gets one notification again at the most.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,8 @@ use crate::state_bytes::{self, State};
 
 /// Metrics and status are no older than this.
 const TICK_MS: i64 = 10_000;
+/// Lines that are logged about one commit.
+const LINES_MAX: usize = 10;
 /// Pause after a commit that failed.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -96,12 +101,7 @@ impl Notifier {
             Some(bytes) => state_bytes::decode(&bytes).map_err(AlertsError::Damaged)?,
             None => State::default(),
         };
-        let resolver = CheckedResolver::default();
-        let clients = config.alerts.receivers.iter().map(|receiver| {
-            let client = http::client(resolver.clone(), receiver.ca_file.as_deref(), config.request_timeout);
-            client.map_err(|reason| AlertsError::Client { receiver: receiver.name.to_string(), reason })
-        });
-        let clients = clients.collect::<Result<_, _>>()?;
+        let clients = clients(&config)?;
         let policies: Vec<Policy> = config.alerts.receivers.iter().map(Receiver::policy).collect();
         let (sender, inbox) = mpsc::channel(SUBMISSIONS_MAX);
         let (status, watched) = watch::channel(Arc::default());
@@ -332,6 +332,26 @@ impl Notifier {
     }
 }
 
+/// A client for each receiver. Those that trust the system's authorities alone share one.
+fn clients(config: &NotifierConfig) -> Result<Vec<Client>, AlertsError> {
+    let resolver = CheckedResolver::default();
+    let mut known: HashMap<Option<&Path>, Client> = HashMap::new();
+    let mut clients = Vec::new();
+    for receiver in &config.alerts.receivers {
+        let ca_file = receiver.ca_file.as_deref();
+        let client = match known.entry(ca_file) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
+                let made = http::client(resolver.clone(), ca_file, config.request_timeout);
+                let failed = |reason| AlertsError::Client { receiver: receiver.name.to_string(), reason };
+                place.insert(made.map_err(failed)?).clone()
+            }
+        };
+        clients.push(client);
+    }
+    Ok(clients)
+}
+
 fn joined(attempt: Result<Settled, tokio::task::JoinError>) -> Result<Settled, AlertsError> {
     attempt.map_err(|_| AlertsError::Panicked("an attempt to deliver"))
 }
@@ -355,7 +375,7 @@ fn log_changes(before: &Outbox, after: &Outbox, policies: &[Policy]) {
     let is_new = |attempt: &&Arc<crate::outbox::attempts::Attempt>| {
         !before.attempts.0.iter().rev().any(|known| Arc::ptr_eq(known, attempt))
     };
-    for attempt in after.attempts.0.iter().rev().take_while(is_new) {
+    for attempt in after.attempts.0.iter().rev().take_while(is_new).take(LINES_MAX) {
         let (receiver, about, answer) = (&attempt.receiver, &attempt.about, &attempt.answer);
         match attempt.result {
             AttemptResult::Delivered => tracing::debug!(%receiver, about, "delivered"),

@@ -31,6 +31,8 @@ fn main() {
     match args.get(1).map(String::as_str) {
         Some("child") => child(Path::new(&args[2]), &args[3..]),
         Some("--list") => println!("kill: test"),
+        // Somebody looks for another test.
+        Some(filter) if !filter.starts_with('-') && !"kill".contains(filter) => {}
         _ => {
             let kills = std::env::var("SHIPWAKE_ALERT_KILLS").ok().map_or(10, |kills| kills.parse().expect("a number"));
             parent(kills);
@@ -57,7 +59,7 @@ fn child(dir: &Path, args: &[String]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     runtime.block_on(async {
         let task = tokio::spawn(notifier.run(stop.clone()));
-        let mut pause = tokio::time::interval(Duration::from_millis(25));
+        let mut pause = tokio::time::interval(Duration::from_millis(60));
         loop {
             pause.tick().await;
             if rest.iter().any(|word| word == "drain") {
@@ -312,6 +314,8 @@ fn judge_pager(taken: &[(String, Value)], engine: &Engine, kills: usize) {
         let key = event["dedup_key"].as_str().expect("a key").to_owned();
         let is_trigger = event["event_action"] == "trigger";
         actions.entry(key.clone()).or_default().push(is_trigger);
+        let is_of_release = event["event_action"] == "resolve" || event["payload"]["component"] == "checkout";
+        assert!(is_of_release, "nothing is lost, so no summary says so: {event}");
         if is_trigger {
             opened.entry(key).or_default().push(number(&event["payload"]["custom_details"]["sequence"]));
         }

@@ -77,8 +77,12 @@ impl Outbox {
         self.bound(now_ms, policies, busy);
     }
 
-    /// Owes one receiver a message that says that it is being tried out.
+    /// Owes one receiver a message that says that it is being tried out. One that was gone for good is called again: somebody
+    /// knows that it is back.
     pub fn accept_test(&mut self, receiver: &Arc<str>, now_ms: i64) {
+        if let Some(health) = self.health.get_mut(receiver) {
+            health.gone = None;
+        }
         self.push(Row::new(receiver.clone(), Body::Test, None, now_ms));
     }
 

@@ -338,6 +338,12 @@ fn a_receiver_that_is_gone_is_not_called_until_it_has_another_address() {
     bench.crash();
     bench.now += MINUTE;
     assert!(bench.due().is_empty(), "a restart does not change it");
+    let mut tried = bench.outbox.clone();
+    tried.accept_test(&"hook".into(), bench.now);
+    assert!(
+        !tried.due(bench.now, &bench.policies, &bench.pace, &Busy::new()).is_empty(),
+        "unless somebody tries it out"
+    );
     bench.policies[0].address = 2;
     assert_eq!(bench.due(), [0]);
 }

@@ -212,4 +212,17 @@ mod tests {
         let header = document["blocks"][0]["text"]["text"].as_str().expect("a text");
         assert!(header.chars().count() <= HEADER_CHARS_MAX);
     }
+
+    proptest::proptest! {
+        /// Whatever a service calls itself.
+        #[test]
+        fn no_text_leaves_a_bracket_or_a_mention(text in "[<>&@!|:/a-z\\u{202e}\\u{0}é;*`#]{0,80}") {
+            let safe = escaped(&text);
+            assert!(!safe.contains(['<', '>', '\u{202e}', '\u{0}']), "{safe}");
+            assert!(!safe.contains("://") && !safe.split('@').skip(1).any(|rest| rest.starts_with(char::is_alphanumeric)), "{safe}");
+            let cut = cut_escaped(&safe, 20);
+            assert!(cut.chars().count() <= 20);
+            assert!(cut.split('&').skip(1).all(|rest| ["amp;", "lt;", "gt;"].iter().any(|end| rest.starts_with(end))), "{cut}");
+        }
+    }
 }
