@@ -21,7 +21,7 @@ pub const LINK_BYTES_MAX: usize = 1_000;
 
 /// The four words that every part of Shipwake uses for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Word {
     /// Shown as not worse than the limits.
     Go,
     /// Shown as worse.
@@ -32,10 +32,10 @@ pub enum Verdict {
     Wait,
 }
 
-impl Verdict {
+impl Word {
     /// All of them, as files and the wire spell them.
-    pub const WORDS: [(&str, Verdict); 4] =
-        [("go", Verdict::Go), ("no_go", Verdict::NoGo), ("watch", Verdict::Watch), ("wait", Verdict::Wait)];
+    pub const WORDS: [(&str, Word); 4] =
+        [("go", Word::Go), ("no_go", Word::NoGo), ("watch", Word::Watch), ("wait", Word::Wait)];
 
     /// As the wire spells it.
     pub fn as_str(self) -> &'static str {
@@ -49,7 +49,7 @@ impl Verdict {
 
     /// Whether a rollout tool can act on it.
     pub fn is_decided(self) -> bool {
-        matches!(self, Verdict::Go | Verdict::NoGo)
+        matches!(self, Word::Go | Word::NoGo)
     }
 }
 
@@ -82,19 +82,28 @@ impl Ending {
 
 /// How a check stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum CheckState {
     /// Shown as worse than its limit.
     Worse,
+    /// Looks worse.
+    Suspicious,
     /// Shown as not worse.
     Fine,
     /// Not decided.
     Undecided,
+    /// Nothing to compare.
+    NoData,
 }
 
-impl Standing {
+impl CheckState {
     /// All of them, as the wire spells them.
-    pub const WORDS: [(&str, Standing); 3] =
-        [("worse", Standing::Worse), ("fine", Standing::Fine), ("undecided", Standing::Undecided)];
+    pub const WORDS: [(&str, CheckState); 5] = [
+        ("worse", CheckState::Worse),
+        ("suspicious", CheckState::Suspicious),
+        ("fine", CheckState::Fine),
+        ("undecided", CheckState::Undecided),
+        ("no_data", CheckState::NoData),
+    ];
 
     /// As the wire spells it.
     pub fn as_str(self) -> &'static str {
@@ -105,14 +114,14 @@ impl Standing {
 /// How far the candidate is from the baseline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effect {
-    /// What the figures are: `ratio`, `difference` …
+    /// What the figures are: `ratio` (of rates: 2 is twice as often), `change` (of a mean: 0.38 is 38 % more).
     pub kind: String,
     /// Best estimate.
     pub value: f64,
-    /// Lower end of the interval that may be looked at at any time.
-    pub low: f64,
+    /// Lower end of the interval that may be looked at at any time; `None` where nothing bounds it.
+    pub low: Option<f64>,
     /// Upper end.
-    pub high: f64,
+    pub high: Option<f64>,
     /// The limit it is held to.
     pub margin: f64,
 }
@@ -129,10 +138,12 @@ pub struct Counts {
 /// The evidence of one check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// Name, for example `http_5xx`.
+    /// Stable name, for example `http_5xx`.
     pub id: String,
+    /// For people.
+    pub title: String,
     /// How it stands.
-    pub standing: Standing,
+    pub state: CheckState,
     /// How far apart the two are, if that is known.
     pub effect: Option<Effect>,
     /// Evidence (an e-value) that the candidate is worse than the limit.
@@ -164,9 +175,9 @@ pub struct Change {
     /// Share of the traffic that the candidate has, 0 to 1.
     pub share: Option<f64>,
     /// The verdict before.
-    pub from: Verdict,
+    pub from: Word,
     /// The verdict now.
-    pub to: Verdict,
+    pub to: Word,
     /// Said when the release is judged no more: what was wrong with it is over, whatever the verdict.
     pub ending: Option<Ending>,
     /// One sentence a person can act on.
@@ -196,6 +207,7 @@ impl Change {
         self.checks.truncate(CHECKS_MAX);
         for check in &mut self.checks {
             cut(&mut check.id, CHECK_BYTES_MAX);
+            cut(&mut check.title, CHECK_BYTES_MAX);
             cut(&mut check.why, CHECK_BYTES_MAX);
             if let Some(effect) = &mut check.effect {
                 cut(&mut effect.kind, CHECK_BYTES_MAX);
@@ -212,12 +224,12 @@ impl Change {
 
     /// Whether something is wrong with a release that takes traffic.
     pub fn is_trouble(&self) -> bool {
-        self.to == Verdict::NoGo && self.ending.is_none()
+        self.to == Word::NoGo && self.ending.is_none()
     }
 
     /// Whether what was wrong with it is over.
     pub fn ends_trouble(&self) -> bool {
-        self.from == Verdict::NoGo && !self.is_trouble()
+        self.from == Word::NoGo && !self.is_trouble()
     }
 }
 
@@ -234,7 +246,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A change of `checkout` for tests, with evidence.
-    pub(crate) fn change(version: &str, sequence: u64, from: Verdict, to: Verdict) -> Change {
+    pub(crate) fn change(version: &str, sequence: u64, from: Word, to: Word) -> Change {
         let release = ReleaseId {
             service: "checkout".into(),
             namespace: "shop".into(),
@@ -252,8 +264,15 @@ pub(crate) mod tests {
                 .to_owned(),
             checks: vec![Check {
                 id: "http_5xx".to_owned(),
-                standing: Standing::Worse,
-                effect: Some(Effect { kind: "ratio".to_owned(), value: 3.1, low: 2.2, high: 4.3, margin: 1.1 }),
+                title: "Server errors".to_owned(),
+                state: CheckState::Worse,
+                effect: Some(Effect {
+                    kind: "ratio".to_owned(),
+                    value: 3.1,
+                    low: Some(2.2),
+                    high: Some(4.3),
+                    margin: 1.1,
+                }),
                 e_worse: Some(5.1e6),
                 candidate: Some(Counts { bad: 188, all: 60_110 }),
                 baseline: Some(Counts { bad: 548, all: 541_200 }),
@@ -270,7 +289,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_a_change_says_is_cut_at_characters() {
-        let mut long = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
+        let mut long = change("2.14.0", 1, Word::Wait, Word::NoGo);
         long.summary = "é".repeat(5_000);
         long.baseline = Some("ü".repeat(5_000).into());
         long.checks = vec![long.checks[0].clone(); 100];
@@ -286,15 +305,15 @@ pub(crate) mod tests {
 
     #[test]
     fn the_words_stand_at_their_places() {
-        for (word, verdict) in Verdict::WORDS {
+        for (word, verdict) in Word::WORDS {
             assert_eq!(verdict.as_str(), word);
         }
         for (word, ending) in Ending::WORDS {
             assert_eq!(ending.as_str(), word);
         }
-        for (word, standing) in Standing::WORDS {
-            assert_eq!(standing.as_str(), word);
+        for (word, state) in CheckState::WORDS {
+            assert_eq!(state.as_str(), word);
         }
-        assert_eq!(Verdict::NoGo.title(), "NO-GO");
+        assert_eq!(Word::NoGo.title(), "NO-GO");
     }
 }

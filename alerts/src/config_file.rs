@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, YamlData};
 
-use crate::change::Verdict;
+use crate::change::Word;
 use crate::config::{AlertsConfig, RECEIVERS_MAX, Receiver};
 use crate::outbox::policy::Wants;
 use crate::receivers::pagerduty::{CHANGES_URL, EVENTS_URL};
@@ -112,8 +112,8 @@ fn read_receiver(reader: &mut Reader<'_>, item: &Node<'_>) -> Option<Receiver> {
         reader.say(node, "a pager opens an incident at no_go and closes it when that is over: it takes no `verdicts`");
     }
     let verdicts = match verdicts {
-        Some(node) => reader.words(node, "verdicts", &Verdict::WORDS)?,
-        None => vec![Verdict::NoGo, Verdict::Go],
+        Some(node) => reader.words(node, "verdicts", &Word::WORDS)?,
+        None => vec![Word::NoGo, Word::Go],
     };
     let services = services.map_or(Some(Vec::new()), |node| reader.texts(node, "services"));
     let environments = environments.map_or(Some(Vec::new()), |node| reader.texts(node, "environments"));

@@ -81,7 +81,7 @@ pub fn title(change: &Change) -> String {
     };
     let state = match change.ending {
         None => change.to.title().to_owned(),
-        Some(ending) if change.from == crate::change::Verdict::NoGo => format!("Over, {}", ending.title()),
+        Some(ending) if change.from == crate::change::Word::NoGo => format!("Over, {}", ending.title()),
         Some(ending) => format!("{}, {}", change.to.title(), ending.title()),
     };
     format!("{state}: {service} {} in {}", release.version, release.environment)
@@ -163,13 +163,23 @@ fn of_lost(lost: &Lost, receiver: &str) -> Message {
     }
 }
 
-/// `http_5xx: worse, 3.1x (2.2x … 4.3x), limit 1.1x; 188 of 60110 against 548 of 541200. 92 % of it is POST /pay`.
+/// `Server errors: worse, 3.1x (2.2x … 4.3x), limit 1.1x; 188 of 60110 against 548 of 541200. 92 % of it is POST /pay`.
 fn evidence(check: &Check) -> String {
-    let mut line = format!("{}: {}", check.id, check.standing.as_str());
+    let name = if check.title.is_empty() { &check.id } else { &check.title };
+    let mut line = format!("{name}: {}", check.state.as_str().replace('_', " "));
     if let Some(Effect { kind, value, low, high, margin }) = &check.effect {
-        let sign = if kind == "ratio" { "x" } else { "" };
-        let [value, low, high, margin] = [value, low, high, margin].map(|number| format!("{}{sign}", figure(*number)));
-        line.push_str(&format!(", {value} ({low} … {high}), limit {margin}"));
+        let said = |number: f64| match kind.as_str() {
+            "ratio" => format!("{}x", figure(number)),
+            "change" => format!("{}{} %", if number >= 0.0 { "+" } else { "" }, figure(number * 100.0)),
+            _ => figure(number),
+        };
+        let interval = match (low, high) {
+            (Some(low), Some(high)) => format!(" ({} … {})", said(*low), said(*high)),
+            (Some(low), None) => format!(" (at least {})", said(*low)),
+            (None, Some(high)) => format!(" (at most {})", said(*high)),
+            (None, None) => String::new(),
+        };
+        line.push_str(&format!(", {}{interval}, limit {}", said(*value), said(*margin)));
     }
     if let (Some(candidate), Some(baseline)) = (check.candidate, check.baseline) {
         let said = |counts: Counts| format!("{} of {}", counts.bad, counts.all);
@@ -199,7 +209,7 @@ fn figure(number: f64) -> String {
 mod tests {
     use super::*;
     use crate::change::tests::change;
-    use crate::change::{Ending, Verdict};
+    use crate::change::{Ending, Word};
 
     fn moment(change: &Change, late_ms: i64) -> Moment {
         Moment { now_ms: change.at_ms + late_ms, url: Some("https://pages".to_owned()), overtaken_by: None }
@@ -207,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_message_says_what_a_person_can_act_on() {
-        let told = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
+        let told = change("2.14.0", 1, Word::Wait, Word::NoGo);
         let row = Row::new("chat".into(), Body::Changes(Changes::one(Arc::new(told.clone()))), None, 0);
         let said = message(&row, &moment(&told, 2_000));
         assert_eq!(said.title, "NO-GO: shop/checkout 2.14.0 in production");
@@ -216,7 +226,7 @@ mod tests {
         assert_eq!(
             said.evidence,
             [
-                "http_5xx: worse, 3.1x (2.2x … 4.3x), limit 1.1x; 188 of 60110 against 548 of 541200. 92 % of it is POST /pay"
+                "Server errors: worse, 3.1x (2.2x … 4.3x), limit 1.1x; 188 of 60110 against 548 of 541200. 92 % of it is POST /pay"
             ]
         );
         assert!(said.notes.is_empty());
@@ -225,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_pair_that_waited_is_told_as_one_story() {
-        let first = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
-        let mut last = change("2.14.0", 421, Verdict::NoGo, Verdict::NoGo);
+        let first = change("2.14.0", 1, Word::Wait, Word::NoGo);
+        let mut last = change("2.14.0", 421, Word::NoGo, Word::NoGo);
         last.ending = Some(Ending::RolledBack);
         let mut changes = Changes::one(Arc::new(first));
         changes.push(Arc::new(last.clone()));
@@ -253,7 +263,7 @@ mod tests {
 
     #[test]
     fn links_are_whole_and_plain_or_left_out() {
-        let mut told = change("2", 1, Verdict::Wait, Verdict::NoGo);
+        let mut told = change("2", 1, Word::Wait, Word::NoGo);
         let link = |url: &str| Link { text: "x".to_owned(), url: url.to_owned() };
         told.links = [
             "/s/checkout?cand=2",
@@ -268,6 +278,20 @@ mod tests {
         let urls = |moment: &Moment| links(&told, moment).into_iter().map(|link| link.url).collect::<Vec<_>>();
         assert_eq!(urls(&moment(&told, 0)), ["https://pages/s/checkout?cand=2", "https://ok"]);
         assert_eq!(urls(&Moment::default()), ["https://ok"]);
+    }
+
+    #[test]
+    fn an_interval_that_nothing_bounds_is_said_so() {
+        let mut check = change("2", 1, Word::Wait, Word::NoGo).checks.remove(0);
+        (check.candidate, check.why) = (None, String::new());
+        let mut said = |kind: &str, low, high, expected: &str| {
+            check.effect = Some(Effect { kind: kind.to_owned(), value: 0.38, low, high, margin: 0.1 });
+            assert_eq!(evidence(&check), format!("Server errors: worse, {expected}"));
+        };
+        said("change", Some(0.29), Some(0.47), "+38 % (+29 % … +47 %), limit +10 %");
+        said("change", Some(-0.02), None, "+38 % (at least -2 %), limit +10 %");
+        said("ratio", None, Some(0.4), "0.38x (at most 0.4x), limit 0.1x");
+        said("seconds", None, None, "0.38, limit 0.1");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use shipwake_model::ReleaseId;
 
-use crate::change::{Change, Check, Counts, Effect, Ending, Link, Standing, Verdict};
+use crate::change::{Change, Check, CheckState, Counts, Effect, Ending, Link, Word};
 use crate::outbox::Outbox;
 use crate::outbox::attempts::{Attempt, Attempts, Result as AttemptResult};
 use crate::outbox::health::Health;
@@ -177,12 +177,14 @@ fn put_release(out: &mut Vec<u8>, release: &ReleaseId) {
 
 fn put_check(out: &mut Vec<u8>, check: &Check) {
     put_text(out, &check.id);
-    out.push(check.standing as u8);
+    put_text(out, &check.title);
+    out.push(check.state as u8);
     put_optional(out, check.effect.as_ref(), |out, effect| {
         put_text(out, &effect.kind);
-        for figure in [effect.value, effect.low, effect.high, effect.margin] {
-            put_f64(out, figure);
-        }
+        put_f64(out, effect.value);
+        put_optional(out, effect.low, put_f64);
+        put_optional(out, effect.high, put_f64);
+        put_f64(out, effect.margin);
     });
     put_optional(out, check.e_worse, put_f64);
     for counts in [check.candidate, check.baseline] {
@@ -337,8 +339,8 @@ impl Reader<'_> {
             release: self.release()?,
             baseline: self.optional(Self::name)?,
             share: self.optional(Self::f64)?,
-            from: self.word(&Verdict::WORDS)?,
-            to: self.word(&Verdict::WORDS)?,
+            from: self.word(&Word::WORDS)?,
+            to: self.word(&Word::WORDS)?,
             ending: self.optional(|reader| reader.word(&Ending::WORDS))?,
             summary: self.text()?,
             checks: self.list(Self::check)?,
@@ -351,11 +353,12 @@ impl Reader<'_> {
     fn check(&mut self) -> Result<Check, String> {
         Ok(Check {
             id: self.text()?,
-            standing: self.word(&Standing::WORDS)?,
+            title: self.text()?,
+            state: self.word(&CheckState::WORDS)?,
             effect: self.optional(|reader| {
                 let kind = reader.text()?;
-                let (value, low) = (reader.f64()?, reader.f64()?);
-                Ok(Effect { kind, value, low, high: reader.f64()?, margin: reader.f64()? })
+                let (value, low) = (reader.f64()?, reader.optional(Reader::f64)?);
+                Ok(Effect { kind, value, low, high: reader.optional(Reader::f64)?, margin: reader.f64()? })
             })?,
             e_worse: self.optional(Self::f64)?,
             candidate: self.optional(Self::counts)?,
@@ -460,9 +463,9 @@ mod tests {
         let policies = [policy("chat", None), policy("hook", Some("chat"))];
         let mut outbox = Outbox::default();
         let idle = HashMap::new();
-        let mut ended = change("2.14.0", 3, Verdict::NoGo, Verdict::NoGo);
+        let mut ended = change("2.14.0", 3, Word::NoGo, Word::NoGo);
         ended.ending = Some(Ending::RolledBack);
-        outbox.accept(change("2.14.0", 1, Verdict::Wait, Verdict::NoGo), 1_000, &policies, &idle);
+        outbox.accept(change("2.14.0", 1, Word::Wait, Word::NoGo), 1_000, &policies, &idle);
         let failed = |outcome, status, text: &str| Answer { outcome, status, text: text.to_owned(), took_ms: 12 };
         outbox.settle(1, failed(Outcome::Failed(Some(30_000)), Some(503), "try later"), 1_020, &policies);
         outbox.accept(ended, 2_000, &policies, &idle);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::registry::Registry;
 use serde_json::Value;
-use shipwake_alerts::{Change, Clock, FileLedger, Notifier, NotifierConfig, Verdict, config_file, state_bytes};
+use shipwake_alerts::{Change, Clock, FileLedger, Notifier, NotifierConfig, Word, config_file, state_bytes};
 use shipwake_model::ReleaseId;
 use tokio_util::sync::CancellationToken;
 
@@ -107,7 +107,7 @@ impl Engine {
     }
 
     fn change_of(&mut self, release: usize) -> Change {
-        let verdict = |sequence: u64| [Verdict::Wait, Verdict::NoGo, Verdict::Watch][sequence as usize % 3];
+        let verdict = |sequence: u64| [Word::Wait, Word::NoGo, Word::Watch][sequence as usize % 3];
         let before = self.sequences[release];
         self.sequences[release] += 1;
         Change {

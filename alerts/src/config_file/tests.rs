@@ -27,7 +27,7 @@ fn the_example_is_read_with_its_defaults() {
     assert!(matches!(&rollout.target, Target::Webhook { keys, .. } if keys.len() == 2));
     assert_eq!(rollout.wants.environments, ["production"]);
     assert_eq!((chat.max_age_ms, chat.fallback_after_ms), (24 * 3_600_000, FALLBACK_AFTER_MS));
-    assert_eq!(chat.wants.verdicts, [Verdict::NoGo, Verdict::Go, Verdict::Watch]);
+    assert_eq!(chat.wants.verdicts, [Word::NoGo, Word::Go, Word::Watch]);
     assert_eq!((pager.max_age_ms, pager.fallback.as_deref()), (3_600_000, Some("chat")));
     assert!(pager.wants.trouble_only && !pager.policy().merges);
     assert_eq!(changes.target.url().expose(), CHANGES_URL);

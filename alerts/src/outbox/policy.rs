@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::change::{Change, Verdict};
+use crate::change::{Change, Word};
 use crate::outbox::row::RowId;
 
 /// What a receiver is told of. An empty list means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
     /// Verdicts.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<Word>,
     /// Services.
     pub services: Vec<String>,
     /// Environments.
@@ -24,7 +24,7 @@ impl Wants {
     pub fn wants(&self, change: &Change) -> bool {
         let named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|known| known == name);
         let is_word = self.verdicts.is_empty() || self.verdicts.contains(&change.to);
-        let ends = change.ends_trouble() && (self.verdicts.is_empty() || self.verdicts.contains(&Verdict::NoGo));
+        let ends = change.ends_trouble() && (self.verdicts.is_empty() || self.verdicts.contains(&Word::NoGo));
         (is_word || ends)
             && (!self.trouble_only || change.is_trouble() || change.ends_trouble())
             && named(&self.services, &change.release.service)
@@ -108,23 +108,23 @@ mod tests {
     #[test]
     fn a_receiver_is_told_what_it_asked_for_and_when_that_is_over() {
         let wants = Wants {
-            verdicts: vec![Verdict::NoGo],
+            verdicts: vec![Word::NoGo],
             services: vec!["checkout".to_owned()],
             environments: vec!["production".to_owned()],
             trouble_only: false,
         };
-        assert!(wants.wants(&change("2", 1, Verdict::Wait, Verdict::NoGo)));
-        assert!(!wants.wants(&change("2", 1, Verdict::Wait, Verdict::Go)));
-        assert!(wants.wants(&change("2", 2, Verdict::NoGo, Verdict::Watch)), "it is NO-GO no longer");
-        let mut over = change("2", 3, Verdict::NoGo, Verdict::NoGo);
+        assert!(wants.wants(&change("2", 1, Word::Wait, Word::NoGo)));
+        assert!(!wants.wants(&change("2", 1, Word::Wait, Word::Go)));
+        assert!(wants.wants(&change("2", 2, Word::NoGo, Word::Watch)), "it is NO-GO no longer");
+        let mut over = change("2", 3, Word::NoGo, Word::NoGo);
         over.ending = Some(Ending::RolledBack);
         assert!(wants.wants(&over));
-        let mut staging = change("2", 1, Verdict::Wait, Verdict::NoGo);
+        let mut staging = change("2", 1, Word::Wait, Word::NoGo);
         staging.release.environment = "staging".into();
         assert!(!wants.wants(&staging));
         assert!(Wants::default().wants(&staging));
         let pager = Wants { trouble_only: true, ..Wants::default() };
         assert!(pager.wants(&over) && pager.wants(&staging));
-        assert!(!pager.wants(&change("2", 1, Verdict::Wait, Verdict::Go)));
+        assert!(!pager.wants(&change("2", 1, Word::Wait, Word::Go)));
     }
 }

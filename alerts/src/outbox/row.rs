@@ -263,18 +263,18 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::Verdict;
+    use crate::change::Word;
     use crate::change::tests::change;
 
     #[test]
     fn an_id_follows_from_receiver_and_content_only() {
-        let told = Arc::new(change("2.14.0", 1, Verdict::Wait, Verdict::NoGo));
+        let told = Arc::new(change("2.14.0", 1, Word::Wait, Word::NoGo));
         let row = |receiver: &str, now_ms| {
             Row::new(receiver.into(), Body::Changes(Changes::one(told.clone())), None, now_ms).id
         };
         assert_eq!(row("chat", 1), row("chat", 2));
         assert_ne!(row("chat", 1), row("pager", 1));
-        let later = Arc::new(change("2.14.0", 2, Verdict::NoGo, Verdict::Go));
+        let later = Arc::new(change("2.14.0", 2, Word::NoGo, Word::Go));
         let mut merged = Row::new("chat".into(), Body::Changes(Changes::one(told.clone())), None, 1);
         if let Body::Changes(changes) = &mut merged.body {
             changes.push(later);
@@ -286,9 +286,9 @@ mod tests {
 
     #[test]
     fn the_first_and_the_newest_changes_stay() {
-        let mut changes = Changes::one(Arc::new(change("2", 0, Verdict::Wait, Verdict::NoGo)));
+        let mut changes = Changes::one(Arc::new(change("2", 0, Word::Wait, Word::NoGo)));
         for sequence in 1..50 {
-            changes.push(Arc::new(change("2", sequence, Verdict::NoGo, Verdict::Go)));
+            changes.push(Arc::new(change("2", sequence, Word::NoGo, Word::Go)));
         }
         let told: Vec<u64> = changes.told.iter().map(|change| change.sequence).collect();
         assert_eq!(told, [0, 43, 44, 45, 46, 47, 48, 49]);

@@ -13,7 +13,7 @@ use super::row::{Body, Key, Row, RowId};
 use super::tests::policy;
 use super::{Busy, Outbox};
 use crate::change::tests::change;
-use crate::change::{Ending, Verdict};
+use crate::change::{Ending, Word};
 use crate::state_bytes::{self, State};
 
 const SECOND: i64 = 1_000;
@@ -49,7 +49,7 @@ struct World {
     accepted: BTreeMap<(Arc<str>, Key), BTreeSet<u64>>,
     given_up: BTreeMap<(Arc<str>, Key), BTreeSet<u64>>,
     sequence: [u64; RELEASES as usize],
-    last: [Verdict; RELEASES as usize],
+    last: [Word; RELEASES as usize],
     /// Per receiver: answers that did not come back though the receiver had got the message.
     lost_answers: BTreeMap<Arc<str>, usize>,
     crashes: usize,
@@ -80,7 +80,7 @@ impl World {
             accepted: BTreeMap::new(),
             given_up: BTreeMap::new(),
             sequence: [0; RELEASES as usize],
-            last: [Verdict::Wait; RELEASES as usize],
+            last: [Word::Wait; RELEASES as usize],
             lost_answers: BTreeMap::new(),
             crashes: 0,
             calls: BTreeMap::new(),
@@ -123,7 +123,7 @@ impl World {
 
     fn submit(&mut self) {
         let release = self.dice.below(RELEASES) as usize;
-        let to = [Verdict::Go, Verdict::NoGo, Verdict::Watch, Verdict::Wait][self.dice.below(4) as usize];
+        let to = [Word::Go, Word::NoGo, Word::Watch, Word::Wait][self.dice.below(4) as usize];
         let sequence = self.sequence[release] + 1;
         let mut told = change(&release.to_string(), sequence, self.last[release], to);
         told.at_ms = self.now;

@@ -9,7 +9,7 @@ use super::row::{Body, Row, RowId};
 use super::tidy::ROWS_PER_RECEIVER_MAX;
 use super::{Busy, Outbox};
 use crate::change::tests::change;
-use crate::change::{Change, Verdict};
+use crate::change::{Change, Word};
 use crate::state_bytes::{self, State};
 
 const SECOND: i64 = 1_000;
@@ -48,7 +48,7 @@ impl Bench {
     }
 
     fn no_go(&mut self, version: &str, sequence: u64) {
-        self.accept(change(version, sequence, Verdict::Wait, Verdict::NoGo));
+        self.accept(change(version, sequence, Word::Wait, Word::NoGo));
     }
 
     fn due(&self) -> Vec<u64> {
@@ -100,7 +100,7 @@ fn sequences(row: &Row) -> Vec<u64> {
 fn the_first_of_a_release_is_first_and_other_releases_do_not_wait_for_it() {
     let mut bench = Bench::new(vec![Policy { merges: false, ..policy("pager") }]);
     bench.no_go("2", 1);
-    bench.accept(change("2", 2, Verdict::NoGo, Verdict::Go));
+    bench.accept(change("2", 2, Word::NoGo, Word::Go));
     bench.no_go("3", 1);
     assert_eq!(bench.due(), [0]);
     bench.settle(0, Outcome::Failed(None));
@@ -204,7 +204,7 @@ fn a_pair_that_could_not_be_delivered_becomes_one_message_with_an_id_of_its_own(
     bench.no_go("2", 1);
     let first = bench.of("chat")[0].id;
     bench.settle(0, Outcome::Failed(None));
-    bench.accept(change("2", 2, Verdict::NoGo, Verdict::Go));
+    bench.accept(change("2", 2, Word::NoGo, Word::Go));
     let rows = bench.of("chat");
     assert_eq!(rows.len(), 1);
     assert_eq!(sequences(rows[0]), [1, 2]);
@@ -217,7 +217,7 @@ fn changes_for_a_receiver_that_cannot_keep_up_become_one_message() {
     let mut bench = Bench::new(vec![Policy { rate: Rate { interval_ms: SECOND, burst: 1 }, ..policy("chat") }]);
     for sequence in 1..=60 {
         for version in ["2", "3", "4"] {
-            bench.accept(change(version, sequence, Verdict::Watch, Verdict::NoGo));
+            bench.accept(change(version, sequence, Word::Watch, Word::NoGo));
         }
         let due = bench.due();
         for order in due {
@@ -233,13 +233,13 @@ fn changes_for_a_receiver_that_cannot_keep_up_become_one_message() {
 fn what_is_being_sent_is_not_changed_and_what_can_be_delivered_is_not_merged() {
     let mut bench = Bench::new(vec![policy("chat")]);
     bench.no_go("2", 1);
-    bench.accept(change("2", 2, Verdict::NoGo, Verdict::Go));
+    bench.accept(change("2", 2, Word::NoGo, Word::Go));
     assert_eq!(bench.of("chat").len(), 2, "nothing is wrong with the receiver");
     let mut bench = Bench::new(vec![policy("chat")]);
     bench.no_go("2", 1);
     bench.settle(0, Outcome::Failed(None));
     let busy = Busy::from([("chat".into(), 0)]);
-    bench.outbox.accept(change("2", 2, Verdict::NoGo, Verdict::Go), bench.now, &bench.policies, &busy);
+    bench.outbox.accept(change("2", 2, Word::NoGo, Word::Go), bench.now, &bench.policies, &busy);
     assert_eq!(bench.of("chat").len(), 2);
     assert_eq!(sequences(bench.of("chat")[0]), [1]);
 }
@@ -249,7 +249,7 @@ fn incidents_are_opened_and_closed_one_by_one() {
     let mut bench = Bench::new(vec![Policy { merges: false, ..policy("pager") }]);
     bench.no_go("2", 1);
     bench.settle(0, Outcome::Failed(None));
-    bench.accept(change("2", 2, Verdict::NoGo, Verdict::Go));
+    bench.accept(change("2", 2, Word::NoGo, Word::Go));
     assert_eq!(bench.of("pager").len(), 2);
     assert_eq!(bench.outbox.overtaken_by(0).map(|change| change.sequence), Some(2));
     assert_eq!(bench.outbox.overtaken_by(1), None);
@@ -297,7 +297,7 @@ fn the_fallback_is_told_after_a_while_and_of_each_change_once() {
     bench.tidy();
     assert_eq!(bench.of("chat").iter().map(|row| sequences(row)).collect::<Vec<_>>(), [[1]]);
     assert_eq!(bench.of("chat")[0].stands_in_for.as_deref(), Some("pager"));
-    bench.accept(change("2", 2, Verdict::NoGo, Verdict::Go));
+    bench.accept(change("2", 2, Word::NoGo, Word::Go));
     bench.tidy();
     bench.tidy();
     let told: Vec<_> = bench.of("chat").iter().map(|row| sequences(row)).collect();
@@ -353,7 +353,7 @@ fn there_are_never_more_rows_than_fit_and_trouble_stays_the_longest() {
     let mut bench = Bench::new(vec![policy("chat")]);
     bench.no_go("first", 1);
     for version in 0..ROWS_PER_RECEIVER_MAX + 99 {
-        bench.accept(change(&version.to_string(), 1, Verdict::Wait, Verdict::Go));
+        bench.accept(change(&version.to_string(), 1, Word::Wait, Word::Go));
     }
     let rows = bench.of("chat");
     assert!(rows.len() <= ROWS_PER_RECEIVER_MAX + 1, "{} rows", rows.len());

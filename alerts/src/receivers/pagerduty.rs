@@ -91,7 +91,7 @@ fn payload(row: &Row, change: Option<&Change>, said: &Message, moment: &Moment) 
         details["verdict"] = change.to.as_str().into();
         details["sequence"] = change.sequence.into();
     }
-    // A timestamp of the future is refused.
+    // Our clock may be behind that of the telemetry; nothing happens after it is told.
     let timestamp = rfc3339(at_ms.min(moment.now_ms));
     json!({
         "summary": cut_chars(&summary, SUMMARY_CHARS_MAX), "source": source, "timestamp": timestamp, "custom_details": details,
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::change::tests::change;
-    use crate::change::{Ending, Verdict};
+    use crate::change::{Ending, Word};
     use crate::outbox::row::{Changes, Lost};
 
     fn row(told: &Change) -> Row {
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn trouble_opens_an_incident_and_its_end_closes_the_same_one() {
-        let wrong = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
-        let mut over = change("2.14.0", 2, Verdict::NoGo, Verdict::NoGo);
+        let wrong = change("2.14.0", 1, Word::Wait, Word::NoGo);
+        let mut over = change("2.14.0", 2, Word::NoGo, Word::NoGo);
         over.ending = Some(Ending::RolledBack);
         let moment = Moment { now_ms: wrong.at_ms, ..Moment::default() };
         let (opens, closes) = (sent(&row(&wrong), &moment), sent(&row(&over), &moment));
@@ -146,14 +146,14 @@ mod tests {
         assert_eq!((&payload["severity"], &payload["source"]), (&json!("critical"), &json!("checkout")));
         assert_eq!(payload["timestamp"], "2026-11-23T10:00:01Z");
         assert_eq!(opens["links"][0]["href"], "https://shipwake.example.com/s/checkout");
-        let other = sent(&row(&change("2.15.0", 1, Verdict::Wait, Verdict::NoGo)), &moment);
+        let other = sent(&row(&change("2.15.0", 1, Word::Wait, Word::NoGo)), &moment);
         assert_ne!(other["dedup_key"], opens["dedup_key"], "another release is another incident");
     }
 
     #[test]
     fn what_is_over_by_now_wakes_nobody() {
-        let wrong = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
-        let over = change("2.14.0", 9, Verdict::NoGo, Verdict::Go);
+        let wrong = change("2.14.0", 1, Word::Wait, Word::NoGo);
+        let over = change("2.14.0", 9, Word::NoGo, Word::Go);
         let moment = Moment { now_ms: over.at_ms, overtaken_by: Some(Arc::new(over)), ..Moment::default() };
         let document = sent(&row(&wrong), &moment);
         assert_eq!((&document["event_action"], &document["payload"]["severity"]), (&json!("trigger"), &json!("info")));
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn limits_are_kept_whatever_the_names_are() {
-        let mut long = change(&"v".repeat(400), 1, Verdict::Wait, Verdict::NoGo);
+        let mut long = change(&"v".repeat(400), 1, Word::Wait, Word::NoGo);
         long.release.service = "ß".repeat(400).into();
         long.summary = "ü\u{0}".repeat(9_000);
         long.checks = vec![long.checks[0].clone(); 99];
@@ -182,7 +182,7 @@ mod tests {
             (&document["event_action"], &document["payload"]["severity"]),
             (&json!("trigger"), &json!("warning"))
         );
-        let told = change("2.14.0", 1, Verdict::Wait, Verdict::Go);
+        let told = change("2.14.0", 1, Word::Wait, Word::Go);
         let secret = |text: &str| Secret::new(text.to_owned());
         let request = change_event(
             &secret(CHANGES_URL),

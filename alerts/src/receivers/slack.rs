@@ -112,7 +112,7 @@ fn parted(text: &str) -> String {
 /// Cuts a text that is escaped, not within an escape.
 fn cut_escaped(text: &str, chars_max: usize) -> String {
     let cut = cut_chars(text, chars_max);
-    if cut.len() == text.len() {
+    if cut == text {
         return cut;
     }
     let before = cut.trim_end_matches('…');
@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::change::tests::change;
-    use crate::change::{Change, Link, Verdict};
+    use crate::change::{Change, Link, Word};
     use crate::outbox::row::{Body, Changes};
 
     fn sent(told: Change) -> Value {
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_message_has_text_and_blocks() {
-        let document = sent(change("2.14.0", 1, Verdict::Wait, Verdict::NoGo));
+        let document = sent(change("2.14.0", 1, Word::Wait, Word::NoGo));
         let text = document["text"].as_str().expect("a text");
         assert!(text.starts_with("NO-GO: shop/checkout 2.14.0 in production. p99 latency +38 %"), "{text}");
         let kinds: Vec<&str> =
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn telemetry_can_name_neither_people_nor_links() {
         let hostile = "<!channel> <@U1> <https://evil|click> &lt;!here> @everyone https://evil.example mailto:a@b \u{202e}x\r\n*b*";
-        let mut told = change(hostile, 1, Verdict::Wait, Verdict::NoGo);
+        let mut told = change(hostile, 1, Word::Wait, Word::NoGo);
         told.release.service = hostile.into();
         told.release.environment = hostile.into();
         told.baseline = Some(hostile.into());
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_longest_message_stays_within_what_slack_takes() {
-        let mut told = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
+        let mut told = change("2.14.0", 1, Word::Wait, Word::NoGo);
         told.summary = "<&>".repeat(3_000);
         told.checks = vec![told.checks[0].clone(); 40];
         told.checks.iter_mut().for_each(|check| check.why = "&".repeat(2_000));
@@ -211,6 +211,14 @@ mod tests {
         assert!(found.iter().map(|text| text.chars().count()).sum::<usize>() < 13_000);
         let header = document["blocks"][0]["text"]["text"].as_str().expect("a text");
         assert!(header.chars().count() <= HEADER_CHARS_MAX);
+    }
+
+    #[test]
+    fn an_escape_is_not_cut_in_two() {
+        assert_eq!(cut_escaped("ab&amp;", 5), "ab…", "the ellipsis has as many bytes as what it stands for");
+        assert_eq!(cut_escaped("ab&amp;c", 7), "ab…");
+        assert_eq!(cut_escaped("ab&amp;cd", 8), "ab&amp;…");
+        assert_eq!(cut_escaped("ab&amp;", 7), "ab&amp;");
     }
 
     proptest::proptest! {

@@ -110,7 +110,7 @@ fn of_changes(changes: &Changes, moment: &Moment) -> Map<String, Value> {
     data.insert("verdict".to_owned(), change.to.as_str().into());
     data.insert("from".to_owned(), first.from.as_str().into());
     data.insert("decided".to_owned(), change.to.is_decided().into());
-    data.insert("ok".to_owned(), (change.to == crate::change::Verdict::Go).into());
+    data.insert("ok".to_owned(), (change.to == crate::change::Word::Go).into());
     data.insert("ending".to_owned(), change.ending.map(crate::change::Ending::as_str).into());
     data.insert("sequence".to_owned(), change.sequence.into());
     data.insert("as_of".to_owned(), rfc3339(change.at_ms).into());
@@ -158,8 +158,10 @@ fn metric(check: &Check) -> Value {
         json!({ "kind": effect.kind, "value": effect.value, "low": effect.low, "high": effect.high, "margin": effect.margin })
     });
     let counts = |counts: Option<Counts>| counts.map(|counts| json!([counts.bad, counts.all]));
+    // JSON has no infinity; so much evidence is as good as any.
+    let e_worse = check.e_worse.map(|evidence| evidence.min(f64::MAX));
     json!({
-        "id": plain(&check.id), "state": check.standing.as_str(), "effect": effect, "evidence": { "e_worse": check.e_worse },
+        "id": plain(&check.id), "title": plain(&check.title), "state": check.state.as_str(), "effect": effect, "evidence": { "e_worse": e_worse },
         "counts": { "candidate": counts(check.candidate), "baseline": counts(check.baseline) }, "why": plain(&check.why),
     })
 }
@@ -178,7 +180,7 @@ fn of_lost(lost: &Lost) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::Verdict;
+    use crate::change::Word;
     use crate::change::tests::change;
     use std::sync::Arc;
 
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn both_keys_sign_while_they_are_rotated_and_the_id_stays() {
-        let told = change("2.14.0", 1, Verdict::Wait, Verdict::NoGo);
+        let told = change("2.14.0", 1, Word::Wait, Word::NoGo);
         let row = Row::new("hook".into(), Body::Changes(Changes::one(Arc::new(told))), None, 0);
         let keys = [key(NEXT_KEY), key(KEY)];
         let url = Secret::new("https://hooks".to_owned());
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_document_has_the_fields_of_the_verdict() {
-        let told = change("2.14.0", 148, Verdict::Wait, Verdict::NoGo);
+        let told = change("2.14.0", 148, Word::Wait, Word::NoGo);
         let moment = Moment { now_ms: told.at_ms, ..Moment::default() };
         let row = Row::new("hook".into(), Body::Changes(Changes::one(Arc::new(told))), None, 0);
         let document: Value = serde_json::from_slice(&body(&row, &moment)).expect("JSON");
@@ -235,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_largest_document_stays_near_what_is_advised() {
-        let mut large = change("2.14.0", 1, Verdict::NoGo, Verdict::Watch);
+        let mut large = change("2.14.0", 1, Word::NoGo, Word::Watch);
         large.summary = "\u{1}\"".repeat(5_000);
         large.checks = vec![large.checks[0].clone(); 50];
         large.checks.iter_mut().for_each(|check| check.why = "\\\u{7f}".repeat(500));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use shipwake_alerts::{
-    AlertsConfig, Change, Check, Clock, Counts, FileLedger, Handle, Link, Notifier, NotifierConfig, Standing, Verdict,
+    AlertsConfig, Change, Check, CheckState, Clock, Counts, FileLedger, Handle, Link, Notifier, NotifierConfig, Word,
     config_file,
 };
 use shipwake_model::ReleaseId;
@@ -36,7 +36,7 @@ fn one_hook(url: String) -> AlertsConfig {
     config("receivers: [{ name: hook, webhook: { url: { env: URL }, secrets: [{ env: KEY }] } }]", &[("URL", url)])
 }
 
-fn change(version: &str, sequence: u64, from: Verdict, to: Verdict) -> Change {
+fn change(version: &str, sequence: u64, from: Word, to: Word) -> Change {
     let release = ReleaseId {
         service: "checkout".into(),
         namespace: "".into(),
@@ -54,7 +54,8 @@ fn change(version: &str, sequence: u64, from: Verdict, to: Verdict) -> Change {
         summary: format!("Change {sequence} of {version}."),
         checks: vec![Check {
             id: "http_5xx".to_owned(),
-            standing: Standing::Worse,
+            title: "Server errors".to_owned(),
+            state: CheckState::Worse,
             effect: None,
             e_worse: Some(5e6),
             candidate: counts(188, 60_110),
@@ -68,7 +69,7 @@ fn change(version: &str, sequence: u64, from: Verdict, to: Verdict) -> Change {
 }
 
 fn no_go(version: &str, sequence: u64) -> Change {
-    change(version, sequence, Verdict::Wait, Verdict::NoGo)
+    change(version, sequence, Word::Wait, Word::NoGo)
 }
 
 /// A notifier that runs.
@@ -118,7 +119,7 @@ impl Running {
 fn fast(alerts: AlertsConfig, speed: u32) -> NotifierConfig {
     NotifierConfig {
         clock: Clock::faster(speed),
-        request_timeout: Duration::from_millis(700),
+        request_timeout: Duration::from_secs(2),
         ..NotifierConfig::new(alerts)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use shipwake_alerts::Verdict;
+use shipwake_alerts::Word;
 use standardwebhooks::Webhook;
 
 use crate::server::{OK, Received, Reply, Server};
@@ -70,19 +70,18 @@ async fn changes_of_a_release_come_in_order_and_slack_gets_one_a_second() {
     let chat = Server::start(|_, _| OK).await;
     let yaml = "receivers: [{ name: chat, slack: { url: { env: CHAT } }, verdicts: [go, no_go, watch, wait] }]";
     let (_dir, ledger) = folder();
-    let speed = 20;
+    let speed = 2;
     let running = Running::start(fast(config(yaml, &[("CHAT", chat.url("/x"))]), speed), ledger);
-    let changes = (1..=5).map(|sequence| change("2", sequence, Verdict::Watch, Verdict::Wait));
+    let changes = (1..=5).map(|sequence| change("2", sequence, Word::Watch, Word::Wait));
     running.submit(changes).await;
     let received = chat.wait_for(5).await;
     for (place, request) in received.iter().enumerate() {
         let text = request.json()["text"].as_str().expect("a text").to_owned();
         assert!(text.ends_with(&format!("Change {} of 2.", place + 1)), "{text}");
     }
-    // A second of the clock; the receiver sees the ends of two attempts a little closer together.
-    let second = Duration::from_secs(1) / speed;
-    let span = received[4].at - received[0].at;
-    assert!(span >= second * 4 - second / 2, "five messages within {span:?}");
+    // Four pauses; one less, because a machine with much to do may have been late with the first of the five.
+    let (span, second) = (received[4].at - received[0].at, Duration::from_secs(1) / speed);
+    assert!(span >= second * 3, "five messages within {span:?}");
     running.stop().await;
 }
 
