@@ -219,6 +219,9 @@ fn check_fallbacks(reader: &mut Reader<'_>, receivers: &[Receiver], lines: &Hash
 /// What a person should know of a configuration that is valid.
 pub fn warnings(config: &AlertsConfig) -> Vec<String> {
     let mut warnings = Vec::new();
+    if config.url.is_none() && !config.receivers.is_empty() {
+        warnings.push("without `url`, messages have no links to the pages".to_owned());
+    }
     for receiver in &config.receivers {
         let name = &receiver.name;
         if receiver.target.url().expose().starts_with("http://") {

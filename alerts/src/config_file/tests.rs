@@ -99,8 +99,9 @@ fn what_is_valid_and_unwise_is_said() {
     let text = "receivers:\n  - { name: a, webhook: { url: 'http://chat.internal/x', secrets: [] } }\n  \
                 - { name: b, pagerduty: { routing_key: { env: PAGERDUTY_KEY } } }";
     let said = warnings(&parse(text, &env).expect("valid"));
-    assert_eq!(said.len(), 3, "{said:?}");
-    assert!(said[0].contains("http://") && said[1].contains("not signed") && said[2].contains("fallback"));
+    let words = ["`url`", "http://", "not signed", "fallback"];
+    assert_eq!(said.len(), words.len(), "{said:?}");
+    assert!(said.iter().zip(words).all(|(said, word)| said.contains(word)), "{said:?}");
 }
 
 #[test]

@@ -34,10 +34,15 @@ impl Health {
         self.gone == Some(address)
     }
 
-    /// No attempt for so long. A longer pause that is under way stays.
+    /// Nothing went through now. If nothing has for a while, that is since then; a clock that went back must not make it later.
+    pub fn fails(&mut self, now_ms: i64) {
+        self.failing_since_ms = Some(self.failing_since_ms.map_or(now_ms, |since_ms| since_ms.min(now_ms)));
+    }
+
+    /// No attempt for so long. A longer pause that is under way stays; one of a clock that went back does not.
     pub fn hold(&mut self, now_ms: i64, pause_ms: i64) {
         let until_ms = now_ms.saturating_add(pause_ms.clamp(0, PAUSE_MS_MAX));
-        if until_ms > self.hold_until_ms {
+        if until_ms > self.hold_until_ms || now_ms < self.held_ms {
             (self.held_ms, self.hold_until_ms) = (now_ms, until_ms);
         }
     }
@@ -59,6 +64,13 @@ mod tests {
         health.hold(1_000_000, 10_000);
         assert_eq!(health.ready_ms(1_000_001), 1_030_000, "the longer one counts");
         assert_eq!(health.ready_ms(500), 500);
+        health.hold(500, 5_000);
+        assert_eq!(health.ready_ms(501), 5_500, "a pause after that is kept as well");
+        health.fails(2_000);
+        health.fails(9_000);
+        assert_eq!(health.failing_since_ms, Some(2_000));
+        health.fails(400);
+        assert_eq!(health.failing_since_ms, Some(400));
         health.hold(2_000_000, i64::MAX);
         assert_eq!(health.hold_until_ms, 2_000_000 + PAUSE_MS_MAX);
     }

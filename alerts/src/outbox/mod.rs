@@ -227,7 +227,7 @@ impl Outbox {
     fn told_to_wait(&mut self, order: u64, row: Row, pause_ms: Option<i64>, now_ms: i64, policy: &Policy) -> Result {
         let pause_ms = pause_ms.unwrap_or_else(|| policy.retry.wait_ms(row.id, row.attempts)).max(BUSY_MS_MIN);
         let health = self.health.entry(row.receiver.clone()).or_default();
-        health.failing_since_ms.get_or_insert(now_ms);
+        health.fails(now_ms);
         health.hold(now_ms, pause_ms);
         self.put_off(order, row, pause_ms, now_ms);
         Result::Busy
@@ -236,7 +236,7 @@ impl Outbox {
     fn failed(&mut self, order: u64, row: Row, pause_ms: Option<i64>, now_ms: i64, policy: &Policy) -> Result {
         let health = self.health.entry(row.receiver.clone()).or_default();
         health.failures = health.failures.saturating_add(1);
-        health.failing_since_ms.get_or_insert(now_ms);
+        health.fails(now_ms);
         if health.failures >= FAILURES_TO_HOLD {
             health.hold(now_ms, policy.retry.wait_ms(row.id, health.failures));
         }
@@ -263,14 +263,14 @@ impl Outbox {
     fn gone(&mut self, order: u64, row: Row, now_ms: i64, policy: &Policy) -> Result {
         let health = self.health.entry(row.receiver.clone()).or_default();
         health.gone = Some(policy.address);
-        health.failing_since_ms.get_or_insert(now_ms);
+        health.fails(now_ms);
         let wait_ms = policy.retry.wait_ms(row.id, row.attempts);
         self.put_off(order, row, wait_ms, now_ms);
         Result::Gone
     }
 
     fn put_off(&mut self, order: u64, mut row: Row, wait_ms: i64, now_ms: i64) {
-        row.failing_since_ms.get_or_insert(now_ms);
+        row.failing_since_ms = Some(row.failing_since_ms.map_or(now_ms, |since_ms| since_ms.min(now_ms)));
         row.next_ms = now_ms.saturating_add(wait_ms.min(health::PAUSE_MS_MAX));
         self.rows.insert(order, row);
     }

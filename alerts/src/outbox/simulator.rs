@@ -44,7 +44,12 @@ struct World {
     outbox: Outbox,
     busy: Busy,
     pace: Pace,
+    /// What the clock shows; it goes back now and then while the process is down.
     now: i64,
+    /// How much time has really passed.
+    passed: i64,
+    /// Until when receivers have asked to be left alone, as passed time.
+    pauses: BTreeMap<Arc<str>, i64>,
     told: Vec<Told>,
     accepted: BTreeMap<(Arc<str>, Key), BTreeSet<u64>>,
     given_up: BTreeMap<(Arc<str>, Key), BTreeSet<u64>>,
@@ -76,6 +81,8 @@ impl World {
             busy: Busy::new(),
             pace: Pace::new(now),
             now,
+            passed: 0,
+            pauses: BTreeMap::new(),
             told: Vec::new(),
             accepted: BTreeMap::new(),
             given_up: BTreeMap::new(),
@@ -117,8 +124,18 @@ impl World {
         }
         self.outbox = state_bytes::decode(&self.committed).expect("what was committed can be read").outbox;
         self.busy.clear();
-        self.now += self.dice.below(30) as i64 * SECOND;
+        let down = self.dice.below(30) as i64 * SECOND;
+        self.pass(down);
+        if self.dice.below(4) == 0 {
+            self.now -= self.dice.below(900) as i64 * SECOND;
+            self.pauses.clear();
+        }
         self.pace = Pace::new(self.now);
+    }
+
+    fn pass(&mut self, ms: i64) {
+        self.now += ms;
+        self.passed += ms;
     }
 
     fn submit(&mut self) {
@@ -145,7 +162,9 @@ impl World {
         for order in self.outbox.due(self.now, &self.policies, &self.pace, &self.busy) {
             let row = &self.outbox.rows[&order];
             let policy = self.policies.iter().find(|policy| policy.name == row.receiver).expect("configured");
-            self.calls.entry(row.receiver.clone()).or_default().push(self.now);
+            let until = self.pauses.get(&row.receiver).copied().unwrap_or(0);
+            assert!(self.passed >= until, "{} asked to be left alone", row.receiver);
+            self.calls.entry(row.receiver.clone()).or_default().push(self.passed);
             self.pace.called(&row.receiver, policy.rate, self.now);
             assert!(self.busy.insert(row.receiver.clone(), order).is_none(), "two attempts at a time");
         }
@@ -184,7 +203,14 @@ impl World {
         // The attempt is over, whatever becomes of the commit.
         self.busy = busy;
         let is_delivered = outcome == Outcome::Delivered;
-        self.commit(next, is_delivered.then_some(order), false);
+        let until = self.passed + pause.unwrap_or(0);
+        // Nobody knows of a pause that was not committed.
+        let is_pause = matches!(outcome, Outcome::Busy(Some(_)) | Outcome::Failed(Some(_)));
+        let clock = self.now - self.passed;
+        let is_committed = self.commit(next, is_delivered.then_some(order), false);
+        if is_pause && is_committed && clock == self.now - self.passed {
+            self.pauses.insert(receiver, until);
+        }
     }
 
     fn tidy(&mut self) {
@@ -202,7 +228,10 @@ impl World {
                 0 => self.submit(),
                 1..5 => self.start_due(),
                 5..9 => self.answer(false),
-                _ => self.now += self.dice.below(20) as i64 * SECOND,
+                _ => {
+                    let ms = self.dice.below(20) as i64 * SECOND;
+                    self.pass(ms);
+                }
             }
             self.tidy();
             self.outbox.changed = false;
@@ -219,7 +248,7 @@ impl World {
             // While an attempt is under way, time does not leap to when something else is due.
             let idle = self.busy.is_empty();
             let next = self.outbox.next_ms(self.now, &self.policies, &self.pace, &self.busy).filter(|_| idle);
-            self.now = next.unwrap_or(self.now).max(self.now + 1);
+            self.pass((next.unwrap_or(self.now) - self.now).max(1));
         }
         assert!(self.outbox.rows.is_empty(), "all recovered, and something is still owed: {:?}", self.outbox.rows);
     }
