@@ -177,12 +177,12 @@ impl World {
         };
         let row = self.outbox.rows[&order].clone();
         let roll = if well { 0 } else { self.dice.below(if self.loses { 40 } else { 36 }) };
-        let pause = Some(self.dice.below(40) as i64 * SECOND);
+        let pause_ms = self.dice.below(40) as i64 * SECOND;
         let (outcome, reaches) = match roll {
             0..12 => (Outcome::Delivered, true),
-            12..16 => (Outcome::Busy(pause), false),
+            12..16 => (Outcome::Busy(Some(pause_ms)), false),
             16..18 => (Outcome::Busy(None), false),
-            18..20 => (Outcome::Failed(pause), false),
+            18..20 => (Outcome::Failed(Some(pause_ms)), false),
             20..28 => (Outcome::Failed(None), false),
             28..36 => (Outcome::Failed(None), true),
             36..39 if matches!(row.body, Body::Lost(_)) => (Outcome::Failed(None), false),
@@ -203,7 +203,7 @@ impl World {
         // The attempt is over, whatever becomes of the commit.
         self.busy = busy;
         let is_delivered = outcome == Outcome::Delivered;
-        let until = self.passed + pause.unwrap_or(0);
+        let until = self.passed + pause_ms;
         // Nobody knows of a pause that was not committed.
         let is_pause = matches!(outcome, Outcome::Busy(Some(_)) | Outcome::Failed(Some(_)));
         let clock = self.now - self.passed;
