@@ -336,7 +336,7 @@ fn simulate(seeds: std::ops::Range<u64>, loses: bool) {
 
 /// How many worlds; more with `SHIPWAKE_SEEDS`.
 fn seeds() -> std::ops::Range<u64> {
-    0..std::env::var("SHIPWAKE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(25)
+    0..std::env::var("SHIPWAKE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(15)
 }
 
 #[test]
