@@ -52,6 +52,7 @@ test-rust:
 # The same faults for longer. A failed run prints what to set to repeat it.
 torture: needs-test
 	cargo build --release --locked --bin shipwake
+	SHIPWAKE_ALERT_KILLS=150 cargo test --release --locked -p shipwake-alerts --test kill
 	SHIPWAKE_KAFKA_ROUNDS=40 cargo test --release --locked --test kafka faults -- --nocapture --test-threads 1
 	SHIPWAKE_CLUSTER_LONGER=6 cargo test --release --locked --test kafka cluster -- --nocapture --test-threads 1
 

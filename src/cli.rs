@@ -37,6 +37,9 @@ pub enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at who is told of verdicts, and try them out.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Check a data directory while no Shipwake runs on it; names every damaged file and offset.
     Doctor(DoctorArgs),
     /// Print the version.
@@ -149,6 +152,31 @@ pub enum ConfigCommand {
     Check(Box<ServeArgs>),
     /// Print the configuration in force, defaults included, as TOML.
     Print(Box<ServeArgs>),
+}
+
+/// `shipwake alerts`.
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Say everything that is wrong with a file of receivers, each problem with its line; exit code 1 if anything is.
+    Check(AlertsArgs),
+    /// Send receivers a message that says that they are being tried out; exit code 1 if one does not take it.
+    Test(AlertsTestArgs),
+}
+
+/// Which file of receivers.
+#[derive(Debug, Args)]
+pub struct AlertsArgs {
+    /// The file (YAML); docs/notifications.md describes it.
+    pub file: PathBuf,
+}
+
+/// `shipwake alerts test`.
+#[derive(Debug, Args)]
+pub struct AlertsTestArgs {
+    /// The file (YAML); docs/notifications.md describes it.
+    pub file: PathBuf,
+    /// Names of receivers; without any, all of them.
+    pub receivers: Vec<String>,
 }
 
 /// `shipwake doctor`.

@@ -1,5 +1,6 @@
 //! The `shipwake` binary: reads the command line and hands over. The only place that knows every stage is `app.rs`.
 
+mod alerts_command;
 mod app;
 mod cli;
 mod config;
@@ -69,6 +70,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string(&load_config(&args)?)?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Alerts(command) => alerts_command::run(command),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version => {
             println!("shipwake {}", env!("CARGO_PKG_VERSION"));

@@ -16,6 +16,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("ingest", &["features", "model", "otlp", "journal"]),
     ("aggregate", &["features", "model", "otlp", "journal", "store"]),
     ("query", &["features", "model", "store"]),
+    ("alerts", &["model"]),
     ("dashboards", &["model"]),
 ];
 
