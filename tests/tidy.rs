@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which members a member may depend on. A new line here is a design change.
-const DIRECTIONS: [(&str, &[&str]); 9] = [
+const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("lib/features", &[]),
     ("lib/model", &[]),
     ("lib/otlp", &["model"]),
     ("lib/journal", &["model"]),
     ("lib/store", &["features", "model"]),
+    ("lib/verdict", &["model"]),
     ("ingest", &["features", "model", "otlp", "journal"]),
     ("aggregate", &["features", "model", "otlp", "journal", "store"]),
     ("query", &["features", "model", "store"]),
