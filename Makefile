@@ -2,6 +2,7 @@
 # make test   everything that a change is judged by
 # make torture  the faults of make test, for longer (Kafka: half an hour)
 # make bench  the figures of docs/benchmarks.md (takes about a quarter of an hour)
+# make verdict-bench  how often verdicts are wrong, and how soon they are right (minutes; SCALE=10 for more runs)
 # make ui     rebuild dashboards/dist from dashboards/ui
 
 SHELL := /bin/bash
@@ -9,7 +10,9 @@ BIN := target/release/shipwake
 # Not root: ask for the right to install. Root: no sudo needed (and often not there).
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test torture test-rust test-ui lint bench ui build needs-build needs-test
+SCALE := 1
+
+.PHONY: demo test torture test-rust test-ui lint bench verdict-bench ui build needs-build needs-test
 
 demo: build
 	exec $(BIN) demo $(DEMO_ARGS)
@@ -70,3 +73,6 @@ bench: build
 	cargo bench -p shipwake-otlp
 	cargo bench -p shipwake-aggregate
 	cargo bench -p shipwake-journal
+
+verdict-bench:
+	cargo bench -p shipwake-verdict --bench verdict -- $(SCALE)
