@@ -21,8 +21,8 @@ pub struct IngestSource {
 }
 
 impl IngestSource {
-    /// The counters of `ingest`, if this process takes telemetry, which listens at `endpoints`; what keeps Shipwake from taking data, and what the shards have
-    /// lost.
+    /// The counters of `ingest`, if this process takes telemetry, which listens at `endpoints`; what keeps Shipwake from taking
+    /// data; and what the shards have lost.
     pub fn new(ingest: Option<Ingest>, readiness: Readiness, progress: Option<Progress>, endpoints: Endpoints) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
