@@ -36,7 +36,11 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
-        Site { kafka: Kafka::one(), bucket: Bucket::start(), folder: tempfile::tempdir().expect("a folder") }
+        Self::on(Kafka::one())
+    }
+
+    fn on(kafka: Kafka) -> Self {
+        Site { kafka, bucket: Bucket::start(), folder: tempfile::tempdir().expect("a folder") }
     }
 
     /// Starts a process with some roles.
@@ -231,6 +235,28 @@ async fn an_owner_that_was_stopped_and_comes_back_is_fenced_and_counts_nothing_t
         .await;
         eventually("it is given partitions again", || async { (shards(stopped).await > 0).then_some(()) }).await;
         wait_shards(&[&one, &two], PARTITIONS).await;
+    }
+    load.stop();
+    site.judge(vec![one, two], &site.oracle()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_die_under_several_processes_cost_no_record_and_no_process() {
+    let mut site = Site::on(Kafka::three());
+    let ingest = site.ready("ingest").await;
+    let (one, two) = (site.ready("aggregate").await, site.ready("aggregate").await);
+    wait_shards(&[&one, &two], PARTITIONS).await;
+    let load = Load::start_at(&ingest.grpc(), &site.oracle(), RATE);
+    for round in 0..2 * longer() {
+        wait_folding(&[&one]).await;
+        wait_folding(&[&two]).await;
+        // Every broker in turn: one of them leads partitions of the journal, one keeps the group.
+        let broker = (round % 3) as usize;
+        site.kafka.kill(broker);
+        wait_shards(&[&one, &two], PARTITIONS).await;
+        wait_folding(&[&one, &two]).await;
+        site.kafka.start_broker(broker);
+        site.kafka.wait_ready();
     }
     load.stop();
     site.judge(vec![one, two], &site.oracle()).await;

@@ -259,7 +259,7 @@ impl Carrier {
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
-        // It is said while a giving up is under way only here: no callback comes then.
+        // A callback says it too; while something is being given up, this is sooner.
         if self.consumer.assignment_lost() {
             let order = self.lost();
             return self.tell(order);
