@@ -135,7 +135,7 @@ struct Running {
 impl Shard {
     /// Runs until `ending` says how to end. Call it on a thread of its own.
     pub fn run(self, ending: &Ending) -> Result<Ended, AggregateError> {
-        let shard = self.shard;
+        let (shard, takes_over) = (self.shard, self.takes_over);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -149,8 +149,11 @@ impl Shard {
                 None => Ok(Ended::Dropped),
             }
         });
-        // A commit that is on its way, and that nobody waits for any more, ends by itself.
-        runtime.shutdown_background();
+        if takes_over {
+            // A commit that is on its way, and that nobody waits for any more, ends by itself: whether it still counts is decided
+            // by the manifests.
+            runtime.shutdown_background();
+        }
         if let Err(error) = &result {
             tracing::error!(shard, error = error as &dyn std::error::Error, "shard stopped");
         }
@@ -215,6 +218,7 @@ impl Running {
         running.reload_recent();
         running.look_over();
         running.note_progress();
+        running.note_unfolded(running.committed_offset);
         Ok(Some(running))
     }
 
@@ -333,7 +337,7 @@ impl Running {
         let metrics = &self.shard.metrics;
         metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
         metrics.unusual(self.shard.shard, &kinds);
-        metrics.unfolded(self.shard.shard, self.shard.journal.end(self.shard.shard).saturating_sub(next_offset));
+        self.note_unfolded(next_offset);
         self.say_overflow(overflow, now_ns);
         self.say_left_out(&left_out, now_ns);
     }
@@ -617,6 +621,11 @@ impl Running {
             tracing::info!(shard, "stopping behind the journal's end; the next start folds the rest");
             self.drained = true;
         }
+    }
+
+    fn note_unfolded(&self, next_offset: u64) {
+        let shard = self.shard.shard;
+        self.shard.metrics.unfolded(shard, self.shard.journal.end(shard).saturating_sub(next_offset));
     }
 
     fn note_progress(&self) {

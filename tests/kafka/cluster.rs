@@ -67,6 +67,38 @@ impl Site {
         self.folder.path().join("oracle")
     }
 
+    /// Stops a process (SIGSTOP) between the state and the manifest of a commit: when it goes on, the manifest is the first that
+    /// it does, whatever it is told meanwhile.
+    async fn stop_in_a_commit(&self, process: &Shipwake) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let shards = shards_of(process).await;
+            let is_between = || shards.iter().any(|shard| self.is_between_state_and_manifest(*shard));
+            let look = Instant::now();
+            while !is_between() && look.elapsed() < Duration::from_secs(3) {
+                tokio::task::yield_now().await;
+            }
+            signal(process, "-STOP");
+            // What was on its way to the server has arrived by then.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if is_between() {
+                return;
+            }
+            signal(process, "-CONT");
+            assert!(Instant::now() < deadline, "it is never in the middle of a commit\n{}", process.log());
+        }
+    }
+
+    fn is_between_state_and_manifest(&self, shard: u32) -> bool {
+        let newest = |folder: &str, ending: &str| {
+            let folder = self.bucket.folder().join("shop").join(folder).join(shard.to_string());
+            let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+            names.filter_map(|name| name.strip_suffix(ending)?.parse::<u64>().ok()).max()
+        };
+        newest("state", ".bin") > newest("manifest", ".json")
+    }
+
     /// Ends whoever folds, and lets one process read what is there.
     async fn judge(&self, aggregates: Vec<Shipwake>, oracle: &Path) {
         for aggregate in aggregates {
@@ -80,7 +112,17 @@ impl Site {
     }
 }
 
-/// The shards that run in a process; none where it does not answer.
+/// The numbers of the shards that run in a process.
+async fn shards_of(process: &Shipwake) -> Vec<u32> {
+    let text = reqwest::get(format!("{}/metrics", process.ui())).await.expect("an answer").text().await.expect("text");
+    let numbers = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix("shipwake_unfolded_requests{shard=\"")?;
+        rest.split('"').next()?.parse().ok()
+    });
+    numbers.collect()
+}
+
+/// How many shards run in a process; none where it does not answer.
 async fn shards(process: &Shipwake) -> u32 {
     let answer = reqwest::Client::new().get(format!("{}/metrics", process.ui())).timeout(Duration::from_secs(2));
     let Ok(answer) = answer.send().await else { return 0 };
@@ -168,7 +210,7 @@ async fn an_owner_that_was_stopped_and_comes_back_is_fenced_and_counts_nothing_t
         // In turn, so that each takes over from the other.
         let (stopped, other) = if round % 2 == 0 { (&two, &one) } else { (&one, &two) };
         wait_folding(&[stopped]).await;
-        signal(stopped, "-STOP");
+        site.stop_in_a_commit(stopped).await;
         let since = Instant::now();
         wait_shards(&[other], PARTITIONS).await;
         assert!(since.elapsed() < TAKEN_OVER_WITHIN, "{:?}", since.elapsed());
@@ -180,6 +222,11 @@ async fn an_owner_that_was_stopped_and_comes_back_is_fenced_and_counts_nothing_t
         eventually("it learns that it is not the owner any more", || async {
             let log = stopped.log();
             (log.contains("ended=Dropped") || log.contains("ended=Fenced")).then_some(())
+        })
+        .await;
+        // The commit that it was stopped in goes on, and finds another's manifest in its place.
+        eventually("its commit is refused", || async {
+            stopped.log().contains("another writer has committed").then_some(())
         })
         .await;
         eventually("it is given partitions again", || async { (shards(stopped).await > 0).then_some(()) }).await;
