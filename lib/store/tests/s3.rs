@@ -109,7 +109,7 @@ fn a_store_in_a_bucket_commits_compacts_searches_and_goes_on_after_a_restart() {
 #[test]
 fn a_reader_follows_a_bucket_and_leaves_nothing_there() {
     let Some(server) = server("a_reader_follows_a_bucket_and_leaves_nothing_there") else { return };
-    let objects = |server: &Server| walk(&server.bucket._dir.path().join("bucket"));
+    let objects = |server: &Server| walk(&server.bucket.folder());
     let before = objects(&server);
     let error = server.follow().expect_err("there is no store");
     assert!(matches!(error, StoreError::NotYet { .. }), "{error}");
