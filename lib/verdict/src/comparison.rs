@@ -5,11 +5,12 @@
 
 use crate::check::{Check, Kind, weights};
 use crate::counts::Counts;
+use crate::evidence::Scale;
 use crate::patterns::{PatternLines, Patterns};
 use crate::policy::Policy;
 use crate::quantile::QuantileDifference;
 use crate::split::Split;
-use crate::track::{STRATA_MAX, Scale, Track};
+use crate::track::{STRATA_MAX, Track};
 use crate::values::{Side, Values};
 use crate::verdict::{Latched, Verdict};
 
@@ -36,6 +37,9 @@ pub struct Instances {
     /// How many of them have sent nothing of late, though they were not stopped.
     pub silent: u32,
 }
+
+/// Times beyond this many seconds before and after the epoch are no times: thirty million years.
+const TIME_MAX_S: i64 = 1 << 50;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ impl Comparison {
     /// Opens a comparison at the candidate's first request. `strata` are the names of the busiest routes (at most twenty count);
     /// what is in none of them is judged together as the last one.
     pub fn open(policy: Policy, checks: Vec<Check>, strata: Vec<String>, opened_s: i64) -> Comparison {
+        let opened_s = clamped(opened_s);
         let mut strata = strata;
         strata.truncate(usize::from(STRATA_MAX - 1));
         let origin_s = opened_s.saturating_add(i64::from(policy.warm_up_s));
@@ -117,6 +122,9 @@ impl Comparison {
     pub fn add(&mut self, check: usize, part: usize, stratum: u16, start_s: i64, counts: Counts) {
         let is_warm = start_s < self.opened_s.saturating_add(i64::from(self.policy.warm_up_s));
         let stratum = stratum.min(self.strata.len() as u16);
+        if start_s != clamped(start_s) {
+            return;
+        }
         let (Some(Body::Counts(tracks)), Some(Kind::Counts(parts))) =
             (self.bodies.get_mut(check), self.checks.get(check).map(|check| &check.kind))
         else {
@@ -133,7 +141,8 @@ impl Comparison {
     /// Adds a sum of values (revenue) over exposure (sessions) of one side.
     pub fn add_values(&mut self, check: usize, start_s: i64, side: Side, sum: f64, exposure: u64) {
         let is_warm = start_s < self.opened_s.saturating_add(i64::from(self.policy.warm_up_s));
-        if let Some(Body::Values(values)) = self.bodies.get_mut(check).filter(|_| !is_warm) {
+        let counts = !is_warm && start_s == clamped(start_s);
+        if let Some(Body::Values(values)) = self.bodies.get_mut(check).filter(|_| counts) {
             values.add(start_s, side, sum, exposure);
         }
     }
@@ -160,8 +169,9 @@ impl Comparison {
     /// The verdict on everything so far. Looking does not change the evidence; that a release is "no go" is kept from the first
     /// time on.
     pub fn judge(&mut self, facts: &Facts) -> Verdict {
-        self.seal(facts);
-        crate::judge::judge(self, facts)
+        let facts = Facts { now_s: clamped(facts.now_s), complete_until_s: clamped(facts.complete_until_s), ..*facts };
+        self.seal(&facts);
+        crate::judge::judge(self, &facts)
     }
 
     /// What margins are widened by.
@@ -173,6 +183,8 @@ impl Comparison {
             allowance_worse: self.policy.allowance_worse,
             allowance_fine: self.policy.allowance_fine,
             alpha_interval: self.policy.alpha_interval,
+            alpha_fast: self.policy.alpha_fast,
+            alpha_slow: self.policy.alpha_slow,
             warm_up: self.policy.warm_up,
         }
     }
@@ -192,4 +204,9 @@ impl Comparison {
             }
         }
     }
+}
+
+/// A time that can be reckoned with.
+pub(crate) fn clamped(time_s: i64) -> i64 {
+    time_s.clamp(-TIME_MAX_S, TIME_MAX_S)
 }

@@ -28,78 +28,14 @@ pub(crate) const POINTS: usize = 71;
 
 /// The logarithms of the ratios, rising. Dense where decisions are made; with the margins in use among them: 1/1.1, 1, 1/0.95,
 /// 1.1, 1.25, 1.5, 2, 3, 5.
+#[rustfmt::skip]
 const LN_RATIOS: [f64; POINTS] = [
-    -3.0,
-    -2.5,
-    -2.0,
-    -1.6,
-    -1.3,
-    -1.05,
-    -0.85,
-    -0.7,
-    -0.6,
-    -0.5,
-    -0.42,
-    -0.35,
-    -0.3,
-    -0.25,
-    -0.2,
-    -0.15,
-    -0.095_310_179_804_324_87,
-    -0.05,
-    0.0,
-    0.025,
-    0.051_293_294_387_550_58,
-    0.07,
-    0.095_310_179_804_324_87,
-    0.12,
-    0.15,
-    0.185,
-    0.223_143_551_314_209_76,
-    0.26,
-    0.3,
-    0.35,
-    0.405_465_108_108_164_4,
-    0.45,
-    0.5,
-    0.55,
-    0.6,
-    0.65,
-    0.693_147_180_559_945_3,
-    0.75,
-    0.8,
-    0.85,
-    0.9,
-    0.95,
-    1.0,
-    1.05,
-    1.098_612_288_668_109_8,
-    1.15,
-    1.2,
-    1.3,
-    1.4,
-    1.5,
-    1.609_437_912_434_100_3,
-    1.7,
-    1.8,
-    1.9,
-    2.0,
-    2.15,
-    2.3,
-    2.45,
-    2.6,
-    2.8,
-    3.0,
-    3.25,
-    3.5,
-    3.75,
-    4.0,
-    4.4,
-    4.8,
-    5.3,
-    5.8,
-    6.4,
-    7.0,
+    -3.0, -2.5, -2.0, -1.6, -1.3, -1.05, -0.85, -0.7, -0.6, -0.5, -0.42, -0.35, -0.3, -0.25, -0.2, -0.15,
+    -0.095_310_179_804_324_87, -0.05, 0.0, 0.025, 0.051_293_294_387_550_58, 0.07, 0.095_310_179_804_324_87, 0.12,
+    0.15, 0.185, 0.223_143_551_314_209_76, 0.26, 0.3, 0.35, 0.405_465_108_108_164_4, 0.45, 0.5, 0.55, 0.6, 0.65,
+    std::f64::consts::LN_2, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.098_612_288_668_109_8, 1.15, 1.2, 1.3, 1.4, 1.5,
+    1.609_437_912_434_100_3, 1.7, 1.8, 1.9, 2.0, 2.15, 2.3, 2.45, 2.6, 2.8, 3.0, 3.25, 3.5, 3.75, 4.0, 4.4, 4.8, 5.3,
+    5.8, 6.4, 7.0,
 ];
 
 /// What is expected of a release that is worse: where the weight of the mixture lies. Any is valid; one is faster than the other.
@@ -208,11 +144,11 @@ impl Addend {
         let (x_c, n) = (counts.candidate.events as f64, counts.events() as f64);
         let scale = 1.0 / (n_c + n_b);
         let mut addend = Addend { events: [Sum::default(); POINTS], floor: [Sum::default(); POINTS] };
-        for k in 0..POINTS {
+        for (k, (ratio, ln_ratio)) in TABLES.ratios.iter().zip(LN_RATIOS).enumerate() {
             // ln θ(r) − ln θ(1) is ln r − spread, ln(1 − θ(r)) − ln(1 − θ(1)) is −spread.
-            let spread = log((n_c * TABLES.ratios[k] + n_b) * scale);
+            let spread = log((n_c * ratio + n_b) * scale);
             if n > 0.0 {
-                addend.events[k] = Sum::of(x_c * LN_RATIOS[k] - n * spread);
+                addend.events[k] = Sum::of(x_c * ln_ratio - n * spread);
             }
             addend.floor[k] = Sum::of(-n_b * spread);
         }

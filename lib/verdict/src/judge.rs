@@ -10,11 +10,12 @@ use libm::log;
 use crate::check::{Check, Group, Kind};
 use crate::comparison::{Body, Comparison, Facts};
 use crate::counts::{Counts, Tally};
+use crate::evidence::{Evidence, Scale, ln_mean};
 use crate::guard::Guard;
 use crate::missing;
 use crate::patterns::FoundPattern;
 use crate::sentence;
-use crate::track::{Evidence, Scale, Track, ln_mean};
+use crate::track::Track;
 use crate::verdict::{CheckResult, Dominant, Effect, EffectKind, Latched, State, Verdict, Word};
 
 /// From this evidence on something looks worse.
@@ -93,7 +94,7 @@ fn counted(comparison: &Comparison, check: &Check, tracks: &mut [Track], scale: 
     let Kind::Counts(parts) = &check.kind else { return empty(check) };
     let seen: Vec<Evidence> =
         tracks.iter_mut().zip(parts).map(|(track, part)| track.look(part, scale, facts.complete_until_s)).collect();
-    let late = tracks.iter().map(|track| track.late).sum();
+    let late = tracks.iter().fold(0, |sum, track| u64::saturating_add(sum, track.late));
     // What is shown is the part that speaks loudest: for "worse" if anything does, else the one that is furthest from "fine".
     let worst = |key: fn(&Evidence) -> f64| (0..seen.len()).max_by(|a, b| key(&seen[*a]).total_cmp(&key(&seen[*b])));
     let suspicious = |evidence: &Evidence| evidence.ln_slow.max(evidence.ln_fast);
@@ -106,10 +107,10 @@ fn counted(comparison: &Comparison, check: &Check, tracks: &mut [Track], scale: 
     let Some(evidence) = seen.get(shown) else { return empty(check) };
     let part = &parts[shown];
     let logs = |key: fn(&Evidence) -> f64| seen.iter().map(key).collect::<Vec<f64>>();
-    let has_data = evidence.counts.is_paired() || tracks[shown].warm_counts.is_paired();
+    let has_data = evidence.counts.is_paired();
     CheckResult {
         state: if has_data { State::Undecided } else { State::NoData },
-        effect: evidence.counts.is_paired().then(|| effect(evidence, part.fewer_is_worse)),
+        effect: has_data.then(|| effect(evidence, part.fewer_is_worse)),
         part: part.name.clone(),
         counts: if part.fewer_is_worse { evidence.counts.swapped() } else { evidence.counts },
         ln_fast: ln_mean(&logs(|evidence| evidence.ln_fast)),
@@ -266,10 +267,11 @@ fn word(is_no_go: bool, checks: &[CheckResult], guards: &[Guard]) -> Word {
     let is_suspicious = checks.iter().any(|check| check.state == State::Suspicious);
     if is_no_go {
         Word::NoGo
+    } else if is_fine && !guards.iter().any(Guard::blocks_go) {
+        // What is not required never keeps a release from going; the sentence tells of it.
+        Word::Go
     } else if is_suspicious || guards.iter().any(Guard::is_suspicious) {
         Word::Watch
-    } else if is_fine && !guards.iter().any(Guard::blocks_go) {
-        Word::Go
     } else {
         Word::Wait
     }
@@ -280,7 +282,7 @@ fn guards(comparison: &Comparison, facts: &Facts, checks: &[CheckResult]) -> Vec
     let mut guards = Vec::new();
     if comparison.seen.baseline.exposure == 0 {
         guards.push(Guard::NoBaseline);
-    } else if checks.iter().all(|check| check.state == State::NoData) {
+    } else if !checks.iter().any(|check| check.state != State::NoData && check.group != Group::Patterns) {
         guards.push(Guard::NoTraffic);
     }
     let lag_s = facts.now_s.saturating_sub(facts.complete_until_s);
@@ -293,7 +295,7 @@ fn guards(comparison: &Comparison, facts: &Facts, checks: &[CheckResult]) -> Vec
         guards.push(Guard::SplitMismatch { declared, observed });
     }
     guards.extend(sick_baseline(comparison, facts));
-    if facts.candidate.silent + facts.baseline.silent > 0 {
+    if facts.candidate.silent > 0 || facts.baseline.silent > 0 {
         guards.push(Guard::Silent { candidate: facts.candidate.silent, baseline: facts.baseline.silent });
     }
     if facts.candidate.count.is_none_or(|count| count < policy.instances_min) {

@@ -45,7 +45,7 @@
 //!
 //! - [`comparison`]: a release beside its baseline; `judge`, `missing` and `sentence` make the verdict of it.
 //! - [`check`] and [`policy`]: what is judged, and every default with its reason.
-//! - `grid`, [`symmetric`], [`noise`], `marks`, `track`: the evidence of counts.
+//! - `grid`, [`symmetric`], [`noise`], `marks`, `track`, `evidence`: the evidence of counts.
 //! - [`values`], [`patterns`], [`split`], [`quantile`], [`latency`]: means, log patterns, the split of traffic, durations.
 //! - [`boundary`], [`special`]: bounds that hold at every look, and the functions they are made of.
 //! - [`plan`]: how much more it takes. [`audit`]: how often it would have been wrong. [`record`]: the stored form.
@@ -56,6 +56,7 @@ pub mod boundary;
 pub mod check;
 pub mod comparison;
 pub mod counts;
+mod evidence;
 mod fixed;
 mod grid;
 pub mod guard;

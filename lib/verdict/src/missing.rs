@@ -30,14 +30,17 @@ pub(crate) fn of_check(comparison: &Comparison, facts: &Facts, check: &CheckResu
     let share = counts.share(1.0);
     let extra = part.margins.extra_at(margin, part.noise.rate) * counts.baseline.exposure as f64;
     let events = counts.events() as f64 + extra;
-    let steady_s = (facts.complete_until_s - comparison.opened_s - i64::from(comparison.policy.warm_up_s)).max(1);
-    if events <= 0.0 {
+    // The counts are of this time.
+    let steady_s = comparison.opened_s + i64::from(comparison.policy.warm_up_s);
+    let counted_s = facts.complete_until_s - check.since_s.unwrap_or(steady_s);
+    // Nothing is known of the rate while it warms up.
+    if events <= 0.0 || counted_s <= 0 {
         return None;
     }
     let alpha = libm::exp(-fine);
     let needed = plan::events_missing(alpha, check.ln_fine, share, ratio, margin, part.noise.dispersion);
-    let seconds = needed / (events / steady_s as f64);
-    let exposure = seconds * check.counts.candidate.exposure as f64 / steady_s as f64;
+    let seconds = needed / (events / counted_s as f64);
+    let exposure = seconds * check.counts.candidate.exposure as f64 / counted_s as f64;
     let faster_at_share = plan::share_that_halves(share, ratio, margin).filter(|_| seconds > 600.0);
     (seconds <= SECONDS_MAX).then_some(Missing { exposure, seconds, faster_at_share })
 }

@@ -171,6 +171,48 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// What is wrong with it, each in words; empty when nothing is. For configurations: nothing here panics on a bad policy, it only
+    /// answers nonsense.
+    pub fn problems(&self) -> Vec<String> {
+        let chance = |value: f64| value > 0.0 && value < 1.0;
+        let chances = [
+            ("alpha_fast", self.alpha_fast),
+            ("alpha_slow", self.alpha_slow),
+            ("alpha_fine", self.alpha_fine),
+            ("alpha_interval", self.alpha_interval),
+            ("patterns.false_discoveries", self.patterns.false_discoveries),
+        ];
+        let mut problems: Vec<String> = chances
+            .into_iter()
+            .filter(|(_, value)| !chance(*value))
+            .map(|(name, value)| format!("{name} is {value}, and must lie between 0 and 1"))
+            .collect();
+        let margins =
+            [("warm_up", self.warm_up), ("errors", self.errors), ("kpi", self.kpi), ("traffic", self.traffic)];
+        for (name, margins) in margins {
+            let factors = [("worse", margins.worse), ("catastrophe", margins.catastrophe), ("fine", margins.fine)];
+            let wrong = factors.into_iter().filter(|(_, factor)| !(*factor >= 1.0 && *factor <= 100.0));
+            problems.extend(
+                wrong.map(|(word, factor)| format!("{name}.{word} is {factor}, and must lie between 1 and 100")),
+            );
+            if !(0.0..1.0).contains(&margins.floor) {
+                problems.push(format!("{name}.floor is {}, and must lie between 0 and 1", margins.floor));
+            }
+        }
+        let weights = [
+            ("errors", self.weights.errors),
+            ("latency", self.weights.latency),
+            ("kpi", self.weights.kpi),
+            ("patterns", self.weights.patterns),
+            ("traffic", self.weights.traffic),
+        ];
+        let wrong = weights.into_iter().filter(|(_, weight)| !(*weight > 0.0 && weight.is_finite()));
+        problems.extend(wrong.map(|(name, weight)| format!("weights.{name} is {weight}, and must be above 0")));
+        problems
+    }
+}
+
 impl Margins {
     /// The extra events of the baseline for each unit of exposure (`grid`) that make "at most `ratio` times" mean "at most `ratio`
     /// times, or the floor more", at the baseline's usual rate.
@@ -195,6 +237,17 @@ mod tests {
         // At 0.1 %: 1.1 (p + a) = p + floor.
         let (p, a) = (0.001, margins.extra_at(1.1, Some(0.001)));
         assert!((1.1 * (p + a) - (p + 0.000_5)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_is_told() {
+        assert_eq!(Policy::default().problems(), Vec::<String>::new());
+        let mut policy = Policy { alpha_slow: 0.0, ..Policy::default() };
+        policy.errors.fine = 0.9;
+        policy.weights.kpi = f64::NAN;
+        let problems = policy.problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems[1], "errors.fine is 0.9, and must lie between 1 and 100");
     }
 
     #[test]

@@ -89,9 +89,9 @@ impl Comparison {
         let policy = policy(&mut reader)?;
         let checks = reader.list(parts::check)?;
         let strata = reader.list(Reader::text)?;
-        let opened_s = reader.i64()?;
+        let opened_s = reader.time()?;
         let mut comparison = Comparison::open(policy, checks, strata, opened_s);
-        comparison.newest_s = reader.i64()?;
+        comparison.newest_s = reader.time()?;
         comparison.seen = counts(&mut reader)?;
         for (expected, observed) in reader.list(|reader| Ok((reader.list(Reader::f64)?, reader.list(Reader::u64)?)))? {
             if expected.len() != observed.len() || expected.is_empty() {
@@ -100,7 +100,7 @@ impl Comparison {
             comparison.split.add_stage(expected, observed);
         }
         comparison.quantiles = reader.list(|reader| reader.list(quantile))?;
-        comparison.suspicious_since_s = reader.list(|reader| reader.option(Reader::i64))?;
+        comparison.suspicious_since_s = reader.list(|reader| reader.option(Reader::time))?;
         comparison.latched = reader.option(latched)?;
         let many = comparison.checks.len();
         if comparison.quantiles.len() != many || comparison.suspicious_since_s.len() != many {
@@ -242,7 +242,7 @@ fn put_latched(out: &mut Writer, latched: &Latched) {
 
 fn latched(reader: &mut Reader<'_>) -> Result<Latched, RecordError> {
     Ok(Latched {
-        at_s: reader.i64()?,
+        at_s: reader.time()?,
         fast: reader.bool()?,
         checks: reader.list(Reader::text)?,
         summary: reader.text()?,

@@ -49,9 +49,11 @@ fn no_go(verdict: &Verdict, policy: &Policy, opened_s: i64) -> String {
 fn go(verdict: &Verdict, policy: &Policy) -> String {
     let required = verdict.checks.iter().filter(|check| check.required);
     let clauses: Vec<String> = required.map(|check| fine(check, policy)).collect();
+    let suspicious = verdict.checks.iter().filter(|check| check.state == State::Suspicious);
+    let but: String = suspicious.map(|check| format!(" Watch {}, not proven.", clause(check, policy))).collect();
     let requests = verdict.checks.iter().map(|check| check.counts.candidate.exposure).max().unwrap_or(0);
     let note = if verdict.guards.contains(&Guard::NotConcurrent) { "; no concurrent control" } else { "" };
-    format!("Go on: {}, over {} of the candidate's requests{note}.", clauses.join("; "), grouped(requests))
+    format!("Go on: {}, over {} of the candidate's requests{note}.{but}", clauses.join("; "), grouped(requests))
 }
 
 fn watch(verdict: &Verdict, policy: &Policy) -> String {

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn numbers_read_like_numbers() {
         assert_eq!([seconds(0.000_8), seconds(0.041), seconds(1.24)], ["0.8 ms", "41 ms", "1.24 s"]);
-        assert_eq!([times(1.1), times(3.14), times(41.7)], ["1.10x", "3.1x", "42x"]);
+        assert_eq!([times(1.1), times(3.12), times(41.7)], ["1.10x", "3.1x", "42x"]);
         assert_eq!([signed(38.2), signed(-4.0), signed(0.7), signed(0.02)], ["+38", "-4", "+0.7", "0"]);
         assert_eq!([percent(0.0), percent(0.0003), percent(0.005), percent(0.3)], ["0 %", "0.03 %", "0.5 %", "30 %"]);
         assert_eq!([span(40.0), span(200.0), span(9_000.0), span(200_000.0)], ["40 s", "4 min", "3 h", "3 d"]);

@@ -43,15 +43,15 @@ proptest! {
             let margin = LN_RATIOS[from];
             // "At most the margin" is true, and every larger ratio is held against it.
             let truth = exp(LN_RATIOS[0] + part * (margin - LN_RATIOS[0]));
-            for to in from + 1..POINTS {
-                let value = expectation_of_an_event(truth, exp(margin), exp(LN_RATIOS[to]), n_c, n_b);
-                prop_assert!(value <= 1.0 + 1e-9, "{truth} {margin} {to}: {value}");
+            for ln_to in &LN_RATIOS[from + 1..] {
+                let value = expectation_of_an_event(truth, exp(margin), exp(*ln_to), n_c, n_b);
+                prop_assert!(value <= 1.0 + 1e-9, "{truth} {margin} {ln_to}: {value}");
             }
             // "At least the margin" is true, and every smaller ratio is held against it.
             let truth = exp(margin + part * (LN_RATIOS[POINTS - 1] - margin));
-            for to in 0..from {
-                let value = expectation_of_an_event(truth, exp(margin), exp(LN_RATIOS[to]), n_c, n_b);
-                prop_assert!(value <= 1.0 + 1e-9, "{truth} {margin} {to}: {value}");
+            for ln_to in &LN_RATIOS[..from] {
+                let value = expectation_of_an_event(truth, exp(margin), exp(*ln_to), n_c, n_b);
+                prop_assert!(value <= 1.0 + 1e-9, "{truth} {margin} {ln_to}: {value}");
             }
         }
     }
@@ -62,12 +62,12 @@ proptest! {
     fn a_floor_keeps_the_expectation(p_b in 0.0f64..0.1, a in 1e-6f64..0.01, n_c in 1.0f64..1e4, n_b in 1.0f64..1e4, from in 1usize..70) {
         let margin = exp(LN_RATIOS[from]);
         let share = |r: f64| n_c * r / (n_c * r + n_b);
-        for to in 0..POINTS {
-            let (zero, one) = (share(margin), share(exp(LN_RATIOS[to])));
+        for ln_to in &LN_RATIOS {
+            let (zero, one) = (share(margin), share(exp(*ln_to)));
             let (up, down) = (one / zero, (1.0 - one) / (1.0 - zero));
             let p_c = margin * (p_b + a);
             let ln = p_c * n_c * (up - 1.0) + p_b * n_b * (down - 1.0) + a * n_b * log(down);
-            prop_assert!(ln <= 1e-9 * (p_c * n_c * up).max(1.0), "{to}: {ln}");
+            prop_assert!(ln <= 1e-9 * (p_c * n_c * up).max(1.0), "{ln_to}: {ln}");
         }
     }
 
@@ -127,7 +127,7 @@ fn an_error_free_baseline_is_an_ordinary_case() {
         "{}",
         worse.ln_worse(Point::at_least(2.0), Prior::Close)
     );
-    let good = likelihood(&vec![counts((0, 6_000), (0, 54_000)); 3]).curve(0.000_5, 1.0);
+    let good = likelihood(&[counts((0, 6_000), (0, 54_000)); 3]).curve(0.000_5, 1.0);
     assert!(good.ln_fine(Point::at_most(1.5)) > 3.0, "{}", good.ln_fine(Point::at_most(1.5)));
     let unknown = likelihood(&[counts((0, 100), (0, 900))]).curve(0.0, 1.0);
     assert!(unknown.ln_fine(Point::at_most(1.5)).abs() < 1e-9);

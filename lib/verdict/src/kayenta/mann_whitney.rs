@@ -141,9 +141,9 @@ fn interpolate(points: [f64; 3], values: [f64; 3], step_before: f64, tolerance: 
         (t2 * (width * q * (q - t1) - (best - last) * (t1 - 1.0)), (q - 1.0) * (t1 - 1.0) * (t2 - 1.0))
     };
     if p > 0.0 {
-        q = -q
+        q = -q;
     } else {
-        p = -p
+        p = -p;
     }
     let short = p < 0.75 * width * q - fabs(tolerance * q) / 2.0 && p < fabs(step_before * q / 2.0);
     short.then(|| p / q)

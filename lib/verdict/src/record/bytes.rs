@@ -143,6 +143,14 @@ impl<'a> Reader<'a> {
         i64::try_from(self.i128()?).map_err(|_| self.invalid("whole number"))
     }
 
+    /// A time in seconds, or the number of a block.
+    pub fn time(&mut self) -> Result<i64, RecordError> {
+        let time = self.i64()?;
+        // "Never" is the smallest number.
+        let is_known = time == i64::MIN || time == crate::comparison::clamped(time);
+        if is_known { Ok(time) } else { Err(self.invalid("time")) }
+    }
+
     pub fn f64(&mut self) -> Result<f64, RecordError> {
         let mut bits = [0; 8];
         bits.copy_from_slice(self.raw(8)?);

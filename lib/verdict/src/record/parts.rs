@@ -3,7 +3,7 @@
 use super::bytes::{Reader, Writer};
 use super::{RecordError, counts, of_margins, put_counts};
 use crate::check::{Check, Group, Kind, Part};
-use crate::comparison::Body;
+use crate::comparison::{Body, clamped};
 use crate::fixed::Sum;
 use crate::grid::Likelihood;
 use crate::marks::Mark;
@@ -110,12 +110,17 @@ pub(super) fn fill_body(reader: &mut Reader<'_>, body: &mut Body) -> Result<(), 
                 return Err(reader.invalid("number of parts"));
             }
             for (track, stored) in tracks.iter_mut().zip(stored) {
+                let start_s = |number: &i64| number.checked_mul(track.block_s);
+                if stored.blocks.keys().any(|number| start_s(number).is_none_or(|start_s| start_s != clamped(start_s)))
+                {
+                    return Err(reader.invalid("number of a block"));
+                }
                 *track = Track { block_s: track.block_s, origin_s: track.origin_s, ..stored };
             }
         }
         Body::Values(values) => {
             let side = |reader: &mut Reader<'_>| Ok((reader.i128()?, reader.u64()?));
-            for (block, sides) in reader.list(|reader| Ok((reader.i64()?, [side(reader)?, side(reader)?])))? {
+            for (block, sides) in reader.list(|reader| Ok((reader.time()?, [side(reader)?, side(reader)?])))? {
                 values.set_part(block, sides);
             }
         }
@@ -168,7 +173,7 @@ fn put_track(out: &mut Writer, track: &Track) {
 }
 
 fn mark(reader: &mut Reader<'_>) -> Result<Mark, RecordError> {
-    let (at_s, number) = (reader.i64()?, reader.i64()?);
+    let (at_s, number) = (reader.time()?, reader.time()?);
     let mut mark = Mark::new(at_s, number, likelihood(reader)?, counts(reader)?);
     mark.worse = reader.option(|reader| Ok([Sum::from_bits(reader.i128()?), Sum::from_bits(reader.i128()?)]))?;
     Ok(mark)
@@ -185,11 +190,11 @@ fn track(reader: &mut Reader<'_>) -> Result<Track, RecordError> {
     track.warm = likelihood(reader)?;
     track.warm_counts = counts(reader)?;
     let window = |reader: &mut Reader<'_>| {
-        let at = (reader.i64()?, stratum(reader)?);
+        let at = (reader.time()?, stratum(reader)?);
         let is_warm = reader.bool()?;
         Ok((at, Window { counts: counts(reader)?, is_warm }))
     };
-    for (block, windows) in reader.list(|reader| Ok((reader.i64()?, reader.list(window)?)))? {
+    for (block, windows) in reader.list(|reader| Ok((reader.time()?, reader.list(window)?)))? {
         track.blocks.entry(block).or_default().windows.extend(windows);
     }
     let blocks = reader.u32()?;
@@ -203,7 +208,7 @@ fn track(reader: &mut Reader<'_>) -> Result<Track, RecordError> {
         fine: [sums[2], sums[3]],
         sized: counts(reader)?,
         sized_blocks: reader.u32()?,
-        before_s: reader.i64()?,
+        before_s: reader.time()?,
     };
     track.late = reader.u64()?;
     track.marks = reader.list(mark)?;

@@ -124,6 +124,8 @@ proptest! {
         let mut bytes = comparison.encode();
         let place = place % bytes.len();
         bytes[place] = value;
-        let _ = Comparison::decode(&bytes);
+        if let Ok(mut comparison) = Comparison::decode(&bytes) {
+            comparison.judge(&facts(3));
+        }
     }
 }

@@ -43,8 +43,8 @@ pub fn good_releases() -> Vec<Good> {
         good("the same, 6 h", wander(), 6),
         good("pods differ by 20 %, 2 of 20, 6 h", pods, 6),
         good("1 and 9 requests a second, 6 h", little, 6),
-        good("season and shared incidents", incidents.clone(), 1),
-        good("one endpoint fails more and has another share", skewed.clone(), 1),
+        good("season and shared incidents", incidents, 1),
+        good("one endpoint fails more and has another share", skewed, 1),
         good("one pod falls silent", World { silent_pod: true, ..World::default() }, 1),
         good("restarts that lose counts", World { restarts: true, ..World::default() }, 1),
         Good { name: "a third comes up to a minute late", world: bursts(4.0), judging: late },
@@ -83,7 +83,7 @@ pub const RATIOS: [f64; 4] = [1.5, 2.0, 5.0, 20.0];
 
 pub fn bad_releases() -> Vec<Bad> {
     let little = World { candidate_rps: 1.0, baseline_rps: 9.0, ..World::default() };
-    let rare = World { failing: 0.000_5, ..little.clone() };
+    let rare = World { failing: 0.000_5, ..little };
     let adaptive = Judging { block_s: None, ..Judging::default() };
     let bad = |name, world| Bad { name, world, judging: Judging::default() };
     vec![
