@@ -12,13 +12,16 @@ const UNKNOWN: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub struct Progress {
     next_offsets: Arc<[AtomicU64]>,
+    /// How old what each shard folded last was by then, ns.
+    lags_ns: Arc<[AtomicU64]>,
     /// The last loss of each shard.
     losses: Arc<Mutex<BTreeMap<u32, String>>>,
 }
 
 impl Progress {
     pub(crate) fn new(shards: u32) -> Self {
-        Progress { next_offsets: (0..shards).map(|_| AtomicU64::new(UNKNOWN)).collect(), losses: Arc::default() }
+        let each = |value| (0..shards).map(|_| AtomicU64::new(value)).collect();
+        Progress { next_offsets: each(UNKNOWN), lags_ns: each(0), losses: Arc::default() }
     }
 
     /// The offset that a shard folds next; `None` until it has read its state.
@@ -30,6 +33,17 @@ impl Progress {
     pub(crate) fn reached(&self, shard: u32, next_offset: u64) {
         if let Some(offset) = self.next_offsets.get(shard as usize) {
             offset.store(next_offset, Ordering::Relaxed);
+        }
+    }
+
+    /// How long what a shard folded last had waited for it since it was received, ns.
+    pub(crate) fn lag_ns(&self, shard: u32) -> u64 {
+        self.lags_ns.get(shard as usize).map_or(0, |lag| lag.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn lagged(&self, shard: u32, lag_ns: i64) {
+        if let Some(lag) = self.lags_ns.get(shard as usize) {
+            lag.store(u64::try_from(lag_ns).unwrap_or(0), Ordering::Relaxed);
         }
     }
 
