@@ -60,7 +60,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string(&load_config(&args)?)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Version => {
             println!("shipwake {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

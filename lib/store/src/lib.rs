@@ -13,7 +13,7 @@
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
 //! - [`scan`]: reading parts of a segment.
-//! - [`check`]: the offline check of a directory.
+//! - [`check`]: the offline check of a directory or a bucket.
 
 mod attempt;
 mod bloom;
@@ -30,6 +30,7 @@ pub mod health;
 pub mod hot;
 mod index;
 mod lock;
+mod loss;
 mod manifest;
 pub mod measures;
 mod metrics;
@@ -52,7 +53,7 @@ mod superblock;
 pub mod tables;
 
 pub use candidates::{Candidates, Wanted};
-pub use check::{Checked, Committed, Finding, Severity, check};
+pub use check::{Checked, Committed, Finding, Severity, check, check_bucket};
 pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
 pub use compact::background::Background;
