@@ -1,6 +1,6 @@
 # make demo   build and start Shipwake with a simulated shop
 # make test   everything that a change is judged by
-# make torture  the faults of make test, for longer (Kafka: a quarter of an hour)
+# make torture  the faults of make test, for longer (docs/faults.md; some hours)
 # make bench  the figures of docs/benchmarks.md (takes about a quarter of an hour)
 # make ui     rebuild dashboards/dist from dashboards/ui
 
@@ -52,6 +52,8 @@ test-rust:
 # The same faults for longer. A failed run prints what to set to repeat it.
 torture: needs-test
 	cargo build --release --locked --bin shipwake
+	SHIPWAKE_TORTURE=long cargo test --release --locked -p shipwake-journal -p shipwake-store --test damage -- --nocapture
+	SHIPWAKE_TORTURE=long cargo test --release --locked --test faults -- --nocapture --test-threads 1
 	SHIPWAKE_KAFKA_ROUNDS=40 cargo test --release --locked --test kafka faults -- --nocapture --test-threads 1
 
 test-ui: build

@@ -15,4 +15,5 @@ mod load;
 #[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
 mod otlp;
 mod speed;
+mod stalls;
 mod words;

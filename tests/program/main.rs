@@ -26,4 +26,3 @@ mod shutdown;
 mod spine;
 mod syslog;
 mod tail;
-mod torture;
