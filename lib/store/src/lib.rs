@@ -14,7 +14,7 @@
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
 //! - [`follow`], [`elsewhere`]: shards that other processes write: what they publish, and whom a reader asks for the rest.
 //! - [`scan`]: reading parts of a segment.
-//! - [`check`]: the offline check of a directory.
+//! - [`check`]: the offline check of a directory or a bucket.
 
 mod attempt;
 mod bloom;
@@ -33,6 +33,7 @@ pub mod health;
 pub mod hot;
 mod index;
 mod lock;
+mod loss;
 mod manifest;
 pub mod measures;
 mod metrics;
@@ -55,7 +56,7 @@ mod superblock;
 pub mod tables;
 
 pub use candidates::{Candidates, Wanted};
-pub use check::{Checked, Committed, Finding, Severity, check};
+pub use check::{Checked, Committed, Finding, Severity, check, check_bucket};
 pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
 pub use compact::background::Background;

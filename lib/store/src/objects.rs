@@ -70,7 +70,8 @@ impl Objects {
 
     /// Objects of a server, which a person calls `url`.
     pub(crate) fn remote(store: Arc<dyn ObjectStore>, url: &str) -> Result<Self, StoreError> {
-        let root = PathBuf::from(url);
+        // What stands behind a question mark is how to get there.
+        let root = PathBuf::from(url.split('?').next().unwrap_or(url));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("store-requests")

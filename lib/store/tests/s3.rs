@@ -182,7 +182,7 @@ fn a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice() {
     let mut rows = 0;
     let mut offset = 0;
     for path in ["data/logs", "state/0", "manifest/0"] {
-        for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SlowDown, Fault::Late] {
+        for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SlowDown, Fault::Late, Fault::Conflict] {
             let before = server.proxy.happened();
             server.proxy.plan(path, fault);
             let mut tries = 0;
