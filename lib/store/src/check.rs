@@ -15,7 +15,7 @@ use crate::lock::DirectoryLock;
 use crate::manifest::{self, Chain, read_chain};
 use crate::objects::Objects;
 use crate::superblock::{SUPERBLOCK, Superblock};
-use crate::{SegmentFile, StoreError, read, recover, side, state};
+use crate::{SegmentFile, StoreError, parts, read, recover, side, state};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,8 +185,10 @@ fn check_segment(objects: &Objects, file: &SegmentFile) -> Result<Result<(), Str
     let found = crc32c::crc32c(&bytes);
     if bytes.len() as u64 != file.bytes || found != file.crc32c {
         let (size, expected) = (bytes.len(), file.bytes);
+        let place = first_damage(file, &bytes)
+            .map_or_else(String::new, |offset| format!("; the damage begins at offset {offset} or soon behind it"));
         return Ok(Err(format!(
-            "{size} bytes with checksum {found:08x} instead of {expected} bytes with checksum {:08x}",
+            "{size} bytes with checksum {found:08x} instead of {expected} bytes with checksum {:08x}{place}",
             file.crc32c
         )));
     }
@@ -200,6 +202,17 @@ fn check_segment(objects: &Objects, file: &SegmentFile) -> Result<Result<(), Str
         return Ok(Err(format!("{rows} rows instead of {}", file.rows)));
     }
     Ok(Ok(()))
+}
+
+/// Where the first part begins that is not as it was written, in a segment whose parts have checksums.
+fn first_damage(file: &SegmentFile, bytes: &[u8]) -> Option<u64> {
+    let parts = file.parts.filter(|_| bytes.len() as u64 == file.bytes)?;
+    let behind = parts.check_behind(&bytes[parts.data as usize..], file.bytes).err();
+    if behind == Some(parts.data) {
+        return behind;
+    }
+    let sums = parts::read_sums(&bytes[parts.sums().start as usize..parts.sums().end as usize]);
+    parts.check(0, &bytes[..parts.data as usize], &sums, file.bytes).err().or(behind)
 }
 
 fn finding(path: &Path, error: StoreError) -> Finding {

@@ -12,17 +12,19 @@
 //! - [`durable`], [`s3`], `objects`: the object store below; `lock`: one process per directory.
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
-//! - [`scan`]: reading parts of a segment.
+//! - [`scan`]: reading parts of a segment; `parts`, `checked`: how what is read is checked; `counts`: lines that need not be read to be counted.
 //! - [`check`]: the offline check of a directory.
 
 mod attempt;
 mod bloom;
 pub mod candidates;
 pub mod check;
+mod checked;
 pub mod chunk;
 pub mod commit;
 pub mod compact;
 pub mod config;
+mod counts;
 pub mod durable;
 mod encode;
 pub mod error;
@@ -34,6 +36,7 @@ mod manifest;
 pub mod measures;
 mod metrics;
 mod objects;
+mod parts;
 pub mod patterns;
 mod proposals;
 mod read;

@@ -1,10 +1,11 @@
 //! What the store and its committers share for as long as either lives.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
 
+use crate::checked::Known;
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -17,8 +18,10 @@ pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) objects: Objects,
     pub(crate) metrics: Metrics,
-    /// Segments whose checksum this process has computed: written by it, or read whole.
+    /// Segments of older versions whose checksum this process has computed.
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
+    /// Segments of which it is known how what is read of them is checked, by their path, as long as somebody holds their description.
+    pub(crate) known: Mutex<HashMap<Arc<str>, Weak<Known>>>,
     pub(crate) proposals: Proposals,
     pub(crate) damaged: Damaged,
     /// Of a directory. In a bucket writers are kept apart by the manifests alone.
@@ -48,6 +51,10 @@ impl Shared {
 
     pub(crate) fn set_verified(&self, id: SegmentId) {
         self.verified.lock().expect("no holder of this lock can panic").insert(id);
+    }
+
+    pub(crate) fn known_segments(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Known>>> {
+        self.known.lock().expect("no holder of this lock can panic")
     }
 
     pub(crate) fn forget(&self, files: &[SegmentFile]) {

@@ -1,5 +1,7 @@
 //! What DataFusion's errors mean to the asker, and where in the text they are. Pure.
 
+use std::error::Error;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use shipwake_store::StoreError;
@@ -11,6 +13,9 @@ use crate::sql::wording::{NO_SIGNATURE, in_words};
 /// Translates an error. `text` is the query, for positions; `memory` knows which memory budget was refused.
 pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&QueryMemory>) -> QueryError {
     let root = error.find_root();
+    if let Some(message) = of_store(root) {
+        return QueryError::Store { message };
+    }
     match root {
         DataFusionError::ResourcesExhausted(message) => match memory {
             Some(memory) => QueryError::OverBudget(memory.exhausted()),
@@ -34,9 +39,6 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
         DataFusionError::ArrowError(arrow_error, _) if is_about_values(arrow_error) => {
             QueryError::Evaluation { message: clean(&arrow_error.to_string()) }
         }
-        DataFusionError::External(outside) if outside.is::<StoreError>() => {
-            QueryError::Store { message: outside.to_string() }
-        }
         // The regular expression of a query, from the library that compiles it.
         DataFusionError::External(outside) if outside.to_string().contains("regex") => {
             QueryError::Evaluation { message: outside.to_string() }
@@ -53,6 +55,18 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
         DataFusionError::Execution(message) => QueryError::Evaluation { message: clean(message) },
         _ => QueryError::Engine { message: clean(&root.strip_backtrace()) },
     }
+}
+
+/// What the store has said, which the readers of Parquet and of objects wrap in errors of their own.
+fn of_store(error: &DataFusionError) -> Option<String> {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return Some(error.to_string());
+        }
+        source = error.source();
+    }
+    None
 }
 
 fn is_about_values(error: &ArrowError) -> bool {

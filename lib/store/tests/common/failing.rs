@@ -31,8 +31,10 @@ pub struct Fault {
 pub struct Failing {
     inner: Arc<dyn ObjectStore>,
     plan: Arc<Mutex<Plan>>,
-    /// How many objects were read.
+    /// How many objects were read, or ranges of them.
     pub gets: AtomicU64,
+    /// Bytes of what was read.
+    pub bytes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +51,7 @@ enum Verdict {
 
 impl Failing {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Arc<Self> {
-        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0) })
+        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0), bytes: AtomicU64::new(0) })
     }
 
     /// Plans a fault; steps count from here.
@@ -111,7 +113,9 @@ impl ObjectStore for Failing {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.check_alive()?;
         self.gets.fetch_add(1, Ordering::Relaxed);
-        self.inner.get_opts(location, options).await
+        let got = self.inner.get_opts(location, options).await?;
+        self.bytes.fetch_add(got.range.end - got.range.start, Ordering::Relaxed);
+        Ok(got)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
