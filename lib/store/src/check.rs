@@ -15,7 +15,7 @@ use crate::lock::DirectoryLock;
 use crate::manifest::{self, Chain, read_chain};
 use crate::objects::Objects;
 use crate::superblock::{SUPERBLOCK, Superblock};
-use crate::{SegmentFile, StoreError, loss, read, recover, s3, side, state};
+use crate::{SegmentFile, StoreError, loss, parts, read, recover, s3, side, state};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +219,11 @@ fn check_segment(objects: &Objects, file: &SegmentFile) -> Result<Result<(), Str
         return Ok(Err(format!("{what}; {}", loss::words(file, Some(&bytes)))));
     }
     if found != file.crc32c {
-        let what = format!("offset 0 to {}: the checksum is {found:08x} and not {:08x}", file.bytes, file.crc32c);
+        let place = match first_damage(file, &bytes) {
+            Some(offset) => format!("offset {offset} or soon behind it"),
+            None => format!("offset 0 to {}", file.bytes),
+        };
+        let what = format!("{place}: the checksum is {found:08x} and not {:08x}", file.crc32c);
         return Ok(Err(format!("{what}; {}", loss::words(file, Some(&bytes)))));
     }
     let columns: Vec<usize> = (0..file.table.schema().fields().len()).collect();
@@ -232,6 +236,17 @@ fn check_segment(objects: &Objects, file: &SegmentFile) -> Result<Result<(), Str
         return Ok(Err(format!("{rows} rows instead of {}", file.rows)));
     }
     Ok(Ok(()))
+}
+
+/// Where the first part begins that is not as it was written, in a segment whose parts have checksums.
+fn first_damage(file: &SegmentFile, bytes: &[u8]) -> Option<u64> {
+    let parts = file.parts.filter(|_| bytes.len() as u64 == file.bytes)?;
+    let behind = parts.check_behind(&bytes[parts.data as usize..], file.bytes).err();
+    if behind == Some(parts.data) {
+        return behind;
+    }
+    let sums = parts::read_sums(&bytes[parts.sums().start as usize..parts.sums().end as usize]);
+    parts.check(0, &bytes[..parts.data as usize], &sums, file.bytes).err().or(behind)
 }
 
 fn finding(path: &Path, error: StoreError) -> Finding {
