@@ -1,8 +1,9 @@
 # make demo   build and start Shipwake with a simulated shop
 # make demo-kafka  the same shop in front of several processes, with Kafka and an S3 server
 # make test   everything that a change is judged by
-# make torture  the faults of make test, for longer (Kafka: half an hour)
+# make torture  the faults of make test, for longer (docs/faults.md; some hours)
 # make bench  the figures of docs/benchmarks.md (takes about a quarter of an hour)
+# make verdict-bench  how often verdicts are wrong, and how soon they are right (minutes; SCALE=10 for more runs)
 # make ui     rebuild dashboards/dist from dashboards/ui
 
 SHELL := /bin/bash
@@ -10,7 +11,9 @@ BIN := target/release/shipwake
 # Not root: ask for the right to install. Root: no sudo needed (and often not there).
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo demo-kafka test torture test-rust test-ui lint bench ui build needs-build needs-java needs-test
+SCALE := 1
+
+.PHONY: demo demo-kafka test torture test-rust test-ui lint bench verdict-bench ui build needs-build needs-java needs-test
 
 demo: build
 	exec $(BIN) demo $(DEMO_ARGS)
@@ -61,8 +64,11 @@ test-rust:
 # The same faults for longer. A failed run prints what to set to repeat it.
 torture: needs-test
 	cargo build --release --locked --bin shipwake
+	SHIPWAKE_ALERT_KILLS=150 cargo test --release --locked -p shipwake-alerts --test kill
+	SHIPWAKE_TORTURE=long cargo test --release --locked -p shipwake-journal -p shipwake-store --test damage -- --nocapture
+	SHIPWAKE_TORTURE=long cargo test --release --locked --test faults -- --nocapture --test-threads 1
 	SHIPWAKE_KAFKA_ROUNDS=40 cargo test --release --locked --test kafka faults -- --nocapture --test-threads 1
-	SHIPWAKE_CLUSTER_LONGER=6 cargo test --release --locked --test kafka cluster -- --nocapture --test-threads 1
+	SHIPWAKE_CLUSTER_LONGER=3 cargo test --release --locked --test kafka cluster -- --nocapture --test-threads 1
 
 test-ui: build
 	cd dashboards/ui && npm ci --ignore-scripts && npm run check && npm test && npm run dist-check && npm run size && npm run e2e
@@ -78,3 +84,6 @@ bench: build
 	cargo bench -p shipwake-otlp
 	cargo bench -p shipwake-aggregate
 	cargo bench -p shipwake-journal
+
+verdict-bench:
+	cargo bench -p shipwake-verdict --bench verdict -- $(SCALE)

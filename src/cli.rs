@@ -37,7 +37,11 @@ pub enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Check a data directory while no Shipwake runs on it; names every damaged file and offset.
+    /// Look at who is told of verdicts, and try them out.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+    /// Check what is stored while no Shipwake runs on it; names every damaged file and offset. Exit code 0: nothing is damaged; 1: something
+    /// is; 3: it could not be checked.
     Doctor(DoctorArgs),
     /// Print the version.
     Version,
@@ -106,6 +110,7 @@ pub enum QueryFormat {
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The search, for example `'card declined' level:>=warn -service:search`; see docs/search.md. Without one, every line.
+    #[arg(allow_hyphen_values = true)]
     pub search: Option<String>,
     /// Go on with the lines that come, until Ctrl-C.
     #[arg(long, short)]
@@ -154,6 +159,31 @@ pub enum ConfigCommand {
     Print(Box<ServeArgs>),
 }
 
+/// `shipwake alerts`.
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Say everything that is wrong with a file of receivers, each problem with its line; exit code 1 if anything is.
+    Check(AlertsArgs),
+    /// Send receivers a message that says that they are being tried out; exit code 1 if one does not take it.
+    Test(AlertsTestArgs),
+}
+
+/// Which file of receivers.
+#[derive(Debug, Args)]
+pub struct AlertsArgs {
+    /// The file (YAML); docs/notifications.md describes it.
+    pub file: PathBuf,
+}
+
+/// `shipwake alerts test`.
+#[derive(Debug, Args)]
+pub struct AlertsTestArgs {
+    /// The file (YAML); docs/notifications.md describes it.
+    pub file: PathBuf,
+    /// Names of receivers; without any, all of them.
+    pub receivers: Vec<String>,
+}
+
 /// `shipwake doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -163,4 +193,7 @@ pub struct DoctorArgs {
     /// Where the journal is, as `serve` was told: `embedded`, or a topic of Kafka, whose brokers are asked what they hold.
     #[arg(long, env = "SHIPWAKE_JOURNAL", default_value = EMBEDDED)]
     pub journal: String,
+    /// Where the store is, as `serve` was told: a folder, or `s3://bucket/prefix`. By default below the data directory.
+    #[arg(long, env = "SHIPWAKE_STORE")]
+    pub store: Option<String>,
 }

@@ -6,16 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which members a member may depend on. A new line here is a design change.
-const DIRECTIONS: [(&str, &[&str]); 10] = [
+const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("lib/features", &[]),
     ("lib/model", &[]),
     ("lib/otlp", &["model"]),
     ("lib/journal", &["model"]),
     ("lib/store", &["features", "model"]),
     ("lib/remote", &["features", "model", "store"]),
+    ("lib/verdict", &["model"]),
     ("ingest", &["features", "model", "otlp", "journal"]),
     ("aggregate", &["features", "model", "otlp", "journal", "store"]),
     ("query", &["features", "model", "store"]),
+    ("alerts", &["model"]),
     ("dashboards", &["model"]),
 ];
 

@@ -75,7 +75,7 @@ pub fn take_over(
             Ok(()) => return Ok(Some((committer, state))),
             // It was not read to its end, or somebody else takes it over as well.
             Err(StoreError::Fenced { seq, .. }) => {
-                tracing::info!(shard, seq, "another process was first; reading again")
+                tracing::info!(shard, seq, "another process was first; reading again");
             }
             Err(source) => return Err(AggregateError::Store { shard, source }),
         }

@@ -218,6 +218,7 @@ impl Running {
         running.reload_recent();
         running.look_over();
         running.note_progress();
+        running.note_unfolded(running.committed_offset);
         Ok(Some(running))
     }
 
@@ -312,6 +313,9 @@ impl Running {
             let header = &record.header;
             self.shard.metrics.visible(now_ns, header.received_ns, header.time_max_ns.min(header.received_ns));
         }
+        if let Some(record) = records.last() {
+            self.shard.progress.lagged(self.shard.shard, now_ns.saturating_sub(record.header.received_ns));
+        }
         self.received_ns = now_ns;
         self.hot_bytes = self.shared.lock().row_bytes() + self.cell_bytes;
         self.note_progress();
@@ -336,7 +340,7 @@ impl Running {
         let metrics = &self.shard.metrics;
         metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
         metrics.unusual(self.shard.shard, &kinds);
-        metrics.unfolded(self.shard.shard, self.shard.journal.end(self.shard.shard).saturating_sub(next_offset));
+        self.note_unfolded(next_offset);
         self.say_overflow(overflow, now_ns);
         self.say_left_out(&left_out, now_ns);
     }
@@ -620,6 +624,11 @@ impl Running {
             tracing::info!(shard, "stopping behind the journal's end; the next start folds the rest");
             self.drained = true;
         }
+    }
+
+    fn note_unfolded(&self, next_offset: u64) {
+        let shard = self.shard.shard;
+        self.shard.metrics.unfolded(shard, self.shard.journal.end(shard).saturating_sub(next_offset));
     }
 
     fn note_progress(&self) {

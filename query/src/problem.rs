@@ -17,6 +17,7 @@ impl QueryError {
             | QueryError::NotAllowed { .. }
             | QueryError::TooComplex { .. }
             | QueryError::Evaluation { .. } => StatusCode::BAD_REQUEST,
+            QueryError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             QueryError::ForeignOrigin { .. } => StatusCode::FORBIDDEN,
             QueryError::OverBudget(_) | QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::NotFound { .. } => StatusCode::NOT_FOUND,
@@ -31,6 +32,7 @@ impl QueryError {
         match self {
             QueryError::BadArgument { .. } => "bad-argument",
             QueryError::BadRequest { .. } => "bad-request",
+            QueryError::Method { .. } => "method",
             QueryError::Sql { .. } => "sql",
             QueryError::Search { .. } => "search",
             QueryError::NotAllowed { .. } => "read-only",
@@ -52,6 +54,7 @@ impl QueryError {
         match self {
             QueryError::BadArgument { .. } => "An argument is not understood",
             QueryError::BadRequest { .. } => "The request is not understood",
+            QueryError::Method { .. } => "Another method is wanted",
             QueryError::Sql { .. } => "The query is not understood",
             QueryError::Search { .. } => "The search is not understood",
             QueryError::NotAllowed { .. } => "Queries only read",

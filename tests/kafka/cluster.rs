@@ -36,7 +36,11 @@ pub struct Site {
 
 impl Site {
     pub fn start() -> Self {
-        Site { kafka: Kafka::one(), bucket: Bucket::start(), folder: tempfile::tempdir().expect("a folder") }
+        Self::on(Kafka::one())
+    }
+
+    fn on(kafka: Kafka) -> Self {
+        Site { kafka, bucket: Bucket::start(), folder: tempfile::tempdir().expect("a folder") }
     }
 
     /// Starts a process with some roles.
@@ -79,6 +83,38 @@ impl Site {
         self.folder.path().join("oracle")
     }
 
+    /// Stops a process (SIGSTOP) between the state and the manifest of a commit: when it goes on, the manifest is the first that
+    /// it does, whatever it is told meanwhile.
+    async fn stop_in_a_commit(&self, process: &Shipwake) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let shards = shards_of(process).await;
+            let is_between = || shards.iter().any(|shard| self.is_between_state_and_manifest(*shard));
+            let look = Instant::now();
+            while !is_between() && look.elapsed() < Duration::from_secs(3) {
+                tokio::task::yield_now().await;
+            }
+            signal(process, "-STOP");
+            // What was on its way to the server has arrived by then.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if is_between() {
+                return;
+            }
+            signal(process, "-CONT");
+            assert!(Instant::now() < deadline, "it is never in the middle of a commit\n{}", process.log());
+        }
+    }
+
+    fn is_between_state_and_manifest(&self, shard: u32) -> bool {
+        let newest = |folder: &str, ending: &str| {
+            let folder = self.bucket.folder().join("shop").join(folder).join(shard.to_string());
+            let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+            names.filter_map(|name| name.strip_suffix(ending)?.parse::<u64>().ok()).max()
+        };
+        newest("state", ".bin") > newest("manifest", ".json")
+    }
+
     /// Ends whoever folds, and lets one process read what is there.
     async fn judge(&self, aggregates: Vec<Shipwake>, oracle: &Path) {
         for aggregate in aggregates {
@@ -92,7 +128,17 @@ impl Site {
     }
 }
 
-/// The shards that run in a process; none where it does not answer.
+/// The numbers of the shards that run in a process.
+async fn shards_of(process: &Shipwake) -> Vec<u32> {
+    let text = reqwest::get(format!("{}/metrics", process.ui())).await.expect("an answer").text().await.expect("text");
+    let numbers = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix("shipwake_unfolded_requests{shard=\"")?;
+        rest.split('"').next()?.parse().ok()
+    });
+    numbers.collect()
+}
+
+/// How many shards run in a process; none where it does not answer.
 async fn shards(process: &Shipwake) -> u32 {
     let answer = reqwest::Client::new().get(format!("{}/metrics", process.ui())).timeout(Duration::from_secs(2));
     let Ok(answer) = answer.send().await else { return 0 };
@@ -180,7 +226,7 @@ async fn an_owner_that_was_stopped_and_comes_back_is_fenced_and_counts_nothing_t
         // In turn, so that each takes over from the other.
         let (stopped, other) = if round % 2 == 0 { (&two, &one) } else { (&one, &two) };
         wait_folding(&[stopped]).await;
-        signal(stopped, "-STOP");
+        site.stop_in_a_commit(stopped).await;
         let since = Instant::now();
         wait_shards(&[other], PARTITIONS).await;
         assert!(since.elapsed() < TAKEN_OVER_WITHIN, "{:?}", since.elapsed());
@@ -194,8 +240,35 @@ async fn an_owner_that_was_stopped_and_comes_back_is_fenced_and_counts_nothing_t
             (log.contains("ended=Dropped") || log.contains("ended=Fenced")).then_some(())
         })
         .await;
+        // The commit that it was stopped in goes on, and finds another's manifest in its place.
+        eventually("its commit is refused", || async {
+            stopped.log().contains("another writer has committed").then_some(())
+        })
+        .await;
         eventually("it is given partitions again", || async { (shards(stopped).await > 0).then_some(()) }).await;
         wait_shards(&[&one, &two], PARTITIONS).await;
+    }
+    load.stop();
+    site.judge(vec![one, two], &site.oracle()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_die_under_several_processes_cost_no_record_and_no_process() {
+    let mut site = Site::on(Kafka::three());
+    let ingest = site.ready("ingest").await;
+    let (one, two) = (site.ready("aggregate").await, site.ready("aggregate").await);
+    wait_shards(&[&one, &two], PARTITIONS).await;
+    let load = Load::start_at(&ingest.grpc(), &site.oracle(), RATE);
+    for round in 0..2 * longer() {
+        wait_folding(&[&one]).await;
+        wait_folding(&[&two]).await;
+        // Every broker in turn: one of them leads partitions of the journal, one keeps the group.
+        let broker = (round % 3) as usize;
+        site.kafka.kill(broker);
+        wait_shards(&[&one, &two], PARTITIONS).await;
+        wait_folding(&[&one, &two]).await;
+        site.kafka.start_broker(broker);
+        site.kafka.wait_ready();
     }
     load.stop();
     site.judge(vec![one, two], &site.oracle()).await;

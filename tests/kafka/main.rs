@@ -20,4 +20,5 @@ mod otlp;
 mod query_nodes;
 mod speed;
 mod spread;
+mod stalls;
 mod words;

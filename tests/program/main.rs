@@ -1,6 +1,7 @@
 //! The real program on real ports: every test starts `shipwake serve`, talks to it as a sender or a reader would, kills
 //! and restarts it. Nothing here links the server.
 
+mod alerts;
 mod bad_corpus;
 mod bad_input;
 mod cardinality;
@@ -27,4 +28,3 @@ mod shutdown;
 mod spine;
 mod syslog;
 mod tail;
-mod torture;

@@ -21,8 +21,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Bytes of a refusal that are repeated.
 const REFUSAL_BYTES: usize = 300;
-/// Pieces of one snapshot: a shard holds 64 MiB at the most, which are four, while rows may be added meanwhile.
-const PIECES_MAX: usize = 32;
+/// How many times the time of one piece all pieces of a snapshot get. A shard holds 64 MiB at the most, which are four, while rows may
+/// be added meanwhile.
+const PIECES_TIMES: u32 = 5;
 
 /// Asks other processes.
 #[derive(Debug)]
@@ -72,7 +73,8 @@ impl Client {
         (mut process, mut chunks): (u64, Chunks),
         patience: Duration,
     ) -> Result<(HeardRows, Chunks), RemoteError> {
-        for _ in 0..PIECES_MAX {
+        let begun = Instant::now();
+        while begun.elapsed() < PIECES_TIMES * patience {
             let have = Have { process, chunks: chunks.keys().copied().collect() };
             let request = Request { shards: shards.to_vec(), question: question.clone(), have };
             let bytes = self.post(owner, request.write(), Instant::now() + patience)?;
@@ -87,7 +89,7 @@ impl Client {
                 return Ok((heard, chunks));
             }
         }
-        let reason = format!("its rows did not come together in {PIECES_MAX} pieces");
+        let reason = format!("its rows did not come together within {:?}", PIECES_TIMES * patience);
         Err(RemoteError::Refused { owner: owner.to_owned(), reason })
     }
 

@@ -440,11 +440,14 @@ fn taken_over(owner: &str) -> String {
     format!("{owner} has lost it to another process")
 }
 
+/// An owner, what it was asked for, and what became of it.
+type Outcome<T> = (Arc<str>, Vec<Wanted>, Result<Round<T>, RemoteError>);
+
 /// Asks several owners at the same time.
 fn each_owner<T: Send>(
     groups: BTreeMap<Arc<str>, Vec<Wanted>>,
     ask: &(impl Fn(&Arc<str>, &[Wanted]) -> Result<Round<T>, RemoteError> + Sync),
-) -> Vec<(Arc<str>, Vec<Wanted>, Result<Round<T>, RemoteError>)> {
+) -> Vec<Outcome<T>> {
     if groups.len() < 2 {
         return groups
             .into_iter()

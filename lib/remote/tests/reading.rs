@@ -375,6 +375,35 @@ async fn an_owner_that_is_away_is_named_and_its_successor_makes_the_answers_whol
     successor.stop().await;
 }
 
+/// A process that was stopped while another took its shard still answers as if it had it. Nobody believes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_process_says_of_a_shard_that_it_has_lost_is_void() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = MemoryJournal::new(PARTITIONS);
+    append(&journal, 0..100).await;
+    let owner = Owner::start(dir.path(), &journal, any_port(), PIECE_BYTES).await;
+    owner.folds_everything().await;
+    owner.has_committed().await;
+    let reader = read(dir.path(), owner.address, 64 << 20);
+    let (mut other, recovered) = owner.store.open_shard(0).expect("opens");
+    let stored = recovered.expect("has commits").next_offset;
+    other.take_over(NOW).expect("nobody commits meanwhile");
+    wait_for("the reader to see the other writer", || !reader.incomplete(Instant::now()).is_empty()).await;
+    let store = reader.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        let snapshot = store.snapshot(&Table::ALL);
+        let positions = check(&store, &snapshot).expect("reads");
+        (snapshot, positions)
+    });
+    let (snapshot, positions) = asked.await.expect("what is stored");
+    assert_eq!(snapshot.incomplete.iter().map(|missing| missing.shard).collect::<Vec<_>>(), [0]);
+    assert!(snapshot.incomplete[0].reason.contains("does not have it"), "{:?}", snapshot.incomplete);
+    assert_eq!(positions, vec![stored, 50], "of the lost shard what is stored, of the other one all");
+    assert_eq!(snapshot.shards[0].writer, other.writer());
+    drop(other);
+    owner.stop().await;
+}
+
 /// Where there is no store yet, that is said; nothing is made.
 #[test]
 fn a_store_that_is_not_there_is_waited_for_in_words() {

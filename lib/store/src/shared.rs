@@ -1,24 +1,27 @@
 //! What the store and its committers share for as long as either lives.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
 
+use crate::checked::Known;
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::proposals::Proposals;
 use crate::side::Damaged;
-use crate::{SegmentFile, SegmentId, SegmentPrint, StoreConfig, StoreError};
+use crate::{SegmentFile, SegmentId, StoreConfig, StoreError};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) objects: Objects,
     pub(crate) metrics: Metrics,
-    /// Segments whose checksum this process has computed: written by it, or read whole.
+    /// Segments of older versions whose checksum this process has computed.
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
+    /// Segments of which it is known how what is read of them is checked, by their path, as long as somebody holds their description.
+    pub(crate) known: Mutex<HashMap<Arc<str>, Weak<Known>>>,
     pub(crate) proposals: Proposals,
     pub(crate) damaged: Damaged,
     /// Other processes write here, this one does not.
@@ -30,31 +33,17 @@ pub(crate) struct Shared {
 impl Shared {
     /// The bytes of a segment, which are those that were committed.
     pub(crate) fn segment_bytes(&self, file: &SegmentFile) -> Result<Bytes, StoreError> {
-        self.bytes_of(&file.print())
-    }
-
-    /// The same for a segment that is known by its print only.
-    pub(crate) fn bytes_of(&self, segment: &SegmentPrint) -> Result<Bytes, StoreError> {
-        let damaged = |reason: String| StoreError::damaged(self.objects.file(&segment.path), reason);
-        let bytes = self.objects.get(&segment.path)?.ok_or_else(|| self.missing(&segment.path))?;
-        if bytes.len() as u64 != segment.bytes {
-            return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), segment.bytes)));
+        let damaged = |reason: String| StoreError::damaged(self.objects.file(&file.path), reason);
+        let bytes = self.objects.get(&file.path)?.ok_or_else(|| self.objects.missing(&file.path))?;
+        if bytes.len() as u64 != file.bytes {
+            return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), file.bytes)));
         }
         let found = crc32c::crc32c(&bytes);
-        if found != segment.crc32c {
-            return Err(damaged(format!("its checksum is {found:08x} instead of {:08x}", segment.crc32c)));
+        if found != file.crc32c {
+            return Err(damaged(format!("its checksum is {found:08x} instead of {:08x}", file.crc32c)));
         }
-        self.set_verified(segment.id);
+        self.set_verified(file.id);
         Ok(bytes)
-    }
-
-    /// What it means that a segment is not there.
-    pub(crate) fn missing(&self, path: &str) -> StoreError {
-        let file = self.objects.file(path);
-        if self.reads_only || self.objects.is_remote() {
-            return StoreError::Gone { path: file };
-        }
-        StoreError::damaged(file, "it is missing, and a manifest lists it")
     }
 
     pub(crate) fn is_verified(&self, id: SegmentId) -> bool {
@@ -63,6 +52,10 @@ impl Shared {
 
     pub(crate) fn set_verified(&self, id: SegmentId) {
         self.verified.lock().expect("no holder of this lock can panic").insert(id);
+    }
+
+    pub(crate) fn known_segments(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Known>>> {
+        self.known.lock().expect("no holder of this lock can panic")
     }
 
     pub(crate) fn forget(&self, files: &[SegmentFile]) {

@@ -315,7 +315,7 @@ fn a_long_history_is_opened_by_reading_few_manifests_and_old_ones_are_removed() 
         assert_eq!(std::fs::read_dir(dir.path().join("state/0")).expect("lists").count(), 2);
     }
     let mut failing = None;
-    let store = Store::open_with(common::config(dir.path()), &mut Registry::default(), |local| {
+    let store = Store::open_with(config(dir.path()), &mut Registry::default(), |local| {
         let counting = common::failing::Failing::new(local);
         failing = Some(counting.clone());
         counting
@@ -331,7 +331,7 @@ fn a_long_history_is_opened_by_reading_few_manifests_and_old_ones_are_removed() 
 fn metrics_count_live_segments_by_table() {
     let dir = scratch();
     let mut registry = Registry::default();
-    let store = Store::open(common::config(dir.path()), &mut registry).expect("opens");
+    let store = Store::open(config(dir.path()), &mut registry).expect("opens");
     let (mut committer, _) = store.open_shard(0).expect("opens");
     let files = committer.commit(log_commit(1, 10)).expect("commits");
     committer.commit(Commit { drop: vec![files[0].id], ..log_commit(2, 10) }).expect("commits");

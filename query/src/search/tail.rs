@@ -13,8 +13,10 @@ use super::request::Direction;
 use super::scan::{Found, Sink, hot_rows};
 use crate::error::QueryError;
 
-/// Lines of an answer.
-pub(crate) const LINES_MAX: usize = 200;
+/// Lines of an answer when it does not say: more than a person reads in a second.
+pub(crate) const LINES: usize = 200;
+/// The most it may ask for: somebody who writes them into a file wants all of them.
+pub(crate) const LINES_MAX: usize = 5_000;
 /// A body is shown on one or a few rows of a screen.
 pub(crate) const BODY_BYTES: usize = 4 << 10;
 

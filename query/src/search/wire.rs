@@ -8,6 +8,7 @@ use shipwake_model::pattern::Level;
 use super::id::LineId;
 use super::rows::Rows;
 use super::scan::Scanned;
+use super::without::Without;
 use crate::incomplete::IncompleteShard;
 use crate::time::rfc3339_ns;
 
@@ -65,6 +66,9 @@ pub(crate) struct Lines {
     pub lines: Vec<Line>,
     /// For `before` (or `after`, on the way to newer lines) of the next page; null when there is none.
     pub next: Option<String>,
+    /// When nothing is found: what would be, without one condition. Most lines first; conditions that change nothing are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Without>,
 }
 
 /// A line.
@@ -213,7 +217,10 @@ pub(crate) struct PatternLine {
     /// What its lines have in common; null when it is not remembered any more.
     pub template: Option<String>,
     pub example: Option<String>,
+    /// The worst of its lines.
     pub level: &'static str,
+    /// Lines by level.
+    pub levels: BTreeMap<&'static str, u64>,
     pub total: u64,
     /// Lines by version.
     pub counts: BTreeMap<String, u64>,

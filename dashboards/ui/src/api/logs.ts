@@ -40,6 +40,18 @@ export interface LogLines {
   meta: LogMeta;
   lines: LogLine[];
   next: string | null;
+  /** When nothing was found: what would be without one condition, most lines first. */
+  without?: Without[];
+}
+
+export interface Without {
+  condition: string;
+  /** The filter beside the search that it is. */
+  filter: 'service' | 'env' | 'version' | null;
+  /** The search without it. */
+  q: string;
+  lines: number;
+  at_least: boolean;
 }
 
 export interface LogVolume {
@@ -58,6 +70,8 @@ export interface LogPattern {
   template: string | null;
   example: string | null;
   level: string;
+  /** Lines of each level. */
+  levels: Record<string, number>;
   total: number;
   counts: Record<string, number>;
   first_seen: Record<string, number>;

@@ -29,7 +29,7 @@ struct Leaving {
 
 impl Holding {
     /// The group gives partitions.
-    pub(super) fn given(&mut self, partitions: BTreeSet<u32>) -> Option<Order> {
+    pub(super) fn given(&mut self, partitions: &BTreeSet<u32>) -> Option<Order> {
         let new: BTreeSet<u32> = partitions.difference(&self.held).copied().collect();
         self.held.extend(&new);
         (!new.is_empty()).then_some(Order::Take(new))
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn what_is_given_up_is_free_when_the_member_has_let_all_of_it_go() {
         let (mut holding, now) = (Holding::default(), Instant::now());
-        assert_eq!(holding.given(set(&[0, 1, 2])), Some(Order::Take(set(&[0, 1, 2]))));
-        assert_eq!(holding.given(set(&[2])), None, "it has that one");
+        assert_eq!(holding.given(&set(&[0, 1, 2])), Some(Order::Take(set(&[0, 1, 2]))));
+        assert_eq!(holding.given(&set(&[2])), None, "it has that one");
         assert_eq!(holding.wanted(set(&[1, 2]), now), Some(Order::GiveUp(set(&[1, 2]))));
         assert_eq!(holding.free(now), None);
         holding.let_go(1);
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_member_that_takes_too_long_has_to_drop_what_it_keeps() {
         let (mut holding, now) = (Holding::default(), Instant::now());
-        holding.given(set(&[0, 1]));
+        holding.given(&set(&[0, 1]));
         holding.wanted(set(&[0, 1]), now);
         holding.let_go(0);
         assert_eq!(holding.free(now + GIVE_UP_MAX), Some((set(&[0, 1]), Some(Order::Drop(set(&[1]))))));
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_member_that_the_group_has_gone_on_without_drops_everything() {
         let (mut holding, now) = (Holding::default(), Instant::now());
-        holding.given(set(&[0, 1]));
+        holding.given(&set(&[0, 1]));
         holding.wanted(set(&[1]), now);
         assert_eq!(holding.lost(), (set(&[1]), Some(Order::Drop(set(&[0, 1])))));
         assert_eq!(holding.lost(), (set(&[]), None));
@@ -123,7 +123,7 @@ mod tests {
             let mut doing: BTreeSet<u32> = BTreeSet::new();
             for (step, partitions) in steps {
                 let order = match step {
-                    0 => holding.given(partitions),
+                    0 => holding.given(&partitions),
                     // The group asks for nothing more while it waits.
                     1 if holding.leaving.is_none() => holding.wanted(partitions, now),
                     2 => { partitions.iter().for_each(|partition| holding.let_go(*partition)); None }

@@ -238,7 +238,7 @@ impl Carrier {
                 Said::Given(partitions) => {
                     (self.out_since, self.was_in) = (None, true);
                     self.trouble.over();
-                    self.holding.given(partitions)
+                    self.holding.given(&partitions)
                 }
                 Said::Wanted(partitions) => self.holding.wanted(partitions, Instant::now()),
                 Said::Lost => self.lost(),
@@ -259,7 +259,7 @@ impl Carrier {
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
-        // It is said while a giving up is under way only here: no callback comes then.
+        // A callback says it too; while something is being given up, this is sooner.
         if self.consumer.assignment_lost() {
             let order = self.lost();
             return self.tell(order);

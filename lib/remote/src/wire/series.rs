@@ -16,14 +16,16 @@ use super::parts::Pieces;
 use super::places::{KnownReleases, Releases, put_distinct, put_hdr, put_values, take_distinct, take_hdr, take_values};
 use super::question::signal;
 
+/// Start, requests, errors, slots; sum, minimum, maximum and length of the histogram.
+type HealthCellForm = (i64, u64, u64, u8, u64, u64, u64, u64);
+
 /// A series of requests, errors and durations.
 #[derive(Serialize, Deserialize)]
 pub(super) struct HealthForm {
     release: usize,
     source: String,
     route: String,
-    /// Start, requests, errors, slots; sum, minimum, maximum and length of the histogram.
-    cells: Vec<(i64, u64, u64, u8, u64, u64, u64, u64)>,
+    cells: Vec<HealthCellForm>,
 }
 
 impl HealthForm {
@@ -119,6 +121,9 @@ impl PatternForm {
     }
 }
 
+/// Start, records, bits of the sum; lengths of the distinct count and of the distribution.
+type MeasureCellForm = (i64, u64, u64, Option<u64>, Option<u64>);
+
 /// A series of a KPI, of usage or of a toggle.
 #[derive(Serialize, Deserialize)]
 pub(super) struct MeasureForm {
@@ -127,8 +132,7 @@ pub(super) struct MeasureForm {
     metric: String,
     unit: String,
     attributes: Vec<(String, String)>,
-    /// Start, records, bits of the sum; lengths of the distinct count and of the distribution.
-    cells: Vec<(i64, u64, u64, Option<u64>, Option<u64>)>,
+    cells: Vec<MeasureCellForm>,
 }
 
 impl MeasureForm {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::{SegmentFile, SegmentId};
 
 pub(crate) use chain::{Chain, apply, read, read_chain, superseded};
-pub(crate) use wire::{decode, encode};
+pub(crate) use wire::{decode, encode, segment_of, segment_text};
 
 /// Every how many manifests one lists all live segments.
 pub(crate) const SNAPSHOT_EVERY: u64 = 64;

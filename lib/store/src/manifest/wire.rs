@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Manifest, StateFile};
+use crate::parts::Parts;
 use crate::segment::{SideFile, Window};
 use crate::{SegmentFile, SegmentId, Table};
 
@@ -75,6 +76,19 @@ struct Segment {
     blooms: Option<Side>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<Side>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parts: Option<PartsOfFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PartsOfFile {
+    data: u64,
+    sums_crc32c: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    counts: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    counts_crc32c: u32,
+    end_crc32c: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +127,18 @@ pub(crate) fn decode(file: &[u8]) -> Result<Manifest, String> {
     }
     let body: Body = serde_json::from_slice(body).map_err(|error| format!("its body cannot be read: {error}"))?;
     body.into_manifest()
+}
+
+/// A segment by itself, for another process.
+pub(crate) fn segment_text(file: &SegmentFile) -> String {
+    serde_json::to_string(&(file.shard, Segment::of(file))).expect("numbers and texts are always valid JSON")
+}
+
+/// The segment of such a text, or what is wrong with it.
+pub(crate) fn segment_of(text: &str) -> Result<SegmentFile, String> {
+    let (shard, segment): (u32, Segment) =
+        serde_json::from_str(text).map_err(|error| format!("a segment cannot be read: {error}"))?;
+    segment.into_segment(shard)
 }
 
 /// The number after `prefix`, and what comes after its digits.
@@ -194,11 +220,16 @@ impl Segment {
             thinned_ns: file.thinned_ns,
             blooms: file.blooms.as_ref().map(Side::of),
             index: file.index.as_ref().map(Side::of),
+            parts: file.parts.as_ref().map(PartsOfFile::of),
         }
     }
 
     fn into_segment(self, shard: u32) -> Result<SegmentFile, String> {
         let table = table(&self.table)?;
+        let parts = self.parts.map(PartsOfFile::into_parts);
+        if parts.is_some_and(|parts| !parts.fit(self.bytes)) {
+            return Err(format!("the parts of {} do not fit into its {} bytes", self.path, self.bytes));
+        }
         Ok(SegmentFile {
             id: SegmentId { shard, seq: self.seq, table, part: self.part },
             table,
@@ -217,8 +248,21 @@ impl Segment {
             thinned_ns: self.thinned_ns,
             blooms: self.blooms.map(Side::into_side),
             index: self.index.map(Side::into_side),
+            parts,
             pin: Arc::default(),
         })
+    }
+}
+
+impl PartsOfFile {
+    fn of(parts: &Parts) -> Self {
+        let Parts { data, sums_crc32c, counts, counts_crc32c, end_crc32c } = *parts;
+        Self { data, sums_crc32c, counts, counts_crc32c, end_crc32c }
+    }
+
+    fn into_parts(self) -> Parts {
+        let Self { data, sums_crc32c, counts, counts_crc32c, end_crc32c } = self;
+        Parts { data, sums_crc32c, counts, counts_crc32c, end_crc32c }
     }
 }
 
@@ -261,6 +305,7 @@ mod tests {
             thinned_ns: 5,
             blooms: side("data/logs/1-3-10-20.blooms"),
             index: side("data/logs/1-3-10-20.index"),
+            parts: Some(Parts { data: 800, sums_crc32c: 9, counts: 10, counts_crc32c: 11, end_crc32c: 12 }),
             pin: Arc::default(),
         };
         let plain = SegmentFile {
@@ -270,6 +315,7 @@ mod tests {
             thinned_ns: 0,
             blooms: None,
             index: None,
+            parts: None,
             ..file.clone()
         };
         Manifest {
@@ -294,6 +340,15 @@ mod tests {
         assert_eq!(format!("{back:?}"), format!("{:?}", manifest()));
         let json: serde_json::Value = serde_json::from_slice(&file).expect("is JSON");
         assert_eq!(json["body"]["added"][0]["path"], "data/logs/1-3-10-20.parquet");
+    }
+
+    #[test]
+    fn a_segment_goes_to_another_process_as_it_is() {
+        for file in manifest().snapshot.expect("listed").iter() {
+            let back = segment_of(&segment_text(file)).expect("reads");
+            assert_eq!(format!("{back:?}"), format!("{file:?}"));
+        }
+        assert!(segment_of("[1,{}]").is_err_and(|reason| reason.contains("a segment cannot be read")));
     }
 
     #[test]

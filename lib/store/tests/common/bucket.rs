@@ -17,8 +17,7 @@ pub const CREDENTIALS: [(&str, &str); 3] =
 pub struct Bucket {
     process: Child,
     pub port: u16,
-    /// Where its objects are, as files.
-    pub _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bucket {
@@ -39,7 +38,13 @@ impl Bucket {
             assert!(since.elapsed() < Duration::from_secs(20), "the server does not listen");
             std::thread::yield_now();
         }
-        Bucket { process, port, _dir: dir }
+        Bucket { process, port, dir }
+    }
+
+    /// Where the server keeps the objects, each as a file.
+    #[allow(dead_code, reason = "not every test looks behind the server")]
+    pub fn folder(&self) -> PathBuf {
+        self.dir.path().join("bucket")
     }
 }
 

@@ -1,8 +1,9 @@
-//! A scan of segments that checks them before their first read and ends when the time of its statement is over, on
-//! whichever node it runs.
+//! A scan of segments in which whatever is read is checked, and which ends when the time of its statement is over, on whichever
+//! node it runs.
 //!
-//! A scan comes with what its segments are recognised by, so that a node which has not looked at the newest manifest yet
-//! checks the very bytes that the asker's snapshot lists.
+//! A scan comes with the descriptions of its segments, so that a node which has not looked at the newest manifest yet checks
+//! the very bytes that the asker's snapshot lists. How they are checked is known as long as the descriptions are held, which is
+//! to the last row.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt};
-use shipwake_store::{SegmentPrint, Store};
+use shipwake_store::{SegmentFile, Store};
 
 /// What a scan needs of the node that it runs on; an extension of its session.
 pub(super) struct Reading {
@@ -32,7 +33,7 @@ pub(super) struct Reading {
 #[derive(Clone, Debug)]
 pub(super) struct Checked {
     pub input: Arc<dyn ExecutionPlan>,
-    pub segments: Arc<[SegmentPrint]>,
+    pub segments: Arc<[SegmentFile]>,
 }
 
 /// The scan that a node is, when it is one of files.
@@ -42,14 +43,14 @@ pub(super) fn scan_of(node: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
 
 impl Checked {
     /// What `scan` reads, among all segments of a snapshot. An error when it reads something else.
-    pub fn new(scan: Arc<dyn ExecutionPlan>, all: &HashMap<Arc<str>, SegmentPrint>) -> Result<Self> {
+    pub fn new(scan: Arc<dyn ExecutionPlan>, all: &HashMap<Arc<str>, SegmentFile>) -> Result<Self> {
         let config = scan_of(scan.as_ref()).ok_or_else(|| internal("a scan of segments is not one".to_owned()))?;
         let paths =
             config.file_groups.iter().flat_map(|group| group.files()).map(|file| file.object_meta.location.as_ref());
         let mut segments = Vec::new();
         for path in paths {
             let known = all.get(path).ok_or_else(|| internal(format!("{path} is not in the snapshot")))?;
-            if !segments.contains(known) {
+            if !segments.iter().any(|segment: &SegmentFile| segment.path == known.path) {
                 segments.push(known.clone());
             }
         }
@@ -57,7 +58,7 @@ impl Checked {
     }
 
     /// The segments of one partition.
-    fn of_partition(&self, partition: usize) -> Result<Vec<SegmentPrint>> {
+    fn of_partition(&self, partition: usize) -> Result<Vec<SegmentFile>> {
         let config =
             scan_of(self.input.as_ref()).ok_or_else(|| internal("a scan of segments is not one".to_owned()))?;
         let files = config.file_groups.get(partition).map_or(&[][..], |group| group.files());
@@ -117,16 +118,16 @@ impl ExecutionPlan for Checked {
         let reading = context.session_config().get_extension::<Reading>();
         let reading = reading.ok_or_else(|| internal("a scan runs in a session without a store".to_owned()))?;
         let (segments, input, deadline) = (self.of_partition(partition)?, self.input.clone(), reading.deadline);
+        let held = segments.clone();
         let checked = async move {
-            for segment in segments {
-                let store = reading.store.clone();
-                let verified = tokio::task::spawn_blocking(move || store.verify_print(&segment)).await;
-                let verified = verified.map_err(|error| DataFusionError::External(Box::new(error)))?;
-                verified.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            }
+            let known = move || segments.iter().try_for_each(|segment| reading.store.know_segment(segment));
+            let known = tokio::task::spawn_blocking(known).await;
+            let known = known.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            known.map_err(|error| DataFusionError::External(Box::new(error)))?;
             input.execute(partition, context)
         };
         let rows = futures::stream::once(checked).try_flatten().map(move |batch| {
+            let _ = &held;
             // Whoever asked has been told already, or is gone without a word: this only ends the work.
             if Instant::now() > deadline {
                 return Err(DataFusionError::Execution("the time of the query is over".to_owned()));

@@ -8,7 +8,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use serde::{Deserialize, Serialize};
-use shipwake_store::{SegmentId, SegmentPrint, Table};
+use shipwake_store::SegmentFile;
 
 use super::checked::Checked;
 use super::seal::Sealed;
@@ -22,19 +22,9 @@ pub(super) struct Codec;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Node {
-    Checked(Vec<Segment>),
+    /// Segments, as the store writes them.
+    Checked(Vec<String>),
     Sealed,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Segment {
-    table: String,
-    shard: u32,
-    seq: u64,
-    part: u32,
-    path: String,
-    bytes: u64,
-    crc32c: u32,
 }
 
 impl PhysicalExtensionCodec for Codec {
@@ -49,7 +39,8 @@ impl PhysicalExtensionCodec for Codec {
         match serde_json::from_slice(buf).map_err(|error| DataFusionError::External(Box::new(error)))? {
             Node::Sealed => Ok(Arc::new(Sealed::new(input.clone(), Vec::new()))),
             Node::Checked(segments) => {
-                let segments: Result<Vec<SegmentPrint>> = segments.into_iter().map(print).collect();
+                let read = |text: &String| SegmentFile::from_text(text).map_err(|reason| internal(&reason));
+                let segments: Result<Vec<SegmentFile>> = segments.iter().map(read).collect();
                 Ok(Arc::new(Checked { input: input.clone(), segments: segments?.into() }))
             }
         }
@@ -64,7 +55,7 @@ impl PhysicalExtensionCodec for Codec {
         let form = if node.is::<Sealed>() {
             Node::Sealed
         } else if let Some(checked) = node.downcast_ref::<Checked>() {
-            Node::Checked(checked.segments.iter().map(segment).collect())
+            Node::Checked(checked.segments.iter().map(SegmentFile::to_text).collect())
         } else {
             return Err(internal("not a node of ours"));
         };
@@ -74,22 +65,4 @@ impl PhysicalExtensionCodec for Codec {
 
 fn internal(what: &str) -> DataFusionError {
     DataFusionError::Internal(what.to_owned())
-}
-
-fn segment(print: &SegmentPrint) -> Segment {
-    Segment {
-        table: print.id.table.name().to_owned(),
-        shard: print.id.shard,
-        seq: print.id.seq,
-        part: print.id.part,
-        path: print.path.to_string(),
-        bytes: print.bytes,
-        crc32c: print.crc32c,
-    }
-}
-
-fn print(segment: Segment) -> Result<SegmentPrint> {
-    let table = Table::from_name(&segment.table).ok_or_else(|| internal("a segment of an unknown table"))?;
-    let id = SegmentId { shard: segment.shard, seq: segment.seq, table, part: segment.part };
-    Ok(SegmentPrint { id, path: segment.path.into(), bytes: segment.bytes, crc32c: segment.crc32c })
 }

@@ -25,7 +25,7 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, InputOrderMode, ReplaceChildrenOptions,
 };
 use datafusion_distributed::{DistributedLeafExec, NetworkCoalesceExec};
-use shipwake_store::SegmentPrint;
+use shipwake_store::SegmentFile;
 use url::Url;
 
 use super::checked::{Checked, scan_of};
@@ -42,7 +42,7 @@ pub(super) struct Nodes<'a> {
     /// Streams that a node reads its segments in.
     pub partitions: usize,
     /// The segments of the snapshot by their paths.
-    pub segments: &'a HashMap<Arc<str>, SegmentPrint>,
+    pub segments: &'a HashMap<Arc<str>, SegmentFile>,
 }
 
 /// The plan with its parts cut off, and how many nodes compute it; `None` when nothing of it is worth it.
@@ -64,7 +64,7 @@ pub(super) fn cut(plan: &Arc<dyn ExecutionPlan>, nodes: &Nodes<'_>) -> Result<Op
 /// The plan with every scan of segments checked, for those that stay here.
 pub(super) fn checked_here(
     plan: Arc<dyn ExecutionPlan>,
-    segments: &HashMap<Arc<str>, SegmentPrint>,
+    segments: &HashMap<Arc<str>, SegmentFile>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let checked = plan.transform_up(|node| match is_scan_of_segments(node.as_ref()) {
         true => Ok(Transformed::yes(Arc::new(Checked::new(node, segments)?) as Arc<dyn ExecutionPlan>)),

@@ -34,7 +34,7 @@ use datafusion_distributed::{
     SessionStateBuilderExt, Worker, WorkerResolver,
 };
 use http::HeaderMap;
-use shipwake_store::{SegmentPrint, Snapshot, Store, Table};
+use shipwake_store::{SegmentFile, Snapshot, Store, Table};
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -188,9 +188,9 @@ impl fmt::Debug for Spread {
     }
 }
 
-fn segments_of(snapshot: &Snapshot) -> HashMap<Arc<str>, SegmentPrint> {
+fn segments_of(snapshot: &Snapshot) -> HashMap<Arc<str>, SegmentFile> {
     let files = Table::ALL.into_iter().flat_map(|table| snapshot.files(table));
-    files.map(|file| (file.path.clone(), file.print())).collect()
+    files.map(|file| (file.path.clone(), file.clone())).collect()
 }
 
 /// Gives a plan that was made before.
