@@ -1,6 +1,6 @@
 # make demo   build and start Shipwake with a simulated shop
 # make test   everything that a change is judged by
-# make torture  the faults of make test, for longer (Kafka: three quarters of an hour)
+# make torture  the faults of make test, for longer (docs/faults.md; some hours)
 # make bench  the figures of docs/benchmarks.md (takes about a quarter of an hour)
 # make verdict-bench  how often verdicts are wrong, and how soon they are right (minutes; SCALE=10 for more runs)
 # make ui     rebuild dashboards/dist from dashboards/ui
@@ -56,6 +56,8 @@ test-rust:
 torture: needs-test
 	cargo build --release --locked --bin shipwake
 	SHIPWAKE_ALERT_KILLS=150 cargo test --release --locked -p shipwake-alerts --test kill
+	SHIPWAKE_TORTURE=long cargo test --release --locked -p shipwake-journal -p shipwake-store --test damage -- --nocapture
+	SHIPWAKE_TORTURE=long cargo test --release --locked --test faults -- --nocapture --test-threads 1
 	SHIPWAKE_KAFKA_ROUNDS=40 cargo test --release --locked --test kafka faults -- --nocapture --test-threads 1
 	SHIPWAKE_CLUSTER_LONGER=3 cargo test --release --locked --test kafka cluster -- --nocapture --test-threads 1
 

@@ -40,7 +40,8 @@ pub enum Command {
     /// Look at who is told of verdicts, and try them out.
     #[command(subcommand)]
     Alerts(AlertsCommand),
-    /// Check a data directory while no Shipwake runs on it; names every damaged file and offset.
+    /// Check what is stored while no Shipwake runs on it; names every damaged file and offset. Exit code 0: nothing is damaged; 1: something
+    /// is; 3: it could not be checked.
     Doctor(DoctorArgs),
     /// Print the version.
     Version,
@@ -188,4 +189,7 @@ pub struct DoctorArgs {
     /// Where the journal is, as `serve` was told: `embedded`, or a topic of Kafka, whose brokers are asked what they hold.
     #[arg(long, env = "SHIPWAKE_JOURNAL", default_value = EMBEDDED)]
     pub journal: String,
+    /// Where the store is, as `serve` was told: a folder, or `s3://bucket/prefix`. By default below the data directory.
+    #[arg(long, env = "SHIPWAKE_STORE")]
+    pub store: Option<String>,
 }

@@ -71,7 +71,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Alerts(command) => alerts_command::run(command),
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Version => {
             println!("shipwake {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

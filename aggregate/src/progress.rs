@@ -14,6 +14,8 @@ pub struct Progress {
     next_offsets: Arc<[AtomicU64]>,
     /// The shards that this process is to run; why one does not.
     assigned: Arc<Mutex<BTreeMap<u32, Option<String>>>>,
+    /// How old what each shard folded last was by then, ns.
+    lags_ns: Arc<[AtomicU64]>,
     /// The last loss of each shard.
     losses: Arc<Mutex<BTreeMap<u32, String>>>,
 }
@@ -21,8 +23,13 @@ pub struct Progress {
 impl Progress {
     /// Of a journal with so many partitions; this process is to run none of its shards yet.
     pub(crate) fn new(shards: u32) -> Self {
-        let next_offsets = (0..shards).map(|_| AtomicU64::new(UNKNOWN)).collect();
-        Progress { next_offsets, assigned: Arc::default(), losses: Arc::default() }
+        let each = |value| (0..shards).map(|_| AtomicU64::new(value)).collect();
+        Progress {
+            next_offsets: each(UNKNOWN),
+            lags_ns: each(0),
+            assigned: Arc::default(),
+            losses: Arc::default(),
+        }
     }
 
     /// The offset that a shard folds next; `None` until it has read its state, and where it does not run in this process.
@@ -56,6 +63,17 @@ impl Progress {
     pub(crate) fn not_assigned(&self, shard: u32) {
         lock(&self.assigned).remove(&shard);
         self.reached(shard, UNKNOWN);
+    }
+
+    /// How long what a shard folded last had waited for it since it was received, ns.
+    pub(crate) fn lag_ns(&self, shard: u32) -> u64 {
+        self.lags_ns.get(shard as usize).map_or(0, |lag| lag.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn lagged(&self, shard: u32, lag_ns: i64) {
+        if let Some(lag) = self.lags_ns.get(shard as usize) {
+            lag.store(u64::try_from(lag_ns).unwrap_or(0), Ordering::Relaxed);
+        }
     }
 
     /// What was gone from the journal before it was folded since the process began, in words: the last time for each shard.

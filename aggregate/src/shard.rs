@@ -313,6 +313,9 @@ impl Running {
             let header = &record.header;
             self.shard.metrics.visible(now_ns, header.received_ns, header.time_max_ns.min(header.received_ns));
         }
+        if let Some(record) = records.last() {
+            self.shard.progress.lagged(self.shard.shard, now_ns.saturating_sub(record.header.received_ns));
+        }
         self.received_ns = now_ns;
         self.hot_bytes = self.shared.lock().row_bytes() + self.cell_bytes;
         self.note_progress();

@@ -3,6 +3,8 @@
 //! A variant exists because the asker does something different with it: correct the text, ask for less, ask later, or
 //! call us.
 
+use shipwake_store::StoreError;
+
 /// A place in the text of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -146,6 +148,15 @@ pub enum QueryError {
         /// What it says.
         message: String,
     },
+}
+
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Gone { .. } => QueryError::Gone { message: error.to_string() },
+            _ => QueryError::Store { message: error.to_string() },
+        }
+    }
 }
 
 fn budget_text(budget: Budget) -> String {

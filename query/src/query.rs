@@ -42,6 +42,8 @@ const STACK_BYTES: usize = 128 << 20;
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How long a query waits for a place before it is told to come back.
 const PLACE_WAIT: Duration = Duration::from_secs(2);
+/// Looks for new log lines that run at once. They have places of their own: they come once a second, and are short.
+const TAILS_MAX: usize = 4;
 /// When to come back, for those that found no place.
 const RETRY_AFTER_S: u32 = 2;
 /// Time that a page gets for reading older windows.
@@ -65,6 +67,8 @@ struct Inner {
     source: Arc<dyn PipelineSource>,
     engine: Arc<Engine>,
     places: Arc<Semaphore>,
+    /// For those who follow log lines.
+    tails: Arc<Semaphore>,
     waiting: AtomicUsize,
     metrics: Metrics,
     hub: Arc<Hub>,
@@ -134,6 +138,7 @@ impl Query {
         let engine = Arc::new(Engine { store: store.clone(), sessions, shared_memory });
         let inner = Inner {
             places: Arc::new(Semaphore::new(config.running_max.max(1))),
+            tails: Arc::new(Semaphore::new(TAILS_MAX)),
             waiting: AtomicUsize::new(0),
             metrics: Metrics::register(registry),
             hub: Arc::new(Hub::default()),
@@ -559,6 +564,19 @@ impl Query {
             Ok(Ok(place)) => Ok(place),
             _ => Err(busy(waiting.before)),
         }
+    }
+
+    /// A place among those who follow log lines, waited for within bounds.
+    pub(crate) async fn place_of_tail(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        match tokio::time::timeout(PLACE_WAIT, self.inner.tails.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(QueryError::Busy { running: TAILS_MAX, waiting: 0, retry_after_s: RETRY_AFTER_S }),
+        }
+    }
+
+    /// The memory of all queries together.
+    pub(crate) fn shared_memory(&self) -> &Arc<SharedMemory> {
+        &self.inner.engine.shared_memory
     }
 
     /// Runs a question on the query threads within `left` of its `budget`. Dropping the future cancels the question.

@@ -19,4 +19,5 @@ mod load;
 mod otlp;
 mod query_nodes;
 mod speed;
+mod stalls;
 mod words;

@@ -147,11 +147,16 @@ impl Shipwake {
         (status, asked.elapsed())
     }
 
+    /// How the program has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it was started here")
+    }
+
     /// Waits for the program to end by itself, within the limit.
     pub async fn wait_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait().expect("it was started here") {
+            if let Some(status) = self.has_ended() {
                 return status;
             }
             assert!(Instant::now() < deadline, "still running after {LIMIT:?}:\n{}", self.log());

@@ -27,4 +27,3 @@ mod shutdown;
 mod spine;
 mod syslog;
 mod tail;
-mod torture;

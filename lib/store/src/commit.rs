@@ -234,6 +234,7 @@ impl ShardCommitter {
             thinned_ns: 0,
             blooms: written.blooms,
             index: written.index,
+            parts: Some(written.parts),
             pin: Arc::default(),
         })
     }
@@ -307,7 +308,6 @@ impl ShardCommitter {
         self.shared.metrics.removed(&gone);
         self.shared.metrics.added(&manifest.added);
         self.shared.forget(&gone);
-        manifest.added.iter().for_each(|file| self.shared.set_verified(file.id));
         self.files = files;
         self.first_offset = manifest.next_offset;
         self.next_seq = manifest.seq + 1;

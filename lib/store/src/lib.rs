@@ -13,17 +13,19 @@
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
 //! - [`follow`], [`elsewhere`]: shards that other processes write: what they publish, and whom a reader asks for the rest.
-//! - [`scan`]: reading parts of a segment.
-//! - [`check`]: the offline check of a directory.
+//! - [`scan`]: reading parts of a segment; `parts`, `checked`: how what is read is checked; `counts`: lines that need not be read to be counted.
+//! - [`check`]: the offline check of a directory or a bucket.
 
 mod attempt;
 mod bloom;
 pub mod candidates;
 pub mod check;
+mod checked;
 pub mod chunk;
 pub mod commit;
 pub mod compact;
 pub mod config;
+mod counts;
 pub mod durable;
 pub mod elsewhere;
 mod encode;
@@ -33,10 +35,12 @@ pub mod health;
 pub mod hot;
 mod index;
 mod lock;
+mod loss;
 mod manifest;
 pub mod measures;
 mod metrics;
 mod objects;
+mod parts;
 pub mod patterns;
 mod proposals;
 mod read;
@@ -55,7 +59,7 @@ mod superblock;
 pub mod tables;
 
 pub use candidates::{Candidates, Wanted};
-pub use check::{Checked, Committed, Finding, Severity, check};
+pub use check::{Checked, Committed, Finding, Severity, check, check_bucket};
 pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
 pub use compact::background::Background;

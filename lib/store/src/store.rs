@@ -12,6 +12,7 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use prometheus_client::registry::Registry;
 
+use crate::checked::CheckedObjects;
 use crate::durable::{DurableLocal, make_directories};
 use crate::elsewhere::{Elsewhere, Incomplete};
 use crate::follow::Follower;
@@ -23,11 +24,13 @@ use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
 use crate::proposals::Proposals;
+use crate::scan::OpenSegment;
 use crate::shared::Shared;
 use crate::side::Damaged;
 use crate::superblock::{self, Superblock};
 use crate::{
-    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, s3, side,
+    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, counts, read, recover,
+    s3, side,
 };
 
 /// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
@@ -91,7 +94,7 @@ impl Store {
         let objects = match &config.url {
             Some(url) => Objects::remote(s3::connect(url)?, url)?,
             None => match LocalFileSystem::new_with_prefix(&config.dir) {
-                Ok(local) => Objects::new(Arc::new(local), &config.dir),
+                Ok(local) => Objects::new(Arc::new(local), &config.dir).written_by_others(),
                 Err(_) => return Err(StoreError::NotYet { place }),
             },
         };
@@ -107,10 +110,11 @@ impl Store {
         registry: &mut Registry,
     ) -> Arc<Self> {
         let metrics = Metrics::new(registry, &config.retention);
-        let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
+        let (verified, known) = (Mutex::default(), Mutex::default());
+        let (proposals, damaged) = (Proposals::default(), Damaged::default());
         let reads_only = matches!(access, Access::Follows);
         let lock = if let Access::Directory(lock) = access { Some(lock) } else { None };
-        let shared = Shared { config, objects, metrics, verified, proposals, damaged, reads_only, _lock: lock };
+        let shared = Shared { config, objects, metrics, verified, known, proposals, damaged, reads_only, _lock: lock };
         let shared = Arc::new(shared);
         let (shards, elsewhere, opened) = (RwLock::default(), OnceLock::new(), Mutex::default());
         Arc::new(Self { shared, superblock, shards, elsewhere, opened, looking: Mutex::default() })
@@ -257,13 +261,14 @@ impl Store {
         elsewhere.incomplete(since, &here)
     }
 
-    /// Where [`SegmentFile::path`] is found.
+    /// Where [`SegmentFile::path`] is found, to be read from. What is read of a segment is checked when
+    /// [`Store::know_segment`] was called for it before.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        self.shared.objects.store.clone()
+        Arc::new(CheckedObjects(self.shared.clone()))
     }
 
     /// Reads the rows of a segment with an event time in `time_ns`, only the named columns and in their order, all
-    /// columns for `None`; `i64::MAX` as the end has no end. The segment's checksum is checked. Blocks on the disk.
+    /// columns for `None`; `i64::MAX` as the end has no end. What is read is checked. Blocks on the disk.
     pub fn read_segment(
         &self,
         file: &SegmentFile,
@@ -307,20 +312,24 @@ impl Store {
         if candidates.is_none() || !file.overlaps(time_ns.start, time_ns.end) {
             return Ok(());
         }
-        let bytes = self.shared.segment_bytes(file)?;
         let wish = read::Wish { table: file.table, projection: &projection, time_ns, candidates };
-        read::each_batch(bytes, &wish, each)
-            .map_err(|reason| StoreError::damaged(self.shared.objects.file(&file.path), reason))
+        let segment = OpenSegment::open(&self.shared, file)?;
+        read::each_batch(&segment, &wish, each)
     }
 
-    /// Checks the checksum of a segment, once per process and segment; segments that this process wrote are known to be
-    /// good. A reader that does not use [`Store::read_segment`] calls this before its first read: Parquet pages carry
-    /// no checksum of their own. Blocks on the disk for as long as it takes to read the file.
-    pub fn verify_segment(&self, file: &SegmentFile) -> Result<(), StoreError> {
-        if self.shared.is_verified(file.id) {
-            return Ok(());
-        }
-        self.shared.segment_bytes(file).map(|_| ())
+    /// Reads what is needed to check parts of a segment: a reader that reads it from [`Store::object_store`] calls this before its
+    /// first read. A segment of an older version is checked as a whole, once for each process. Blocks on the disk.
+    pub fn know_segment(&self, file: &SegmentFile) -> Result<(), StoreError> {
+        self.shared.known(file).map(|_| ())
+    }
+
+    /// The lines of a segment of logs by minute, service, namespace, environment, version and level: columns of these names (times are
+    /// beginnings of minutes) and `lines`, how many there are. A combination may come in several rows. `None` where lines were not
+    /// counted, see [`SegmentFile::has_counts`]. Blocks on the disk.
+    pub fn counts(&self, file: &SegmentFile) -> Result<Option<RecordBatch>, StoreError> {
+        let Some(bytes) = self.shared.counts_of(file)? else { return Ok(None) };
+        let unreadable = || StoreError::damaged(self.shared.objects.file(&file.path), "its counts cannot be read");
+        counts::read(&bytes).map(Some).ok_or_else(unreadable)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -7,15 +7,20 @@ mod common;
 #[path = "common/proxy.rs"]
 mod proxy;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use arrow::array::AsArray;
 use bucket::{Bucket, CREDENTIALS, versitygw};
-use common::{Lent, SECOND, START, log_commit};
+use common::failing::Failing;
+use common::{Lent, SECOND, START, log_commit, rows};
 use prometheus_client::registry::Registry;
 use proxy::{Fault, Proxy};
-use shipwake_store::{Commit, Store, StoreConfig, StoreError, Table, Wanted};
+use shipwake_store::{Candidates, Commit, HotRows, Store, StoreConfig, StoreError, Table, Wanted};
 
 /// Set in the process that has the credentials in its environment.
 const INSIDE: &str = "SHIPWAKE_S3_TEST";
@@ -44,9 +49,12 @@ fn server(test: &str) -> Option<Server> {
 }
 
 impl Server {
+    fn url(&self) -> String {
+        format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", self.proxy.port)
+    }
+
     fn config(&self) -> StoreConfig {
-        let url = format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", self.proxy.port);
-        StoreConfig { url: Some(url), drop_grace_ns: 0, ..StoreConfig::new("not-used") }
+        StoreConfig { url: Some(self.url()), drop_grace_ns: 0, ..StoreConfig::new("not-used") }
     }
 
     fn try_open(&self) -> Result<Arc<Store>, StoreError> {
@@ -104,6 +112,59 @@ fn a_store_in_a_bucket_commits_compacts_searches_and_goes_on_after_a_restart() {
         committer.commit(log_commit(7, 5)).expect("commits");
     });
     assert_eq!(server.seen(), (7, 105));
+}
+
+/// A word that one line of many has: of an object of some megabytes the footer and a few pages are read, in a few requests.
+#[test]
+fn a_search_reads_a_few_ranges_of_an_object() {
+    let Some(server) = server("a_search_reads_a_few_ranges_of_an_object") else { return };
+    {
+        let store = server.open();
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        let chunk = |n: usize| HotRows::Chunk(Arc::new(rows::logs_numbered(START + 600 * SECOND, n * 5000, 5000)));
+        let rows = vec![(Table::Logs, (0..40).map(chunk).collect())];
+        let lent = Lent::register(&store, committer.commit(Commit { rows, ..log_commit(1, 0) }).expect("commits"));
+        assert_eq!(store.compact_now(START + 3600 * SECOND).expect("compacts"), 1);
+        lent.publish(committer.commit(log_commit(2, 0)).expect("commits"));
+    }
+    let config = server.config();
+    let mut counting = None;
+    let wrap = |inner| -> Arc<dyn object_store::ObjectStore> { counting.insert(Failing::new(inner)).clone() };
+    let store = Store::open_with(config, &mut Registry::default(), wrap).expect("opens");
+    let counting = counting.expect("it was wrapped");
+    let (_committer, recovered) = store.open_shard(0).expect("opens");
+    let file = &recovered.expect("has commits").files[0];
+    assert!(file.rows == 200_000 && file.index.is_some());
+    let taken = || (counting.gets.load(Ordering::Relaxed), counting.bytes.load(Ordering::Relaxed));
+    let before = taken();
+    let started = Instant::now();
+    let Candidates::Rows(found) = store.candidates(file, &Wanted::text("after 123 ms")) else {
+        panic!("these words are in the index")
+    };
+    let asked = taken();
+    let reader = store.open_segment(file, &["service"]).expect("opens");
+    let group = reader.groups().iter().rposition(|group| group.first_row <= u64::from(found[0])).expect("is there");
+    let row = found[0] as usize - reader.groups()[group].first_row as usize;
+    let mut bodies = Vec::new();
+    let each = |batch: arrow::array::RecordBatch| {
+        bodies.push(batch.column_by_name("body").expect("was asked for").as_string::<i32>().value(0).to_owned());
+        ControlFlow::Continue(())
+    };
+    let columns = ["service", "time", "body", "trace_id", "attributes", "line"];
+    reader.read(group, &columns, Some(&[row..row + 1]), each).expect("reads");
+    let read = taken();
+    println!(
+        "of {} bytes and {} beside them: {} bytes in {} requests to find it, {} bytes in {} requests to read it; {:.0} ms",
+        file.bytes,
+        file.index.as_ref().map_or(0, |side| side.bytes) + file.blooms.as_ref().map_or(0, |side| side.bytes),
+        asked.1 - before.1,
+        asked.0 - before.0,
+        read.1 - asked.1,
+        read.0 - asked.0,
+        started.elapsed().as_secs_f64() * 1e3
+    );
+    assert!(bodies.len() == 1 && bodies[0].contains("after 123 ms"), "{bodies:?}");
+    assert!((read.1 - asked.1) * 8 < file.bytes && read.0 - asked.0 < 16, "{asked:?} {read:?} of {}", file.bytes);
 }
 
 #[test]
@@ -182,7 +243,7 @@ fn a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice() {
     let mut rows = 0;
     let mut offset = 0;
     for path in ["data/logs", "state/0", "manifest/0"] {
-        for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SlowDown, Fault::Late] {
+        for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SlowDown, Fault::Late, Fault::Conflict] {
             let before = server.proxy.happened();
             server.proxy.plan(path, fault);
             let mut tries = 0;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use shipwake_store::{PatternQuery, Snapshot, Store, StoreError, Table};
+use shipwake_store::{PatternQuery, Snapshot, Store, Table};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::context::{self, AROUND_NS};
@@ -24,6 +24,7 @@ use crate::error::QueryError;
 use crate::incomplete;
 use crate::query::Query;
 use crate::spans::QuestionSpan;
+use crate::sql::budget::SharedMemory;
 
 /// Bytes of a body in a list; the line itself has all of it.
 const LISTED_BODY_BYTES: usize = 8 << 10;
@@ -33,11 +34,12 @@ const NS_PER_MS: i64 = 1_000_000;
 pub(crate) struct Ground {
     store: Arc<Store>,
     readers: Arc<Readers>,
+    memory: Arc<SharedMemory>,
     threads: usize,
     stop: Stop,
     now_ms: i64,
     /// Given back when the work has ended, not when its asker was told so.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Ground {
@@ -67,9 +69,8 @@ impl Ground {
         direction: Direction,
         sink: &mut S,
     ) -> Result<Scanned, QueryError> {
-        let (store, readers, threads) = (&*self.store, &*self.readers, self.threads);
-        let scan = Scan { store, snapshot, readers, search, range_ns, direction, threads, stop };
-        scan.run(sink).map_err(|error| failed(&error))
+        let (store, readers, memory, threads) = (&*self.store, &*self.readers, &self.memory, self.threads);
+        Scan { store, snapshot, readers, memory, search, range_ns, direction, threads, stop }.run(sink)
     }
 
     fn meta(&self, search: &Search, scanned: &Scanned) -> wire::Meta {
@@ -88,7 +89,7 @@ impl Ground {
         let snapshot = self.snapshot();
         let scanned = self.scan(&snapshot, search, range_ns, direction, &mut page)?;
         let is_full = page.is_full();
-        let lines = page.read(&LINE_COLUMNS, LISTED_BODY_BYTES).map_err(|error| failed(&error))?;
+        let lines = page.read(&self.memory, &LINE_COLUMNS, LISTED_BODY_BYTES)?;
         Ok((lines, is_full, scanned))
     }
 }
@@ -116,13 +117,6 @@ impl Ground {
     }
 }
 
-fn failed(error: &StoreError) -> QueryError {
-    match error {
-        StoreError::Gone { .. } => QueryError::Gone { message: error.to_string() },
-        _ => QueryError::Store { message: error.to_string() },
-    }
-}
-
 /// Tells a scan that its asker has gone, unless it was answered.
 struct Gone(Arc<AtomicBool>);
 
@@ -142,7 +136,7 @@ impl Query {
             Some((id, direction)) => (direction, Some(id)),
         };
         let (bytes_max, filters, asked) = (self.config().result_bytes_max, body.filters(), body.limit);
-        self.log_answer("logs_search", question.timeout, true, move |ground| {
+        self.log_answer("logs_search", question.timeout, false, move |ground| {
             let Question { search, range_ns, limit, .. } = &question;
             let page = ground.page(search, range_ns.clone(), (direction, beyond), *limit)?;
             let (mut lines, is_full, scanned) = page;
@@ -174,7 +168,7 @@ impl Query {
         // An open end is now; bars end there, and what is newer counts into the last one.
         let shown = question.range_ns.start..question.range_ns.end.min(now_ns.max(question.range_ns.start + 1));
         let step_ms = volume::step_ms(body.step_ms, (shown.end - shown.start) / NS_PER_MS)?;
-        self.log_answer("logs_volume", question.timeout, true, move |ground| {
+        self.log_answer("logs_volume", question.timeout, false, move |ground| {
             let mut counts = volume::Counts::new(by, &shown, step_ms);
             let snapshot = ground.snapshot();
             let range_ns = question.range_ns.clone();
@@ -198,7 +192,7 @@ impl Query {
     pub(crate) async fn log_patterns(&self, body: Body) -> Result<wire::Patterns, QueryError> {
         let started = Instant::now();
         let question = self.log_question(&body).await?;
-        self.log_answer("logs_patterns", question.timeout, true, move |ground| {
+        self.log_answer("logs_patterns", question.timeout, false, move |ground| {
             let mut counts = patterns::Counts::default();
             let snapshot = ground.snapshot();
             let range_ns = question.range_ns.clone();
@@ -225,14 +219,14 @@ impl Query {
         after: usize,
     ) -> Result<wire::Context, QueryError> {
         let (started, timeout) = (Instant::now(), self.log_timeout());
-        self.log_answer("logs_context", timeout, true, move |ground| {
+        self.log_answer("logs_context", timeout, false, move |ground| {
             // The next lower number is the line's neighbour, so the first line beyond it is the line.
             let below = LineId { line: id.line.saturating_sub(1), ..id };
             let mut page = Page::new(Direction::Newer, Some(below), 1);
             let snapshot = ground.snapshot();
             let at = id.time_ns..id.time_ns.saturating_add(1);
             let scanned = ground.scan(&snapshot, &Search::All, at, Direction::Newer, &mut page)?;
-            let mut found = page.read(&LINE_AND_RESOURCE, usize::MAX).map_err(|error| failed(&error))?;
+            let mut found = page.read(&ground.memory, &LINE_AND_RESOURCE, usize::MAX)?;
             let line = found.pop().filter(|line| line.id == id.to_string()).ok_or_else(|| context::gone(id))?;
             let search = context::neighbours(&line);
             let around = id.time_ns.saturating_sub(AROUND_NS)..id.time_ns.saturating_add(AROUND_NS);
@@ -253,12 +247,12 @@ impl Query {
     pub(crate) async fn log_fields(&self, body: Body) -> Result<wire::Fields, QueryError> {
         let started = Instant::now();
         let question = self.log_question(&body).await?;
-        self.log_answer("logs_fields", question.timeout, true, move |ground| {
+        self.log_answer("logs_fields", question.timeout, false, move |ground| {
             let mut page = Page::new(Direction::Older, None, fields::SAMPLE);
             let snapshot = ground.snapshot();
             let range_ns = question.range_ns.clone();
             let scanned = ground.scan(&snapshot, &question.search, range_ns, Direction::Older, &mut page)?;
-            let lines = page.read(&LINE_AND_RESOURCE, 0).map_err(|error| failed(&error))?;
+            let lines = page.read(&ground.memory, &LINE_AND_RESOURCE, 0)?;
             let meta = ground.meta(&question.search, &scanned);
             Ok(wire::Fields { meta, sample: lines.len(), fields: fields::of(&lines) })
         })
@@ -272,7 +266,7 @@ impl Query {
         let limit = body.limit.unwrap_or(tail::LINES).clamp(1, tail::LINES_MAX);
         let seen = given(&body.cursor).map(Cursor::parse).transpose()?;
         let started = Instant::now();
-        let answered = self.log_answer("logs_tail", self.log_timeout(), false, move |ground| {
+        let answered = self.log_answer("logs_tail", self.log_timeout(), true, move |ground| {
             let snapshot = ground.snapshot();
             let cursor = Cursor::end_of(&snapshot);
             let Some(seen) = seen.clone() else { return Ok((Vec::new(), 0, cursor)) };
@@ -280,7 +274,7 @@ impl Query {
             let mut sink = Unseen::new(seen, limit);
             ground.scan(&unseen, &search, i64::MIN..i64::MAX, Direction::Older, &mut sink)?;
             let skipped = sink.page.dropped;
-            let mut lines = sink.page.read(&LINE_COLUMNS, tail::BODY_BYTES).map_err(|error| failed(&error))?;
+            let mut lines = sink.page.read(&ground.memory, &LINE_COLUMNS, tail::BODY_BYTES)?;
             lines.reverse();
             Ok((lines, skipped, cursor))
         });
@@ -324,20 +318,21 @@ impl Query {
     }
 
     /// Runs a question on a thread that may block; gives the answer and the milliseconds it took. A question of a page takes a place
-    /// among the running queries; what live topics ask once a second does not wait for one.
+    /// among the running queries; those who follow lines ask once a second and have places of their own.
     async fn log_answer<T: Send + 'static>(
         &self,
         kind: &'static str,
         timeout: Duration,
-        takes_place: bool,
+        is_tail: bool,
         answer: impl Fn(&Ground) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<(T, f64), QueryError> {
         let (asked, started) = (QuestionSpan::page(kind), Instant::now());
-        let place = if takes_place { Some(self.place(timeout).await?) } else { None };
+        let place = if is_tail { self.place_of_tail().await? } else { self.place(timeout).await? };
         let gone = Gone(Arc::default());
         let ground = Ground {
             store: self.store().clone(),
             readers: self.log_readers().clone(),
+            memory: self.shared_memory().clone(),
             threads: self.config().threads.max(1),
             stop: Stop { deadline: started + timeout, gone: gone.0.clone() },
             now_ms: self.now_ms(),

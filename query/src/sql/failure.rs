@@ -16,6 +16,9 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
     if is_gone(error) {
         return QueryError::Gone { message: clean(&root.strip_backtrace()) };
     }
+    if let Some(message) = of_store(root) {
+        return QueryError::Store { message };
+    }
     match root {
         DataFusionError::ResourcesExhausted(message) => match memory {
             Some(memory) => QueryError::OverBudget(memory.exhausted()),
@@ -38,9 +41,6 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
         }
         DataFusionError::ArrowError(arrow_error, _) if is_about_values(arrow_error) => {
             QueryError::Evaluation { message: clean(&arrow_error.to_string()) }
-        }
-        DataFusionError::External(outside) if outside.is::<StoreError>() => {
-            QueryError::Store { message: outside.to_string() }
         }
         // The regular expression of a query, from the library that compiles it.
         DataFusionError::External(outside) if outside.to_string().contains("regex") => {
@@ -71,6 +71,18 @@ fn is_gone(error: &DataFusionError) -> bool {
         found = error.source();
     }
     false
+}
+
+/// What the store has said, which the readers of Parquet and of objects wrap in errors of their own.
+fn of_store(error: &DataFusionError) -> Option<String> {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return Some(error.to_string());
+        }
+        source = error.source();
+    }
+    None
 }
 
 fn is_about_values(error: &ArrowError) -> bool {

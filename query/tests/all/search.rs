@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
+use shipwake_query::QueryConfig;
 
 use crate::support::rows::{Log, release, release_in};
 use crate::support::{T0, World};
@@ -250,6 +251,112 @@ async fn volumes_add_up_whatever_they_are_counted_by() {
             json!([{"key": "info", "total": 6, "n": [3, 3, 0]}, {"key": "error", "total": 3, "n": [1, 1, 1]}])
         );
         assert_eq!(by_level["total"], 9);
+    }
+}
+
+/// Lines are counted minute by minute when a segment is written. What is answered from that is what the rows say, whatever the range;
+/// a search that is about words looks at the rows.
+#[tokio::test]
+async fn lines_that_were_counted_are_as_many_as_are_read() {
+    let world = World::new();
+    for second in 0..900 {
+        let severity = if second % 7 == 3 { 17 } else { 9 };
+        log(&world, second, if second % 3 == 0 { "2" } else { "1" }, severity, &format!("line {second}"), &[]);
+        if second == 500 || second == 650 {
+            world.shard.commit();
+        }
+    }
+    world.set_now(T0 + 900_000);
+    let mut counted_rows = 0;
+    for (from, to, step_ms) in [
+        (0, 900_000, 60_000),
+        (59_999, 700_001, 60_000),
+        (61_500, 64_500, 60_000),
+        (30_000, 640_000, 120_000),
+        (0, 640_000, 1_000),
+    ] {
+        for by in ["version", "level", "service"] {
+            for search in ["", "version:2", "-level:error", "service:other", "level:>=warn version:1"] {
+                let ask = async |search: String| {
+                    let range = json!({"from": (T0 + from).to_string(), "to": (T0 + to).to_string()});
+                    let mut body = json!({"q": search, "by": by, "step_ms": step_ms});
+                    body.as_object_mut().expect("an object").extend(range.as_object().expect("an object").clone());
+                    let (status, answer) = post(&world, "volume", body).await;
+                    assert_eq!(status, StatusCode::OK, "{answer}");
+                    answer
+                };
+                let counted = ask(search.to_owned()).await;
+                let read = ask(format!("{search} -nowhere")).await;
+                for part in ["t", "series", "total"] {
+                    assert_eq!(counted[part], read[part], "{search:?} by {by} of {from}..{to}");
+                }
+                let rows = |answer: &Value| answer["meta"]["scanned"]["rows"].as_u64().expect("a number");
+                counted_rows += rows(&read).saturating_sub(rows(&counted));
+            }
+        }
+    }
+    assert!(counted_rows > 0, "nothing was counted without being read");
+}
+
+/// Of a large segment the newest lines are looked at first; whatever the page and the direction, every line comes once and in order.
+#[tokio::test]
+async fn pages_of_a_large_segment_have_every_line_once_and_in_order() {
+    let world = World::new();
+    for n in 0..9_000_i64 {
+        // In many runs of services' versions that overlap in time, and some lines of one time.
+        log(
+            &world,
+            (n * 7919) % 600,
+            &(n % 5).to_string(),
+            9,
+            &format!("line {n} {}", if n % 9 == 0 { "rare" } else { "often" }),
+            &[],
+        );
+    }
+    world.shard.commit();
+    world.set_now(T0 + 600_000);
+    for (search, lines) in [("rare", 1_000), ("often version:3", 1_600), ("-rare -version:3", 6_400)] {
+        let mut seen: Vec<(i64, String)> = Vec::new();
+        let mut body = json!({"q": search, "from": T0.to_string(), "limit": 1_000});
+        loop {
+            let (status, answer) = post(&world, "search", body.clone()).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let page = answer["lines"].as_array().expect("lines");
+            seen.extend(page.iter().map(|line| (line["t"].as_i64().expect("a time"), line["id"].to_string())));
+            if answer["next"].is_null() {
+                break;
+            }
+            body["before"] = answer["next"].clone();
+        }
+        assert!(seen.is_sorted_by(|one, other| one.0 >= other.0), "{search}");
+        let different: std::collections::HashSet<&String> = seen.iter().map(|(_, id)| id).collect();
+        assert_eq!((seen.len(), different.len()), (lines, lines), "{search}");
+        let oldest = seen[seen.len() - 1].1.trim_matches('"').to_owned();
+        let newer = json!({"q": search, "from": T0.to_string(), "limit": 1_000, "after": oldest});
+        let (_, answer) = post(&world, "search", newer).await;
+        let page = answer["lines"].as_array().expect("lines").iter();
+        let page: Vec<(i64, String)> =
+            page.map(|line| (line["t"].as_i64().expect("a time"), line["id"].to_string())).collect();
+        let expected: Vec<(i64, String)> = seen.iter().rev().skip(1).take(1_000).cloned().collect();
+        assert_eq!(page, expected, "{search}");
+    }
+}
+
+/// What a search reads is charged to the memory of all queries while it looks at it.
+#[tokio::test]
+async fn a_search_that_needs_more_memory_than_there_is_is_refused_in_words() {
+    let world = World::with(QueryConfig { memory_bytes: 256 << 10, ..QueryConfig::default() });
+    for second in 0..300 {
+        log(&world, second, "1", 9, &format!("{} long line {second}", "word ".repeat(1_500)), &[]);
+    }
+    world.shard.commit();
+    world.set_now(T0 + 300_000);
+    let (status, answer) = post(&world, "search", json!({"q": "long"})).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert_eq!(answer["type"], "urn:shipwake:problem:shared-memory-budget");
+    for _ in 0..20 {
+        let (status, volume) = post(&world, "volume", json!({"q": "version:1", "by": "level", "step_ms": 2_000})).await;
+        assert_eq!((status, &volume["total"]), (StatusCode::OK, &json!(300)), "what was held was given back");
     }
 }
 

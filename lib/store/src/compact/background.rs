@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Job, Situation};
@@ -125,7 +126,7 @@ impl Worker<'_> {
         Ok(is_any)
     }
 
-    fn work(&mut self, shared: &Shared, shard: u32, job: &Job, now_ns: i64) -> Result<bool, StoreError> {
+    fn work(&mut self, shared: &Arc<Shared>, shard: u32, job: &Job, now_ns: i64) -> Result<bool, StoreError> {
         let mut since = Instant::now();
         let started = since;
         let mut pace = || {

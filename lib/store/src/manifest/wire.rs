@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Manifest, StateFile};
+use crate::parts::Parts;
 use crate::segment::{SideFile, Window};
 use crate::{SegmentFile, SegmentId, Table};
 
@@ -75,6 +76,19 @@ struct Segment {
     blooms: Option<Side>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<Side>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parts: Option<PartsOfFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PartsOfFile {
+    data: u64,
+    sums_crc32c: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    counts: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    counts_crc32c: u32,
+    end_crc32c: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -194,11 +208,16 @@ impl Segment {
             thinned_ns: file.thinned_ns,
             blooms: file.blooms.as_ref().map(Side::of),
             index: file.index.as_ref().map(Side::of),
+            parts: file.parts.as_ref().map(PartsOfFile::of),
         }
     }
 
     fn into_segment(self, shard: u32) -> Result<SegmentFile, String> {
         let table = table(&self.table)?;
+        let parts = self.parts.map(PartsOfFile::into_parts);
+        if parts.is_some_and(|parts| !parts.fit(self.bytes)) {
+            return Err(format!("the parts of {} do not fit into its {} bytes", self.path, self.bytes));
+        }
         Ok(SegmentFile {
             id: SegmentId { shard, seq: self.seq, table, part: self.part },
             table,
@@ -217,8 +236,21 @@ impl Segment {
             thinned_ns: self.thinned_ns,
             blooms: self.blooms.map(Side::into_side),
             index: self.index.map(Side::into_side),
+            parts,
             pin: Arc::default(),
         })
+    }
+}
+
+impl PartsOfFile {
+    fn of(parts: &Parts) -> Self {
+        let Parts { data, sums_crc32c, counts, counts_crc32c, end_crc32c } = *parts;
+        Self { data, sums_crc32c, counts, counts_crc32c, end_crc32c }
+    }
+
+    fn into_parts(self) -> Parts {
+        let Self { data, sums_crc32c, counts, counts_crc32c, end_crc32c } = self;
+        Parts { data, sums_crc32c, counts, counts_crc32c, end_crc32c }
     }
 }
 
@@ -261,6 +293,7 @@ mod tests {
             thinned_ns: 5,
             blooms: side("data/logs/1-3-10-20.blooms"),
             index: side("data/logs/1-3-10-20.index"),
+            parts: Some(Parts { data: 800, sums_crc32c: 9, counts: 10, counts_crc32c: 11, end_crc32c: 12 }),
             pin: Arc::default(),
         };
         let plain = SegmentFile {
@@ -270,6 +303,7 @@ mod tests {
             thinned_ns: 0,
             blooms: None,
             index: None,
+            parts: None,
             ..file.clone()
         };
         Manifest {

@@ -44,9 +44,11 @@ impl fmt::Debug for Interruption {
 pub struct Failing {
     inner: Arc<dyn ObjectStore>,
     plan: Arc<Mutex<Plan>>,
-    /// How many objects were read.
+    /// How many objects were read, or ranges of them.
     pub gets: AtomicU64,
     interruption: Mutex<Option<Interruption>>,
+    /// Bytes of what was read.
+    pub bytes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +65,8 @@ enum Verdict {
 
 impl Failing {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Arc<Self> {
-        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0), interruption: Mutex::default() })
+        let interruption = Mutex::default();
+        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0), interruption, bytes: AtomicU64::new(0) })
     }
 
     /// Plans a fault; steps count from here.
@@ -140,7 +143,9 @@ impl ObjectStore for Failing {
         self.check_alive()?;
         self.interrupted(location);
         self.gets.fetch_add(1, Ordering::Relaxed);
-        self.inner.get_opts(location, options).await
+        let got = self.inner.get_opts(location, options).await?;
+        self.bytes.fetch_add(got.range.end - got.range.start, Ordering::Relaxed);
+        Ok(got)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

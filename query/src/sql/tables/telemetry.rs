@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
-use shipwake_store::{SegmentFile, Table};
+use shipwake_store::{SegmentFile, StoreError, Table};
 
 use super::hot::{HotPartition, Wanted};
 use super::{Read, plain, prune};
@@ -65,7 +65,7 @@ impl TableProvider for Telemetry {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         let files = self.with_words(self.files(filters), filters).await?;
-        self.verify(&files).await?;
+        self.know(&files).await?;
         if !files.is_empty() {
             parts.push(self.scan_segments(state, &files, &projection, limit)?);
         }
@@ -103,17 +103,14 @@ impl Telemetry {
         Ok(files.into_iter().zip(may_match).filter_map(|(file, may)| may.then_some(file)).collect())
     }
 
-    /// Parquet pages carry no checksum: a segment that this process has not written is checked as a whole before its
-    /// first read, so that a damaged one is named and never answered from.
-    async fn verify(&self, files: &[&SegmentFile]) -> Result<()> {
-        for file in files {
-            let (store, file) = (self.read.store.clone(), (*file).clone());
-            let verified = tokio::task::spawn_blocking(move || store.verify_segment(&file)).await;
-            verified
-                .map_err(|error| DataFusionError::External(Box::new(error)))?
-                .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        }
-        Ok(())
+    /// Makes the store know how to check what DataFusion will read of these segments, so that a damaged one is named and never
+    /// answered from.
+    async fn know(&self, files: &[&SegmentFile]) -> Result<()> {
+        let outside = |error: StoreError| DataFusionError::External(Box::new(error));
+        let (store, files) = (self.read.store.clone(), files.iter().map(|file| (*file).clone()).collect::<Vec<_>>());
+        let known = move || files.iter().try_for_each(|file| store.know_segment(file));
+        let known = tokio::task::spawn_blocking(known).await;
+        known.map_err(|error| DataFusionError::External(Box::new(error)))?.map_err(outside)
     }
 
     fn scan_segments(
