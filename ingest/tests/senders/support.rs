@@ -94,6 +94,14 @@ impl Server {
         self.ingest.close().await;
     }
 
+    /// The counters of refused requests, for a test that did not expect any.
+    pub fn refused(&self) -> Vec<String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("to memory");
+        let refused = |line: &&str| line.starts_with("shipwake_ingest_refused") && !line.ends_with(" 0");
+        text.lines().filter(refused).map(str::to_owned).collect()
+    }
+
     /// The value of a counter or gauge, given by the beginning of its line in the text form.
     pub fn metric(&self, line: &str) -> u64 {
         self.ingest.refresh_metrics();
