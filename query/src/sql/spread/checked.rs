@@ -56,16 +56,6 @@ impl Checked {
         }
         Ok(Self { input: scan, segments: segments.into() })
     }
-
-    /// The segments of one partition.
-    fn of_partition(&self, partition: usize) -> Result<Vec<SegmentFile>> {
-        let config =
-            scan_of(self.input.as_ref()).ok_or_else(|| internal("a scan of segments is not one".to_owned()))?;
-        let files = config.file_groups.get(partition).map_or(&[][..], |group| group.files());
-        let named = |path: &str| self.segments.iter().find(|segment| &*segment.path == path).cloned();
-        let of = |path: &str| named(path).ok_or_else(|| internal(format!("{path} is read and was not named")));
-        files.iter().map(|file| of(file.object_meta.location.as_ref())).collect()
-    }
 }
 
 fn internal(what: String) -> DataFusionError {
@@ -117,7 +107,8 @@ impl ExecutionPlan for Checked {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let reading = context.session_config().get_extension::<Reading>();
         let reading = reading.ok_or_else(|| internal("a scan runs in a session without a store".to_owned()))?;
-        let (segments, input, deadline) = (self.of_partition(partition)?, self.input.clone(), reading.deadline);
+        // All of them for every stream: streams of a scan take files from each other.
+        let (segments, input, deadline) = (self.segments.clone(), self.input.clone(), reading.deadline);
         let held = segments.clone();
         let checked = async move {
             let known = move || segments.iter().try_for_each(|segment| reading.store.know_segment(segment));
