@@ -32,7 +32,7 @@ pub fn router(source: Arc<dyn PipelineSource>) -> Router {
 /// The route of a process that takes no telemetry and is a peer all the same, because it computes parts of statements: it has
 /// nothing to tell, and that is no problem.
 pub fn silent_router() -> Router {
-    Router::new().route(PATH, get(async || Json(None::<Report>)))
+    Router::new().route(PATH, get(|| async { Json(None::<Report>) }))
 }
 
 /// What this process and its peers know, as one.
