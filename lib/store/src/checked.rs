@@ -103,7 +103,10 @@ impl Shared {
         };
         let of_path = || self.known_segments().get(&*file.path).and_then(Weak::upgrade);
         if let Some(known) = file.pin.known.get().cloned().or_else(of_path) {
-            return Ok(Some((file.pin.known.get_or_init(|| known).clone(), None)));
+            let known = file.pin.known.get_or_init(|| known).clone();
+            // Who reads by path only, DataFusion, has to find it, too.
+            self.known_segments().entry(file.path.clone()).or_insert_with(|| Arc::downgrade(&known));
+            return Ok(Some((known, None)));
         }
         let (known, end) = Known::read_new(&self.objects, file, parts)?;
         let mut by_path = self.known_segments();
