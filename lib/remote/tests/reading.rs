@@ -231,6 +231,9 @@ fn any_port() -> SocketAddr {
     "127.0.0.1:0".parse().expect("an address")
 }
 
+/// How often a reader read, and how many files it saw.
+type Seen = (usize, BTreeSet<usize>);
+
 /// The owner folds and commits all the time; readers that fetch in small pieces, with a mirror that holds nearly nothing or all,
 /// read all the time. No snapshot counts a record twice or lacks one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -241,8 +244,7 @@ async fn no_interleaving_of_folding_committing_and_reading_counts_a_record_twice
     let readers: Vec<Arc<Store>> =
         [1_000, 64 << 20].map(|mirror| read(dir.path(), owner.address, mirror)).into_iter().collect();
     let done = CancellationToken::new();
-    // Of each reader: how often it read, and how many files it saw.
-    let seen: Arc<Mutex<[(usize, BTreeSet<usize>); 2]>> = Arc::default();
+    let seen: Arc<Mutex<[Seen; 2]>> = Arc::default();
     let reading: Vec<JoinHandle<()>> = readers
         .into_iter()
         .enumerate()
