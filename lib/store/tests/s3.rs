@@ -183,7 +183,7 @@ fn a_reader_follows_a_bucket_and_leaves_nothing_there() {
     let reader = server.follow().expect("it is there now");
     let follower = reader.follower();
     follower.look_for_shards().expect("lists");
-    assert_eq!(follower.known_shards(), [3]);
+    assert_eq!(follower.listed_shards(), [3]);
     follower.look(3).expect("looks");
     committer.commit(log_commit(5, 6)).expect("commits");
     follower.look(3).expect("looks");
