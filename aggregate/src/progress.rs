@@ -24,12 +24,7 @@ impl Progress {
     /// Of a journal with so many partitions; this process is to run none of its shards yet.
     pub(crate) fn new(shards: u32) -> Self {
         let each = |value| (0..shards).map(|_| AtomicU64::new(value)).collect();
-        Progress {
-            next_offsets: each(UNKNOWN),
-            lags_ns: each(0),
-            assigned: Arc::default(),
-            losses: Arc::default(),
-        }
+        Progress { next_offsets: each(UNKNOWN), lags_ns: each(0), assigned: Arc::default(), losses: Arc::default() }
     }
 
     /// The offset that a shard folds next; `None` until it has read its state, and where it does not run in this process.

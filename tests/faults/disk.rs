@@ -201,9 +201,9 @@ fn fill(path: &Path) {
     let mut file = fs::File::create(path).expect("a file");
     let mut block = vec![1u8; 1 << 20];
     while !block.is_empty() {
-        match file.write(&block) {
-            Ok(_) => {}
-            Err(_) => block.truncate(block.len() / 2),
+        // What does not fit whole is tried in halves: a part of it may have been written, which fills as well.
+        if file.write_all(&block).is_err() {
+            block.truncate(block.len() / 2);
         }
     }
 }

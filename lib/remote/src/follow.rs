@@ -72,7 +72,7 @@ fn follow(known: &Known, with_new_shards: bool) {
     if with_new_shards && let Err(error) = known.follower.look_for_shards() {
         tracing::warn!(error = &error as &dyn std::error::Error, "the shards of the store cannot be listed");
     }
-    for shard in known.follower.known_shards() {
+    for shard in known.follower.listed_shards() {
         if let Err(error) = known.follower.look(shard) {
             tracing::warn!(shard, error = &error as &dyn std::error::Error, "the manifests of a shard cannot be read");
         }

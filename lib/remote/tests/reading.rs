@@ -265,6 +265,9 @@ async fn no_interleaving_of_folding_committing_and_reading_counts_a_record_twice
         if step % 4 == 0 {
             owner.folds_everything().await;
         }
+        if step % 12 == 0 {
+            owner.has_committed().await;
+        }
     }
     owner.folds_everything().await;
     let reference = owner.store.snapshot(&Table::ALL);

@@ -199,8 +199,8 @@ mod tests {
     fn blooms(groups: &[Range<u64>]) -> Vec<u8> {
         let mut builder = BloomsBuilder::new();
         for group in groups {
-            group.clone().for_each(|n| builder.add(word_key(&n.to_string())));
-            group.clone().for_each(|n| builder.add(word_key(&n.to_string())));
+            group.clone().for_each(|n| builder.add(word_key(n.to_string())));
+            group.clone().for_each(|n| builder.add(word_key(n.to_string())));
             builder.end_group();
         }
         builder.finish()

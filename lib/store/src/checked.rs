@@ -91,10 +91,13 @@ fn damaged(objects: &Objects, path: &str, offset: u64) -> StoreError {
     StoreError::damaged(objects.file(path), format!("the checksum at offset {offset} is wrong"))
 }
 
+/// What is known, and Parquet's end where it was read for that.
+pub(crate) type KnownWithEnd = (Arc<Known>, Option<Bytes>);
+
 impl Shared {
     /// What has to be known to read a segment in ranges, and Parquet's end where it had to be read for it. `None` for a segment of an
     /// older version, which has been checked as a whole.
-    pub(crate) fn known(&self, file: &SegmentFile) -> Result<Option<(Arc<Known>, Option<Bytes>)>, StoreError> {
+    pub(crate) fn known(&self, file: &SegmentFile) -> Result<Option<KnownWithEnd>, StoreError> {
         let Some(parts) = file.parts else {
             if !self.is_verified(file.id) {
                 self.segment_bytes(file)?;

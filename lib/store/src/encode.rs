@@ -156,7 +156,7 @@ fn finished(mut parquet: ArrowWriter<Vec<u8>>, counts: &[u8]) -> Result<(Vec<u8>
         data: data as u64,
         sums_crc32c: crc32c::crc32c(&sums),
         counts: counts.len() as u64,
-        counts_crc32c: crc32c::crc32c(&counts),
+        counts_crc32c: crc32c::crc32c(counts),
         end_crc32c: crc32c::crc32c(&segment[end..]),
     };
     assert!(parts.fit(segment.len() as u64) && parts.end(segment.len() as u64).start == end as u64, "{parts:?}");

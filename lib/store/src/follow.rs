@@ -5,6 +5,7 @@
 //! long finds a gap where the next one was. The folding of manifests is the one that the writer of a shard begins with.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::manifest::{self, Manifest, read_chain};
@@ -48,6 +49,8 @@ pub struct Follower {
 
 #[derive(Debug, Default)]
 struct Followed {
+    /// There is a commit, or a reason why it cannot be read.
+    is_known: AtomicBool,
     /// Held while somebody looks, so that two do not fold the same manifest.
     looking: Mutex<Looking>,
     /// Newest last.
@@ -65,7 +68,7 @@ impl Follower {
         Self { shared, counts, shards: Mutex::default() }
     }
 
-    /// Looks which shards there are: those that have a manifest. New ones are known from now on, by number only.
+    /// Looks which shards there are: those that have a manifest. New ones are listed from now on, and known when a look has found a commit.
     pub fn look_for_shards(&self) -> Result<(), StoreError> {
         for name in self.shared.objects.folders(manifest::FOLDER)? {
             let Ok(shard) = name.parse() else { continue };
@@ -74,9 +77,17 @@ impl Follower {
         Ok(())
     }
 
-    /// The shards that are known, by number.
-    pub fn known_shards(&self) -> Vec<u32> {
+    /// The shards that were found, by number: those to look at.
+    pub fn listed_shards(&self) -> Vec<u32> {
         self.shards().keys().copied().collect()
+    }
+
+    /// The shards that have a commit, or one that cannot be read. A shard whose first look is under way is as new as one that is found
+    /// a moment later.
+    pub fn known_shards(&self) -> Vec<u32> {
+        let shards = self.shards();
+        let with_commit = shards.iter().filter(|(_, followed)| followed.is_known.load(Ordering::Acquire));
+        with_commit.map(|(shard, _)| *shard).collect()
     }
 
     /// The newest commit of a shard that is known.
@@ -104,9 +115,18 @@ impl Follower {
 
     fn look_at(&self, shard: u32, at_least: Option<u64>) -> Result<(), StoreError> {
         let followed = self.shards().entry(shard).or_default().clone();
+        let looked = self.look_further(shard, &followed, at_least);
+        // The folder of a directory is there a moment before the first manifest in it.
+        if looked.is_err() || followed.known().back().is_some() {
+            followed.is_known.store(true, Ordering::Release);
+        }
+        looked
+    }
+
+    fn look_further(&self, shard: u32, followed: &Followed, at_least: Option<u64>) -> Result<(), StoreError> {
         let mut looking = followed.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let before = followed.known().back().cloned();
-        let Some(before) = before else { return self.read_all(shard, &followed, &mut looking) };
+        let Some(before) = before else { return self.read_all(shard, followed, &mut looking) };
         let mut newest = before.seq;
         while let Some(found) = manifest::read(&self.shared.objects, shard, newest + 1)? {
             newest += 1;
@@ -117,7 +137,7 @@ impl Follower {
                 let path = self.shared.objects.file(&manifest::path(shard, newest));
                 return Err(StoreError::damaged(path, reason));
             }
-            self.take(&followed, &found, &looking.live);
+            self.take(followed, &found, &looking.live);
         }
         let is_short = at_least.is_some_and(|seq| newest < seq);
         if newest > before.seq && !is_short {
@@ -126,7 +146,7 @@ impl Follower {
         }
         looking.idle_looks += 1;
         if is_short || looking.idle_looks >= LOOKS_PER_FOLDER {
-            self.read_all(shard, &followed, &mut looking)?;
+            self.read_all(shard, followed, &mut looking)?;
         }
         Ok(())
     }

@@ -125,7 +125,7 @@ fn pages_ahead(
 }
 
 fn keys(wanted: &Wanted) -> Vec<u64> {
-    let words = wanted.words.iter().map(|word| word_key(word));
+    let words = wanted.words.iter().map(word_key);
     let trace = wanted.trace_id.iter().map(|id| trace_key(id));
     let attributes = wanted.attributes.iter().map(|(name, value)| attribute_key(name, value));
     // Attributes and ids are rarer than words: the first no ends the question.

@@ -172,7 +172,7 @@ fn damage_is_found_by_whoever_reads_it_and_named_with_its_offset() {
         fs::write(&path, &damaged).expect("writes");
         let store = open(dir.path());
         let says = |error: String| {
-            assert!(error.contains("data/logs/0-0-0-0-1.parquet is damaged: the checksum at offset"), "{error}")
+            assert!(error.contains("data/logs/0-0-0-0-1.parquet is damaged: the checksum at offset"), "{error}");
         };
         // The filters of trace ids are not rows.
         match store.read_segment(&files[0], None, EVER) {

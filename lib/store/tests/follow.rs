@@ -43,11 +43,12 @@ fn a_follower_takes_no_lock_writes_nothing_and_reads_what_the_writer_published()
     committer.commit(log_commit(5, 7)).expect("commits");
     let (reader, follower) = follow(dir.path());
     assert_eq!(reader.id(), store.id());
-    assert_eq!(follower.known_shards(), [] as [u32; 0]);
+    assert_eq!(follower.listed_shards(), [] as [u32; 0]);
     follower.look_for_shards().expect("lists");
-    assert_eq!(follower.known_shards(), [0]);
+    assert_eq!((follower.listed_shards(), follower.known_shards()), (vec![0], vec![]));
     assert!(follower.newest(0).is_none(), "nothing was looked at yet");
     follower.look(0).expect("looks");
+    assert_eq!(follower.known_shards(), [0]);
     assert_eq!(newest(&follower), written(&committer, 5));
     let files = follower.newest(0).expect("known").files.clone();
     let rows: usize = files

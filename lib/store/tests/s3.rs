@@ -151,7 +151,8 @@ fn a_search_reads_a_few_ranges_of_an_object() {
         ControlFlow::Continue(())
     };
     let columns = ["service", "time", "body", "trace_id", "attributes", "line"];
-    reader.read(group, &columns, Some(&[row..row + 1]), each).expect("reads");
+    let one = row..row + 1;
+    reader.read(group, &columns, Some(std::slice::from_ref(&one)), each).expect("reads");
     let read = taken();
     println!(
         "of {} bytes and {} beside them: {} bytes in {} requests to find it, {} bytes in {} requests to read it; {:.0} ms",
@@ -182,7 +183,7 @@ fn a_reader_follows_a_bucket_and_leaves_nothing_there() {
     let reader = server.follow().expect("it is there now");
     let follower = reader.follower();
     follower.look_for_shards().expect("lists");
-    assert_eq!(follower.known_shards(), [3]);
+    assert_eq!(follower.listed_shards(), [3]);
     follower.look(3).expect("looks");
     committer.commit(log_commit(5, 6)).expect("commits");
     follower.look(3).expect("looks");

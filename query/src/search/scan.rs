@@ -374,7 +374,7 @@ impl<S: Sink> Work<'_, S> {
             }
             let place = Place::Stored { shard, segment: file.id, reader: reader.clone(), group };
             if self.ends_early && of_group.as_ref().map_or(known.rows, Vec::len) > FIRST_ROWS {
-                self.by_time(&place, (&reader, group), of_group, asked)?;
+                self.by_time(&place, (&reader, group), of_group.as_deref(), asked)?;
             } else {
                 self.group(&place, (&reader, group), of_group, &matters)?;
             }
@@ -388,11 +388,11 @@ impl<S: Sink> Work<'_, S> {
         &self,
         place: &Place,
         (reader, group): (&SegmentReader, usize),
-        left: Option<Vec<u32>>,
+        left: Option<&[u32]>,
         asked: &Range<i64>,
     ) -> Result<(), QueryError> {
         let mut rows: Vec<(i64, u32)> = Vec::new();
-        self.batches(reader, group, &["time"], left.as_deref(), |columns, numbers| {
+        self.batches(reader, group, &["time"], left, |columns, numbers| {
             let times = columns.column("time").and_then(|column| column.all_times()).unwrap_or_default();
             rows.extend(times.iter().copied().zip(numbers.iter().copied()));
         })?;

@@ -110,7 +110,7 @@ fn rows(release: &Arc<ReleaseId>, number: u64) -> (ToggleRow, ReleaseRow, ShardS
         first_seen_ns: ns,
         last_seen_ns: ns,
         changed_ns: -ns,
-        hot: number % 2 == 0,
+        hot: number.is_multiple_of(2),
     };
     let seen = ReleaseRow {
         release: release.clone(),
@@ -119,7 +119,7 @@ fn rows(release: &Arc<ReleaseId>, number: u64) -> (ToggleRow, ReleaseRow, ShardS
         records: number,
         requests: 3,
         instances: 7,
-        instance_guessed: number % 3 == 0,
+        instance_guessed: number.is_multiple_of(3),
     };
     let rejected = Rejected {
         reason: "too_old".into(),
@@ -136,7 +136,7 @@ fn rows(release: &Arc<ReleaseId>, number: u64) -> (ToggleRow, ReleaseRow, ShardS
         rejected: vec![rejected.clone()],
         left_out: vec![rejected],
         memory_bytes: vec![("rows", number), ("request_hashes", 5)],
-        ready: number % 2 == 0,
+        ready: number.is_multiple_of(2),
         problem: (number % 2 == 1).then(|| "full".into()),
         ..ShardStatus::default()
     };

@@ -96,13 +96,16 @@ pub(crate) fn run(
 /// A segment to be merged, with its age in ns.
 type Aged = (Contents, i64);
 
+/// Segments to be merged, and those who know what went wrong when reading them fails.
+type Inputs = (Vec<Aged>, Vec<Ranges>);
+
 /// The inputs, ready to be read, and those who know what went wrong when reading them fails; `None` when `pace` has stopped it.
 fn inputs(
     shared: &Arc<Shared>,
     job: &Job,
     now_ns: i64,
     pace: &mut dyn FnMut() -> Pace,
-) -> Result<Option<(Vec<Aged>, Vec<Ranges>)>, StoreError> {
+) -> Result<Option<Inputs>, StoreError> {
     let (mut segments, mut files) = (Vec::with_capacity(job.inputs.len()), Vec::new());
     for file in &job.inputs {
         let age_ns = now_ns.saturating_sub(file.committed_ns);
