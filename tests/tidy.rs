@@ -28,7 +28,7 @@ const HOMES: [(&str, &[&str]); 6] = [
     ("object_store", &["lib/store", "query"]),
     ("rdkafka", &["lib/journal"]),
     ("tantivy", &["lib/store"]),
-    ("tonic", &["ingest"]),
+    ("tonic", &["ingest", "query"]),
 ];
 
 /// A function longer than this is split, or stands in `tests/tidy_ratchet.txt` with a length that may only shrink.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::util::pretty::pretty_format_batches;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
+use axum::http::response::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use futures::StreamExt;
@@ -113,7 +115,11 @@ impl Cluster {
 
     async fn assert_same(&self, text: &str, nodes: usize) -> SqlAnswer {
         let answer = self.assert_same_rows(text).await;
-        assert_eq!(answer.meta.nodes, nodes, "{text}: {:?}", answer.meta.warnings);
+        if answer.meta.nodes != nodes {
+            let plan = self.ask(&format!("explain {text}")).await;
+            let (found, warnings) = (answer.meta.nodes, &answer.meta.warnings);
+            panic!("{text}: {found} nodes instead of {nodes}, {warnings:?}\n{}", rows(&plan));
+        }
         answer
     }
 
@@ -137,7 +143,7 @@ fn request(text: &str) -> SqlRequest {
 }
 
 fn rows(answer: &SqlAnswer) -> String {
-    arrow::util::pretty::pretty_format_batches(&answer.batches).expect("printable").to_string()
+    pretty_format_batches(&answer.batches).expect("printable").to_string()
 }
 
 fn query(store: &Arc<Store>, config: QueryConfig) -> Query {
@@ -240,13 +246,13 @@ fn disturbed<F: Future<Output = Response> + Send + 'static>(router: Router, how:
     }))
 }
 
-async fn frames(response: Response) -> (axum::http::response::Parts, Vec<Bytes>) {
+async fn frames(response: Response) -> (Parts, Vec<Bytes>) {
     let (parts, body) = response.into_parts();
     let frames = body.into_data_stream().map(|frame| frame.unwrap_or_default()).collect().await;
     (parts, frames)
 }
 
-fn of_frames(parts: axum::http::response::Parts, frames: Vec<Bytes>) -> Response {
+fn of_frames(parts: Parts, frames: Vec<Bytes>) -> Response {
     let frames = futures::stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>));
     Response::from_parts(parts, Body::from_stream(frames))
 }

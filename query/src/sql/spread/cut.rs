@@ -22,7 +22,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, InputOrderMode, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
 };
 use datafusion_distributed::{DistributedLeafExec, NetworkCoalesceExec};
 use shipwake_store::SegmentFile;
@@ -132,8 +132,9 @@ fn union_parts(node: &Arc<dyn ExecutionPlan>) -> Option<Parts> {
 /// Whether an operator over a union is the union of operators, and whether it makes few rows of many.
 fn may_be_pushed(node: &dyn ExecutionPlan) -> (bool, bool) {
     if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+        // Whether it may rely on an order is found out anew above each input: a column that has one value is in order.
         let partial = *aggregate.mode() == AggregateMode::Partial;
-        return (partial && *aggregate.input_order_mode() == InputOrderMode::Linear, partial);
+        return (partial, partial);
     }
     if let Some(sort) = node.downcast_ref::<SortExec>() {
         let first_few = sort.preserve_partitioning() && sort.fetch().is_some();

@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::http::HeaderMap;
 use datafusion::catalog::Session;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::context::QueryPlanner;
@@ -33,7 +34,6 @@ use datafusion_distributed::{
     DistributedExt, RouteTasksEvent, RouteTasksEventResponse, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
     SessionStateBuilderExt, Worker, WorkerResolver,
 };
-use http::HeaderMap;
 use shipwake_store::{SegmentFile, Snapshot, Store, Table};
 use tokio::runtime::Handle;
 use url::Url;

@@ -9,11 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use axum::http::HeaderValue;
+use axum::http::header::AUTHORIZATION;
 use datafusion::common::DataFusionError;
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{ChannelResolver, GetWorkerInfoRequest, WorkerChannel};
-use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
@@ -139,7 +139,7 @@ fn is_like(theirs: &str, ours: &str) -> bool {
 
 fn with_token(channel: Channel, token: Option<HeaderValue>) -> BoxCloneSyncChannel {
     let Some(token) = token else { return BoxCloneSyncService::new(channel) };
-    BoxCloneSyncService::new(channel.map_request(move |mut request: http::Request<tonic::body::Body>| {
+    BoxCloneSyncService::new(channel.map_request(move |mut request: axum::http::Request<tonic::body::Body>| {
         request.headers_mut().insert(AUTHORIZATION, token.clone());
         request
     }))

@@ -247,6 +247,7 @@ impl ExecutionPlan for Opened {
             scanned: MetricBuilder::new(&self.metrics).counter(SCANNED, partition),
             count: 0,
             sealed: None,
+            is_over: false,
         }))
     }
 }
@@ -259,6 +260,7 @@ struct Opening {
     count: u64,
     /// What the seal said, once it has come.
     sealed: Option<u64>,
+    is_over: bool,
 }
 
 impl Opening {
@@ -303,18 +305,21 @@ impl Stream for Opening {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match self.rows.poll_next_unpin(context) {
+        while !self.is_over {
+            let opened = match self.rows.poll_next_unpin(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => return Poll::Ready(self.check().err().map(Err)),
-                Poll::Ready(Some(Ok(batch))) => match self.open(&batch) {
-                    Ok(Some(rows)) => return Poll::Ready(Some(Ok(rows))),
-                    Ok(None) => {}
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                },
+                Poll::Ready(Some(batch)) => batch.and_then(|batch| self.open(&batch)),
+                Poll::Ready(None) => {
+                    self.is_over = true;
+                    self.check().map(|()| None)
+                }
+            };
+            self.is_over |= opened.is_err();
+            if let Some(batch) = opened.transpose() {
+                return Poll::Ready(Some(batch));
             }
         }
+        Poll::Ready(None)
     }
 }
 
@@ -352,7 +357,7 @@ mod tests {
         let sealed = sealed_schema(&schema);
         let rows = RecordBatchStreamAdapter::new(sealed, futures::stream::iter(batches.into_iter().map(Ok)));
         let scanned = MetricBuilder::new(&ExecutionPlanMetricsSet::new()).counter(SCANNED, 0);
-        let opening = Opening { rows: Box::pin(rows), schema, scanned, count: 0, sealed: None };
+        let opening = Opening { rows: Box::pin(rows), schema, scanned, count: 0, sealed: None, is_over: false };
         opening.collect::<Vec<_>>().await.into_iter().collect()
     }
 
