@@ -17,7 +17,7 @@ const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("ingest", &["features", "model", "otlp", "journal"]),
     ("aggregate", &["features", "model", "otlp", "journal", "store"]),
     ("query", &["features", "model", "store"]),
-    ("alerts", &["model"]),
+    ("alerts", &["model", "verdict", "rollout", "store"]),
     ("dashboards", &["model"]),
 ];
 

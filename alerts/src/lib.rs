@@ -23,6 +23,7 @@
 //! # }
 //! ```
 //!
+//! - [`board`]: what is judged now, for gates and pages.
 //! - [`change`]: what is told. [`config`], [`config_file`], [`secret`]: who is told.
 //! - [`outbox`]: what is owed, decided on as values. [`state_bytes`]: its bytes (`FORMAT.md`).
 //! - [`message`], [`receivers`]: words, and the form that each receiver wants them in.
@@ -30,6 +31,7 @@
 //! - [`notifier`], [`handle`]: the task, and what others hold of it. [`trial`]: one message, for people who set receivers up.
 
 pub mod address;
+pub mod board;
 pub mod change;
 pub mod clock;
 pub mod config;
