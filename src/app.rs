@@ -2,7 +2,8 @@
 //!
 //! Start: sockets are bound first, so that senders of a restarted Shipwake wait instead of failing; then store, journal
 //! (which may wait for its brokers), aggregate, query, and the journal is handed to ingest. Stop: no more connections, finish what is in flight, fold and
-//! commit what the journal holds, close. Relies on each stage to say when it is done; has one grace period for all.
+//! commit what the journal holds, close. Relies on each stage to say when it is done; has one grace period for all. A process with
+//! fewer roles starts only what they need.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,12 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use axum::Router;
+use axum::http::StatusCode;
 use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
 use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
-use shipwake_journal::kafka::TopicsConfig;
-use shipwake_journal::{Journal, embedded};
+use shipwake_journal::kafka::{Membership, TopicsConfig};
+use shipwake_journal::{Journal, Member, embedded};
 use shipwake_model::Kpi;
-use shipwake_query::{Endpoints, Query, QueryConfig};
+use shipwake_query::{Endpoints, PipelineSource, Query, QueryConfig};
 use shipwake_store::{LostSegment, ShardStatus, Store, StoreConfig};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
@@ -28,7 +30,10 @@ use crate::health::{self, Readiness};
 use crate::journal::{self, JournalPlace, Waiting, journal_dir};
 use crate::late::Late;
 use crate::metrics::SharedRegistry;
+use crate::peers::{self, Peers};
 use crate::pipeline::IngestSource;
+use crate::reader;
+use crate::roles::{self, Roles};
 use crate::telemetry::Telemetry;
 
 /// How long all stages together may take to stop, below what service managers allow and what the documents promise.
@@ -39,10 +44,10 @@ const CONNECTION_GRACE: Duration = Duration::from_secs(3);
 /// Where a running Shipwake listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// OTLP/gRPC.
-    pub otlp_grpc: SocketAddr,
-    /// OTLP/HTTP and `/v1/lines`.
-    pub otlp_http: SocketAddr,
+    /// OTLP/gRPC, where it takes telemetry.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// OTLP/HTTP and `/v1/lines`, where it takes telemetry.
+    pub otlp_http: Option<SocketAddr>,
     /// Pages and API.
     pub ui: SocketAddr,
 }
@@ -53,13 +58,13 @@ type Running = (&'static str, JoinHandle<anyhow::Result<()>>);
 /// A running Shipwake. Stop it with [`App::stop`].
 pub struct App {
     addresses: Addresses,
-    ingest: Ingest,
-    journal: Arc<dyn Journal>,
-    query: Query,
+    ingest: Option<Ingest>,
+    journal: Option<Arc<dyn Journal>>,
+    query: Option<Query>,
     servers: Vec<Running>,
     /// Stops the sockets.
     stop_servers: CancellationToken,
-    aggregate: Running,
+    aggregate: Option<Running>,
     /// Stops the shards, after ingest has appended its last record.
     stop_aggregate: CancellationToken,
     telemetry: Telemetry,
@@ -121,65 +126,77 @@ impl App {
     /// # Errors
     /// With what could not be started and why: a port in use, a folder that cannot be used, damaged data.
     pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let roles = config.roles().map_err(|problem| anyhow!("roles: {problem}"))?;
         let telemetry = Telemetry::start(&config)?;
         let registry = SharedRegistry::default();
-        let [grpc, http, ui] = bind_all(&config).await?;
-        let syslog = bind_syslog(&config).await?;
-        let addresses =
-            Addresses { otlp_grpc: grpc.local_addr()?, otlp_http: http.local_addr()?, ui: ui.local_addr()? };
+        let sockets = Sockets::bind(&config, roles).await?;
+        let addresses = sockets.addresses()?;
 
         let stop_servers = CancellationToken::new();
-        let ingest = Ingest::new(ingest_config(&config), JournalHandle::opening(), &mut registry.lock())?;
-        let mut servers = vec![
-            ("OTLP/gRPC", serve_senders(&ingest, grpc, &stop_servers)),
-            ("OTLP/HTTP", serve_senders(&ingest, http, &stop_servers)),
-        ];
-        if syslog.tcp.is_some() || syslog.udp.is_some() {
-            servers.push(("syslog", serve_syslog(&ingest, syslog, syslog_config(&config)?, &stop_servers)));
-        }
-
+        let mut servers = Vec::new();
+        let ingest = match sockets.senders {
+            Some(senders) => Some(start_ingest(&config, senders, &registry, &stop_servers, &mut servers)?),
+            None => None,
+        };
         let (readiness, waiting, late) = (Readiness::default(), Waiting::default(), Late::new());
-        readiness.add("journal", journal_problems(&ingest, &waiting));
+        if roles.needs_journal() {
+            readiness.add("journal", journal_problems(ingest.as_ref(), &waiting));
+        }
         let early = late.router(health::router(readiness.clone(), registry.clone(), || ()));
-        servers.push(("pages", serve_router(ui, early, &stop_servers)));
+        servers.push(("pages", serve_router(sockets.ui, early, &stop_servers)));
 
         let kpis = declared_kpis(&config)?;
-        let store = open_store(&config, &registry).await?;
-        let journal = journal::open(journal_place(&config, &store)?, &registry, &waiting).await?;
+        let mut store = None;
+        if roles.needs_store() {
+            let place = store_config(&config, addresses.ui);
+            let opened = reader::open_store(place, roles, &registry, &readiness).await?;
+            if roles.aggregate {
+                look_at_disk(&readiness, &opened);
+            }
+            look_at_damage(&readiness, &opened);
+            store = Some(opened);
+        }
+        let mut journal = None;
+        if roles.needs_journal() {
+            let place = journal_place(&config, store.as_ref()).await?;
+            journal = Some(journal::open(place, &registry, &waiting).await?);
+        }
         let stop_aggregate = CancellationToken::new();
-        let aggregate =
-            Aggregate::new(aggregate_config(&config, &kpis), journal.clone(), store.clone(), &mut registry.lock());
-        let progress = aggregate.progress();
-        let aggregate = {
-            let stop = stop_aggregate.clone();
-            tokio::spawn(async move { aggregate.run(stop).await.context("aggregate failed") })
-        };
-        look_at_store(&readiness, &store, &journal, &progress);
-        let source = IngestSource::new(ingest.clone(), readiness.clone(), progress.clone(), endpoints(&addresses));
-        let source = Arc::new(source);
-        let query = Query::new(query_config(&config, &kpis), store, source, &mut registry.lock())?;
-        ingest.journal().open(journal.clone());
-        follow(&ingest, progress, &stop_servers);
-        if let Some(topics) = topics_config(&config)? {
-            servers.push(("topics of a Collector", read_topics(&ingest, topics, &registry, &readiness, &stop_servers)));
+        let (mut aggregate, mut progress) = (None, None);
+        if let (true, Some(store), Some(journal)) = (roles.aggregate, &store, &journal) {
+            let stage = aggregate_config(&config, &kpis);
+            let stage = Aggregate::new(stage, journal.clone(), store.clone(), &mut registry.lock());
+            progress = Some(stage.progress());
+            look_at_shards(&readiness, store, stage.progress());
+            look_at_losses(&readiness, journal, stage.progress());
+            let group = join_group(&config, addresses.ui, &readiness)?;
+            let running = end_with(start_aggregate(stage, group, &stop_aggregate), shutdown.clone());
+            aggregate = Some(("aggregate", running));
+        }
+        let source = IngestSource::shared(&ingest, &readiness, &progress, endpoints(&addresses));
+        let internal = internal_router(roles, store.as_ref(), &source);
+        let mut query = None;
+        if let (true, Some(store)) = (roles.query, store) {
+            let source = with_peers(&config, source, &stop_servers)?;
+            query = Some(Query::new(query_config(&config, &kpis)?, store, source, &mut registry.lock())?);
+        }
+        if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
+            ingest.journal().open(journal.clone());
+            // Where several processes fold, Kafka is the buffer, and nobody knows all of them.
+            if let Some(progress) = progress.filter(|_| !config.is_shared()) {
+                follow(ingest, progress, &stop_servers);
+            }
+            if let Some(topics) = topics_config(&config)? {
+                let reading = read_topics(ingest, topics, &registry, &readiness, &stop_servers);
+                servers.push(("topics of a Collector", reading));
+            }
+            end_when_journal_fails(ingest, &shutdown);
         }
 
-        late.is(ui_router(&ingest, &query, readiness, registry.clone()));
+        late.is(ui_router(roles, ingest.as_ref(), query.as_ref(), readiness, registry.clone()).merge(internal));
         telemetry.export_metrics(&registry);
-        end_when_journal_fails(&ingest, &shutdown);
-        info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, data = %config.data.display(), "ready to take telemetry");
-        let app = Self {
-            addresses,
-            ingest,
-            journal,
-            query,
-            servers,
-            stop_servers,
-            aggregate: ("aggregate", end_with(aggregate, shutdown)),
-            stop_aggregate,
-            telemetry,
-        };
-        Ok(app)
+        say_ready(&config, &addresses);
+        Ok(Self { addresses, ingest, journal, query, servers, stop_servers, aggregate, stop_aggregate, telemetry })
     }
 
     /// Where it listens; ports that were asked for as 0 are the real ones here.
@@ -196,18 +213,25 @@ impl App {
         let mut unfinished = "the servers";
         let stopping = async {
             self.stop_servers.cancel();
-            self.query.close();
+            if let Some(query) = &self.query {
+                query.close();
+            }
             let mut outcome = Ok(());
             for (name, server) in self.servers {
                 outcome = outcome.and(joined(name, server.await));
             }
             unfinished = "requests in flight";
-            self.ingest.close().await;
+            if let Some(ingest) = &self.ingest {
+                ingest.close().await;
+            }
             unfinished = "the last commit";
             self.stop_aggregate.cancel();
-            outcome = outcome.and(joined(self.aggregate.0, self.aggregate.1.await));
+            if let Some((name, aggregate)) = self.aggregate {
+                outcome = outcome.and(joined(name, aggregate.await));
+            }
             unfinished = "closing the journal";
-            outcome.and(self.journal.close().await.context("failed to close the journal"))
+            let Some(journal) = self.journal else { return outcome };
+            outcome.and(journal.close().await.context("failed to close the journal"))
         };
         let outcome = tokio::time::timeout(GRACE, stopping).await;
         telemetry.shutdown();
@@ -226,16 +250,43 @@ fn joined(name: &str, outcome: Result<anyhow::Result<()>, tokio::task::JoinError
     }
 }
 
-async fn bind_all(config: &Config) -> anyhow::Result<[TcpListener; 3]> {
-    let bind = async |address: SocketAddr, what: &str, option: &str| {
-        let bound = TcpListener::bind(address).await;
-        bound.with_context(|| format!("failed to listen on {address} for {what} (another address: {option})"))
-    };
-    Ok([
-        bind(config.otlp_grpc_addr, "OTLP/gRPC", "--otlp-grpc-addr").await?,
-        bind(config.otlp_http_addr, "OTLP/HTTP", "--otlp-http-addr").await?,
-        bind(config.ui_addr, "pages and API", "--ui-addr").await?,
-    ])
+/// What a process listens on.
+struct Sockets {
+    senders: Option<Senders>,
+    ui: TcpListener,
+}
+
+/// What a process that takes telemetry listens on.
+struct Senders {
+    grpc: TcpListener,
+    http: TcpListener,
+    syslog: SyslogSockets,
+}
+
+impl Sockets {
+    async fn bind(config: &Config, roles: Roles) -> anyhow::Result<Self> {
+        let bind = async |address: SocketAddr, what: &str, option: &str| {
+            let bound = TcpListener::bind(address).await;
+            bound.with_context(|| format!("failed to listen on {address} for {what} (another address: {option})"))
+        };
+        let mut senders = None;
+        if roles.ingest {
+            let grpc = bind(config.otlp_grpc_addr, "OTLP/gRPC", "--otlp-grpc-addr").await?;
+            let http = bind(config.otlp_http_addr, "OTLP/HTTP", "--otlp-http-addr").await?;
+            senders = Some(Senders { grpc, http, syslog: bind_syslog(config).await? });
+        }
+        Ok(Sockets { senders, ui: bind(config.ui_addr, "pages and API", "--ui-addr").await? })
+    }
+
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        let of = |socket: Option<&TcpListener>| socket.map(TcpListener::local_addr).transpose();
+        let senders = self.senders.as_ref();
+        Ok(Addresses {
+            otlp_grpc: of(senders.map(|senders| &senders.grpc))?,
+            otlp_http: of(senders.map(|senders| &senders.http))?,
+            ui: self.ui.local_addr()?,
+        })
+    }
 }
 
 async fn bind_syslog(config: &Config) -> anyhow::Result<SyslogSockets> {
@@ -262,14 +313,51 @@ async fn bind_syslog(config: &Config) -> anyhow::Result<SyslogSockets> {
     Ok(sockets)
 }
 
-/// Opens the store, which reads its newest files: on a blocking thread.
-async fn open_store(config: &Config, registry: &SharedRegistry) -> anyhow::Result<Arc<Store>> {
-    let (config, registry) = (store_config(config), registry.clone());
-    let opening = tokio::task::spawn_blocking(move || {
-        let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
-        Store::open(config, &mut registry.lock()).with_context(|| format!("failed to open the store in {place}"))
-    });
-    opening.await.context("opening the store panicked")?
+/// Takes telemetry from now on; until the journal is there, senders wait.
+fn start_ingest(
+    config: &Config,
+    senders: Senders,
+    registry: &SharedRegistry,
+    stop: &CancellationToken,
+    servers: &mut Vec<Running>,
+) -> anyhow::Result<Ingest> {
+    let Senders { grpc, http, syslog } = senders;
+    let ingest = Ingest::new(ingest_config(config), JournalHandle::opening(), &mut registry.lock())?;
+    servers.push(("OTLP/gRPC", serve_senders(&ingest, grpc, stop)));
+    servers.push(("OTLP/HTTP", serve_senders(&ingest, http, stop)));
+    if syslog.tcp.is_some() || syslog.udp.is_some() {
+        servers.push(("syslog", serve_syslog(&ingest, syslog, syslog_config(config)?, stop)));
+    }
+    Ok(ingest)
+}
+
+/// Becomes one of the processes that share the partitions, where several can.
+fn join_group(config: &Config, ui: SocketAddr, readiness: &Readiness) -> anyhow::Result<Option<(Member, Membership)>> {
+    if !config.is_shared() {
+        return Ok(None);
+    }
+    let kafka = config.kafka_journal().map_err(|problem| anyhow!("journal: {problem}"))?;
+    let url = advertised(config, ui);
+    let name = format!("shipwake-{}", url.trim_start_matches("http://").replace([':', '[', ']'], "-"));
+    let (member, membership) = Membership::join(&kafka, &name).context("failed to join the group at Kafka")?;
+    let standing = member.standing();
+    readiness.add("group", move || standing.reason().iter().map(|reason| reason.to_string()).collect());
+    Ok(Some((member, membership)))
+}
+
+fn start_aggregate(
+    aggregate: Aggregate,
+    group: Option<(Member, Membership)>,
+    stop: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let Some((member, membership)) = group else { return aggregate.run(stop).await.context("aggregate failed") };
+        let outcome = aggregate.run_as_member(member, stop).await.context("aggregate failed");
+        // Others get the partitions at once, and not when this process has not been heard of for a while.
+        let left = tokio::task::spawn_blocking(move || membership.leave()).await;
+        outcome.and(left.context("leaving the group panicked"))
+    })
 }
 
 /// Reads what a Collector has written to Kafka, as soon as its brokers and topics are there.
@@ -321,23 +409,66 @@ fn serve_limits() -> ServeConfig {
     ServeConfig { grace: CONNECTION_GRACE, ..ServeConfig::default() }
 }
 
-/// Pages, API, own health, and the senders' routes for sites that open one port only.
-fn ui_router(ingest: &Ingest, query: &Query, readiness: Readiness, registry: SharedRegistry) -> Router {
-    let gauges = ingest.clone();
-    health::router(readiness, registry, move || gauges.refresh_metrics())
-        .merge(query.router())
-        .merge(ingest.http_router())
-        .merge(ingest.grpc_router())
-        .fallback_service(shipwake_dashboards::router())
+/// Own health; pages and API where queries are answered; the senders' routes for sites that open one port only.
+fn ui_router(
+    roles: Roles,
+    ingest: Option<&Ingest>,
+    query: Option<&Query>,
+    readiness: Readiness,
+    registry: SharedRegistry,
+) -> Router {
+    let gauges = ingest.cloned();
+    let mut router = health::router(readiness, registry, move || {
+        if let Some(ingest) = &gauges {
+            ingest.refresh_metrics();
+        }
+    });
+    if let Some(ingest) = ingest {
+        router = router.merge(ingest.http_router()).merge(ingest.grpc_router());
+    }
+    match query {
+        Some(query) => {
+            router.merge(query.router()).merge(query.worker_router()).fallback_service(shipwake_dashboards::router())
+        }
+        None => router.fallback(move || async move { (StatusCode::NOT_FOUND, roles::elsewhere(roles)) }),
+    }
+}
+
+/// What other processes of the site ask: the shards that are folded here, and what was received here.
+fn internal_router(roles: Roles, store: Option<&Arc<Store>>, source: &Arc<dyn PipelineSource>) -> Router {
+    let mut router = Router::new();
+    if let (true, Some(store)) = (roles.aggregate, store) {
+        router = router.merge(shipwake_remote::router(store.clone()));
+    }
+    if roles.ingest {
+        router = router.merge(peers::router(source.clone()));
+    } else if roles.query {
+        router = router.merge(peers::silent_router());
+    }
+    router
+}
+
+/// What this process knows of receiving, and its peers, if it has been told of some.
+fn with_peers(
+    config: &Config,
+    own: Arc<dyn PipelineSource>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Arc<dyn PipelineSource>> {
+    let urls = config.peers().map_err(|problem| anyhow!("peers: {problem}"))?;
+    if urls.is_empty() {
+        return Ok(own);
+    }
+    Ok(Peers::start(own, urls, stop.clone())?)
 }
 
 /// What keeps the journal from being used, asked at every look.
-fn journal_problems(ingest: &Ingest, waiting: &Waiting) -> impl Fn() -> Vec<String> + Send + Sync + 'static {
-    let (ingest, waiting) = (ingest.clone(), waiting.clone());
+fn journal_problems(ingest: Option<&Ingest>, waiting: &Waiting) -> impl Fn() -> Vec<String> + Send + Sync + 'static {
+    let (ingest, waiting) = (ingest.cloned(), waiting.clone());
     move || {
         if let Some(reason) = waiting.reason() {
             return vec![reason];
         }
+        let Some(ingest) = &ingest else { return waiting.problems() };
         match ingest.journal().state() {
             "open" => {
                 let problems = ingest.journal().problems();
@@ -349,22 +480,34 @@ fn journal_problems(ingest: &Ingest, waiting: &Waiting) -> impl Fn() -> Vec<Stri
     }
 }
 
-fn look_at_store(readiness: &Readiness, store: &Arc<Store>, journal: &Arc<dyn Journal>, progress: &Progress) {
-    let of_disk = store.clone();
-    readiness.add("disk", move || match of_disk.check_room() {
+fn look_at_disk(readiness: &Readiness, store: &Arc<Store>) {
+    let store = store.clone();
+    readiness.add("disk", move || match store.check_room() {
         Ok(()) => Vec::new(),
         Err(error) => vec![format!("{error}; free some, Shipwake goes on by itself")],
     });
-    let (damaged, damaged_journal) = (store.clone(), journal.clone());
-    readiness.add_damage("store", move || damage_of(&damaged.lost()));
-    let losses = progress.clone();
-    readiness.add_damage("journal", move || damaged_journal.damage().into_iter().chain(losses.losses()).collect());
-    let (store, partitions, progress) = (store.clone(), journal.partitions(), progress.clone());
+}
+
+fn look_at_shards(readiness: &Readiness, store: &Arc<Store>, progress: Progress) {
+    let store = store.clone();
     readiness.add("shards", move || {
-        let shards = store.status();
-        let trouble = |shard| progress.failure(shard).or_else(|| shard_trouble(shard, &shards));
-        (0..partitions).filter_map(trouble).collect()
+        let shards = store.status_here();
+        let trouble = |(shard, why): (u32, Option<String>)| match why {
+            Some(why) => Some(format!("shard {shard} does not run: {why}")),
+            None => shard_trouble(shard, &shards),
+        };
+        progress.shards().into_iter().filter_map(trouble).collect()
     });
+}
+
+fn look_at_damage(readiness: &Readiness, store: &Arc<Store>) {
+    let store = store.clone();
+    readiness.add_wanted("store", move || damage_of(&store.lost()));
+}
+
+fn look_at_losses(readiness: &Readiness, journal: &Arc<dyn Journal>, progress: Progress) {
+    let journal = journal.clone();
+    readiness.add_wanted("journal", move || journal.damage().into_iter().chain(progress.losses()).collect());
 }
 
 /// Damaged segments by name, and of many how many more there are.
@@ -375,6 +518,17 @@ fn damage_of(lost: &[LostSegment]) -> Vec<String> {
         words.push(format!("{} more segments are damaged: see the log, or shipwake doctor", lost.len() - NAMED_MAX));
     }
     words
+}
+
+fn say_ready(config: &Config, addresses: &Addresses) {
+    let Addresses { ui, otlp_grpc, otlp_http } = addresses;
+    let data = config.data.display();
+    match (otlp_grpc, otlp_http) {
+        (Some(otlp_grpc), Some(otlp_http)) => {
+            info!(%ui, %otlp_grpc, %otlp_http, %data, roles = config.roles, "ready to take telemetry");
+        }
+        _ => info!(%ui, roles = config.roles, "ready"),
+    }
 }
 
 /// Why a shard is not ready, if it is not.
@@ -418,9 +572,10 @@ fn end_with(task: JoinHandle<anyhow::Result<()>>, shutdown: CancellationToken) -
 }
 
 fn endpoints(addresses: &Addresses) -> Endpoints {
+    let url = |address: Option<SocketAddr>| address.map(|address| format!("http://{address}")).unwrap_or_default();
     Endpoints {
-        otlp_grpc: format!("http://{}", addresses.otlp_grpc),
-        otlp_http: format!("http://{}", addresses.otlp_http),
+        otlp_grpc: url(addresses.otlp_grpc),
+        otlp_http: url(addresses.otlp_http),
         ui: format!("http://{}", addresses.ui),
     }
 }
@@ -461,12 +616,16 @@ pub fn store_dir(data: &Path) -> std::path::PathBuf {
 }
 
 /// Where the journal is. The address was checked with the configuration.
-fn journal_place(config: &Config, store: &Store) -> anyhow::Result<JournalPlace> {
+async fn journal_place(config: &Config, store: Option<&Arc<Store>>) -> anyhow::Result<JournalPlace> {
     if config.journal == EMBEDDED {
         let dir = journal_dir(&config.data);
+        let folded = match store {
+            Some(store) => Some(folded(store.clone()).await?),
+            None => None,
+        };
         return Ok(JournalPlace::Embedded(embedded::Config {
             partitions: config.partitions,
-            folded: Some(folded(store)?),
+            folded,
             ..embedded::Config::new(dir)
         }));
     }
@@ -475,9 +634,11 @@ fn journal_place(config: &Config, store: &Store) -> anyhow::Result<JournalPlace>
 }
 
 /// How far the store has read its journal: a journal that has lost less than that has lost nothing.
-fn folded(store: &Store) -> anyhow::Result<embedded::Folded> {
+async fn folded(store: Arc<Store>) -> anyhow::Result<embedded::Folded> {
     let mut folded = embedded::Folded::default();
-    for read in store.read_so_far().context("failed to read the store's positions")? {
+    let read = tokio::task::spawn_blocking(move || store.read_so_far()).await;
+    let read = read.context("reading the store's positions panicked")?;
+    for read in read.context("failed to read the store's positions")? {
         let at = read.shard as usize;
         if folded.offsets.len() <= at {
             folded.offsets.resize(at + 1, 0);
@@ -492,13 +653,23 @@ fn topics_config(config: &Config) -> anyhow::Result<Option<TopicsConfig>> {
     config.collector_topics().transpose().map_err(|problem| anyhow!("kafka_topics: {problem}"))
 }
 
-fn store_config(config: &Config) -> StoreConfig {
+/// Where others reach this process.
+fn advertised(config: &Config, ui: SocketAddr) -> String {
+    match config.advertise.as_deref().map(roles::base_url) {
+        Some(Ok(url)) => url,
+        // It was checked with the configuration.
+        Some(Err(_)) | None => roles::advertised(ui, &roles::host_name()),
+    }
+}
+
+fn store_config(config: &Config, ui: SocketAddr) -> StoreConfig {
     let mut store = StoreConfig::new(store_dir(&config.data));
     match &config.store {
         Some(url) if shipwake_store::s3::is_url(url) => store.url = Some(url.clone()),
         Some(dir) => store.dir = dir.into(),
         None => {}
     }
+    store.advertise = config.is_shared().then(|| advertised(config, ui));
     store.retention = config.retention.to_store();
     store.compaction.index = config.full_text_index;
     store
@@ -518,11 +689,15 @@ fn aggregate_config(config: &Config, kpis: &Arc<[Kpi]>) -> AggregateConfig {
     }
 }
 
-fn query_config(config: &Config, kpis: &Arc<[Kpi]>) -> QueryConfig {
-    QueryConfig {
+fn query_config(config: &Config, kpis: &Arc<[Kpi]>) -> anyhow::Result<QueryConfig> {
+    let wrong = |problem: String| anyhow!(problem);
+    Ok(QueryConfig {
         kpis: kpis.clone(),
+        peers: if config.is_shared() { config.peers().map_err(wrong)? } else { Vec::new() },
+        spread_bytes_min: config.sql_spread_bytes,
+        cluster_token: config.cluster_token().map_err(wrong).context("failed to read cluster_token_file")?,
         memory_bytes: config.query_memory_bytes,
         memory_bytes_per_query: config.query_memory_bytes,
         ..QueryConfig::default()
-    }
+    })
 }

@@ -37,7 +37,11 @@ pub enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Check a data directory while no Shipwake runs on it; names every damaged file and offset.
+    /// Look at who is told of verdicts, and try them out.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+    /// Check what is stored while no Shipwake runs on it; names every damaged file and offset. Exit code 0: nothing is damaged; 1: something
+    /// is; 3: it could not be checked.
     Doctor(DoctorArgs),
     /// Print the version.
     Version,
@@ -60,6 +64,10 @@ pub struct DemoArgs {
     /// What happens in the shop.
     #[command(flatten)]
     pub script: demo::Args,
+    /// Start no server: send to processes that run, base URLs separated by commas, for example
+    /// `http://ingest-1:4318,http://ingest-2:4318`. Each instance of the shop goes to the next one when one does not answer.
+    #[arg(long, env = "SHIPWAKE_DEMO_SEND_TO", value_name = "URLS")]
+    pub send_to: Option<String>,
     /// The server's options; `--data` keeps the data in a folder of yours instead of a temporary one.
     #[command(flatten)]
     pub options: Options,
@@ -102,6 +110,7 @@ pub enum QueryFormat {
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The search, for example `'card declined' level:>=warn -service:search`; see docs/search.md. Without one, every line.
+    #[arg(allow_hyphen_values = true)]
     pub search: Option<String>,
     /// Go on with the lines that come, until Ctrl-C.
     #[arg(long, short)]
@@ -150,6 +159,31 @@ pub enum ConfigCommand {
     Print(Box<ServeArgs>),
 }
 
+/// `shipwake alerts`.
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Say everything that is wrong with a file of receivers, each problem with its line; exit code 1 if anything is.
+    Check(AlertsArgs),
+    /// Send receivers a message that says that they are being tried out; exit code 1 if one does not take it.
+    Test(AlertsTestArgs),
+}
+
+/// Which file of receivers.
+#[derive(Debug, Args)]
+pub struct AlertsArgs {
+    /// The file (YAML); docs/notifications.md describes it.
+    pub file: PathBuf,
+}
+
+/// `shipwake alerts test`.
+#[derive(Debug, Args)]
+pub struct AlertsTestArgs {
+    /// The file (YAML); docs/notifications.md describes it.
+    pub file: PathBuf,
+    /// Names of receivers; without any, all of them.
+    pub receivers: Vec<String>,
+}
+
 /// `shipwake doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -159,4 +193,7 @@ pub struct DoctorArgs {
     /// Where the journal is, as `serve` was told: `embedded`, or a topic of Kafka, whose brokers are asked what they hold.
     #[arg(long, env = "SHIPWAKE_JOURNAL", default_value = EMBEDDED)]
     pub journal: String,
+    /// Where the store is, as `serve` was told: a folder, or `s3://bucket/prefix`. By default below the data directory.
+    #[arg(long, env = "SHIPWAKE_STORE")]
+    pub store: Option<String>,
 }

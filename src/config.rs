@@ -12,6 +12,7 @@ use shipwake_ingest::SyslogConfig;
 use shipwake_journal::kafka;
 
 use crate::retention::RetentionDays;
+use crate::roles::{self, Roles};
 
 /// What the command line, the environment or the file may say. A key of the file is the option's name with `_` for `-`.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -27,6 +28,22 @@ pub struct Options {
     /// `kafka://host:port[,host:port]/topic?…` (docs/kafka.md).
     #[arg(long, env = "SHIPWAKE_JOURNAL")]
     pub journal: Option<String>,
+    /// What this process does: `all` (the default), or some of `ingest`, `aggregate`, `query`, `alerts`, separated by commas;
+    /// other processes do the rest (docs/scale-out.md).
+    #[arg(long, env = "SHIPWAKE_ROLES")]
+    pub roles: Option<String>,
+    /// The base URL under which other processes reach the pages of this one, for example `http://node-1:4400`. Default: where the
+    /// pages are; when that is every address of the machine, the machine's name.
+    #[arg(long, env = "SHIPWAKE_ADVERTISE")]
+    pub advertise: Option<String>,
+    /// Base URLs of other processes, separated by commas; a name may stand for several addresses. Whoever answers queries asks those
+    /// that take telemetry what they have seen, and has those that answer queries compute parts of large SQL statements.
+    #[arg(long, env = "SHIPWAKE_PEERS")]
+    pub peers: Option<String>,
+    /// A file with the secret that processes that answer queries show each other. Without it their port has to be in a network of
+    /// their own.
+    #[arg(long, env = "SHIPWAKE_CLUSTER_TOKEN_FILE")]
+    pub cluster_token_file: Option<PathBuf>,
     /// Topics that an OpenTelemetry Collector writes to Kafka, read as they are:
     /// `kafka://host:port/otlp_logs,otlp_metrics,otlp_spans`. Off unless it is given.
     #[arg(long, env = "SHIPWAKE_KAFKA_TOPICS")]
@@ -85,6 +102,9 @@ pub struct Options {
     /// Bytes that all queries together may use.
     #[arg(long, env = "SHIPWAKE_QUERY_MEMORY_BYTES")]
     pub query_memory_bytes: Option<usize>,
+    /// Bytes of segments from which on an SQL statement is computed by all peers that answer queries; 0 is always.
+    #[arg(long, env = "SHIPWAKE_SQL_SPREAD_BYTES")]
+    pub sql_spread_bytes: Option<u64>,
     /// Days that logs, spans and points are kept, where `[retention]` in the file does not say otherwise.
     #[arg(long, env = "SHIPWAKE_RETENTION_DAYS")]
     pub retention_days: Option<u32>,
@@ -147,6 +167,17 @@ pub struct Config {
     pub store: Option<String>,
     /// See [`Options::journal`].
     pub journal: String,
+    /// See [`Options::roles`].
+    pub roles: String,
+    /// See [`Options::advertise`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+    /// See [`Options::peers`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peers: Option<String>,
+    /// See [`Options::cluster_token_file`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_token_file: Option<PathBuf>,
     /// See [`Options::kafka_topics`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka_topics: Option<String>,
@@ -190,6 +221,8 @@ pub struct Config {
     pub backlog_seconds: u64,
     /// See [`Options::query_memory_bytes`].
     pub query_memory_bytes: usize,
+    /// See [`Options::sql_spread_bytes`].
+    pub sql_spread_bytes: u64,
     /// See [`Options::retention_days`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
@@ -270,6 +303,10 @@ impl Config {
             data: pick!(data, PathBuf::from("shipwake-data")),
             store: optional!(store),
             journal: pick!(journal, EMBEDDED.to_owned()),
+            roles: pick!(roles, "all".to_owned()),
+            advertise: optional!(advertise),
+            peers: optional!(peers),
+            cluster_token_file: optional!(cluster_token_file),
             kafka_topics: optional!(kafka_topics),
             kafka_password: optional!(kafka_password),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
@@ -289,6 +326,7 @@ impl Config {
             request_bytes: pick!(request_bytes, 64 << 20),
             backlog_seconds: pick!(backlog_seconds, 30),
             query_memory_bytes: pick!(query_memory_bytes, 256 << 20),
+            sql_spread_bytes: pick!(sql_spread_bytes, 32 << 20),
             retention_days: optional!(retention_days),
             full_text_index: pick!(full_text_index, true),
             commit_seconds: pick!(commit_seconds, 60),
@@ -314,6 +352,72 @@ impl Config {
         self.kafka_topics.as_deref().map(|text| kafka::TopicsConfig::parse(text, self.password()))
     }
 
+    /// What this process does.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn roles(&self) -> Result<Roles, String> {
+        Roles::parse(&self.roles)
+    }
+
+    /// The base URLs of other processes.
+    ///
+    /// # Errors
+    /// What is wrong with one.
+    pub fn peers(&self) -> Result<Vec<String>, String> {
+        roles::base_urls(self.peers.as_deref().unwrap_or_default())
+    }
+
+    /// The secret that processes show each other, if there is one.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub fn cluster_token(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.cluster_token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        match text.trim() {
+            "" => Err(format!("{} is empty", path.display())),
+            token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(token.to_owned())),
+            _ => Err(format!("{} has more than one line of visible ASCII", path.display())),
+        }
+    }
+
+    /// Whether several processes can work together: they share the journal on Kafka and the store in a bucket. One process
+    /// alone on both is then one of several too; more may come.
+    pub fn is_shared(&self) -> bool {
+        self.journal != EMBEDDED && self.store.as_deref().is_some_and(shipwake_store::s3::is_url)
+    }
+
+    /// What is wrong with the part of this process among several.
+    fn role_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        match self.roles() {
+            Err(problem) => problems.push(format!("roles: {problem}")),
+            Ok(roles) if roles.is_all() || self.is_shared() => {}
+            Ok(_) if self.journal == EMBEDDED => problems.push(format!(
+                "roles = {}: the embedded journal is for one process that does everything; several share a journal on Kafka \
+                 (journal = kafka://…) and a store in a bucket (store = s3://…)",
+                self.roles
+            )),
+            Ok(roles) if roles.needs_store() => problems.push(format!(
+                "roles = {}: a store in a folder is for one process that does everything; several share one in a bucket \
+                 (store = s3://…)",
+                self.roles
+            )),
+            Ok(_) => {}
+        }
+        if self.kafka_topics.is_some() && self.roles().is_ok_and(|roles| !roles.ingest) {
+            problems.push("kafka_topics: a process without the role ingest reads no topics of a Collector".to_owned());
+        }
+        if let Some(Err(problem)) = self.advertise.as_deref().map(roles::base_url) {
+            problems.push(format!("advertise: {problem}"));
+        }
+        if let Err(problem) = self.peers() {
+            problems.push(format!("peers: {problem}"));
+        }
+        problems
+    }
+
     fn password(&self) -> Option<&str> {
         self.kafka_password.as_ref().map(|Secret(password)| password.as_str())
     }
@@ -326,6 +430,7 @@ impl Config {
             // Not the text: somebody may have put a password into it.
             problems.push(format!("journal: {problem} (or it is `embedded`)"));
         }
+        problems.extend(self.role_problems());
         if let Some(Err(problem)) = self.collector_topics() {
             problems.push(format!("kafka_topics: {problem}"));
         }
@@ -480,6 +585,46 @@ mod tests {
         let config = Config::merge(&said, &file);
         assert_eq!(config.commit_seconds, 7);
         assert_eq!(config.ui_addr.port(), 9);
+    }
+
+    #[test]
+    fn roles_that_cannot_work_together_with_journal_and_store_are_refused_in_words() {
+        const KAFKA: &str = "kafka://k:9092/journal";
+        const BUCKET: &str = "s3://bucket/shipwake";
+        for (roles, journal, store, said) in [
+            ("all", None, None, None),
+            ("all", Some(KAFKA), None, None),
+            ("all", Some(KAFKA), Some(BUCKET), None),
+            ("ingest", Some(KAFKA), None, None),
+            ("ingest,aggregate", Some(KAFKA), Some(BUCKET), None),
+            ("query", Some(KAFKA), Some(BUCKET), None),
+            ("ingest", None, None, Some("embedded journal is for one process")),
+            ("query", None, Some(BUCKET), Some("embedded journal is for one process")),
+            ("aggregate", Some(KAFKA), None, Some("store in a folder is for one process")),
+            ("ingest,query", Some(KAFKA), Some("/srv/store"), Some("store in a folder is for one process")),
+            ("aggregator", Some(KAFKA), Some(BUCKET), Some("is not a role")),
+        ] {
+            let said_options = Options {
+                roles: Some(roles.to_owned()),
+                journal: journal.map(str::to_owned),
+                store: store.map(str::to_owned),
+                ..Options::default()
+            };
+            let found = Config::load(&said_options, None).err().map(|error| error.to_string());
+            let fits = match (&found, said) {
+                (None, None) => true,
+                (Some(found), Some(said)) => found.contains(said),
+                _ => false,
+            };
+            assert!(fits, "{roles} {journal:?} {store:?}: {found:?}");
+        }
+        let said = Options {
+            advertise: Some("https://node-1".into()),
+            peers: Some("http://a:4400,b".into()),
+            ..Options::default()
+        };
+        let error = Config::load(&said, None).expect_err("two problems").0;
+        assert!(error.len() == 2 && error[0].starts_with("advertise") && error[1].starts_with("peers"), "{error:?}");
     }
 
     #[test]

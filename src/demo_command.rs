@@ -1,15 +1,17 @@
 //! `shipwake demo`: the server in a temporary folder and, as a separate client task, the simulated shop that sends to its
-//! real ports. Ctrl-C stops both and removes the folder.
+//! real ports. Ctrl-C stops both and removes the folder. With `--send-to` there is only the shop.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App};
 use crate::cli::DemoArgs;
 use crate::config::{self, Config};
 use crate::demo;
+use crate::roles;
 
 /// Runs until Ctrl-C, SIGTERM, or the end of `--duration`.
 ///
@@ -22,6 +24,10 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     }
     // An unknown scenario is said before anything is started.
     demo::describe(&args.script)?;
+    if let Some(send_to) = &args.send_to {
+        let urls = roles::base_urls(send_to).map_err(|problem| anyhow!("send-to: {problem}"))?;
+        return app::runtime()?.block_on(run_shop(urls, args.script));
+    }
     // Somebody who exports SHIPWAKE_DATA for `serve` does not want the shop in real data: only the option counts here.
     if !std::env::args().any(|argument| argument == "--data" || argument.starts_with("--data=")) {
         args.options.data = None;
@@ -46,18 +52,31 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     app::runtime()?.block_on(run_demo(config, args.script))
 }
 
+/// The shop alone; the ports of a process take both protocols.
+async fn run_shop(urls: Vec<String>, script: demo::Args) -> anyhow::Result<()> {
+    if urls.is_empty() {
+        bail!("send-to names nobody");
+    }
+    let shutdown = CancellationToken::new();
+    app::cancel_on_signal(&shutdown)?;
+    println!("\n  {}\n", demo::describe(&script)?.trim().replace('\n', "\n  "));
+    let endpoints = urls.into_iter().map(|url| demo::Endpoints { otlp_grpc: url.clone(), otlp_http: url }).collect();
+    demo::run(script, endpoints, shutdown).await
+}
+
 async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     app::cancel_on_signal(&shutdown)?;
     let app = App::start(config, shutdown.clone()).await?;
     let addresses = app.addresses();
-    let endpoints = demo::Endpoints {
-        otlp_grpc: format!("http://{}", addresses.otlp_grpc),
-        otlp_http: format!("http://{}", addresses.otlp_http),
+    let url = |address: Option<SocketAddr>| {
+        address.map(|address| format!("http://{address}")).context("the demo needs all roles")
     };
+    let endpoints = demo::Endpoints { otlp_grpc: url(addresses.otlp_grpc)?, otlp_http: url(addresses.otlp_http)? };
     say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
     // The shop ends by itself at a shutdown or after `--duration`, and takes its last answers before it does.
-    let outcome = tokio::spawn(demo::run(script, endpoints, shutdown.clone())).await.context("the shop panicked")?;
+    let outcome =
+        tokio::spawn(demo::run(script, vec![endpoints], shutdown.clone())).await.context("the shop panicked")?;
     shutdown.cancel();
     let stopped = app.stop().await;
     println!("  Stopped.");

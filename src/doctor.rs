@@ -3,7 +3,8 @@
 //! have to fit together.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
@@ -16,20 +17,43 @@ use crate::cli::DoctorArgs;
 use crate::config::{EMBEDDED, Secret, kafka_password};
 use crate::journal::journal_dir;
 
-/// Runs the check. Exit code 0 when nothing was found, 1 with a line for each finding.
-///
-/// # Errors
-/// When there is no such folder or it cannot be read.
-pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    if !args.data.is_dir() {
-        bail!("{} is not a folder", args.data.display());
+/// Exit code when the check could not be made: nothing is known about the data.
+const NOT_CHECKED: u8 = 3;
+
+/// Runs the check. Exit code 0 when nothing is damaged, 1 with a line for each finding when something is, 3 with the reason on
+/// standard error when the check cannot be made: no such folder, in use, no answer from brokers or bucket.
+pub fn run(args: &DoctorArgs) -> ExitCode {
+    match check(args) {
+        Ok(0) => {
+            println!("{}: nothing is damaged", args.data.display());
+            ExitCode::SUCCESS
+        }
+        Ok(damage) => {
+            println!("{}: {damage} of the findings are damage", args.data.display());
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            eprintln!("shipwake: {error:#}");
+            ExitCode::from(NOT_CHECKED)
+        }
     }
+}
+
+/// Prints the findings; how many of them are damage.
+fn check(args: &DoctorArgs) -> anyhow::Result<usize> {
+    look_into(args)?;
     let journal = if args.journal == EMBEDDED {
         embedded::check(&journal_dir(&args.data)).context("failed to read the journal")?
     } else {
         check_kafka(&args.journal)?
     };
-    let store = shipwake_store::check(&store_dir(&args.data));
+    let store = match &args.store {
+        Some(url) if shipwake_store::s3::is_url(url) => {
+            shipwake_store::check_bucket(url).with_context(|| format!("failed to read the store in {url}"))?
+        }
+        Some(dir) => shipwake_store::check(Path::new(dir)),
+        None => shipwake_store::check(&store_dir(&args.data)),
+    };
     let misfits = misfits(&journal, &store);
     for finding in &journal.findings {
         let severity = if finding.harmless { "note" } else { "error" };
@@ -41,15 +65,32 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     for misfit in &misfits {
         println!("error: {misfit}");
     }
-    let damage = journal.findings.iter().filter(|finding| !finding.harmless).count()
+    Ok(journal.findings.iter().filter(|finding| !finding.harmless).count()
         + store.findings.iter().filter(|finding| finding.severity > Severity::Note).count()
-        + misfits.len();
-    if damage == 0 {
-        println!("{}: nothing is damaged", args.data.display());
-        return Ok(ExitCode::SUCCESS);
+        + misfits.len())
+}
+
+/// Fails where nothing can be said about the data: no folder, none of Shipwake's, or no right to read it.
+fn look_into(args: &DoctorArgs) -> anyhow::Result<()> {
+    let data = &args.data;
+    if !data.is_dir() {
+        bail!("{} is not a folder", data.display());
     }
-    println!("{}: {damage} of the findings are damage", args.data.display());
-    Ok(ExitCode::from(1))
+    let mut is_any = false;
+    for place in [data.clone(), journal_dir(data), store_dir(data)] {
+        match std::fs::read_dir(&place) {
+            Ok(_) => is_any |= place != *data,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let who = "run this as the user that Shipwake runs as";
+                return Err(error).with_context(|| format!("{} cannot be read ({who})", place.display()));
+            }
+        }
+    }
+    if !is_any && args.journal == EMBEDDED && args.store.is_none() {
+        bail!("{} holds neither a journal nor a store: is it what `serve --data` was given?", data.display());
+    }
+    Ok(())
 }
 
 /// What the brokers hold. They check the records themselves; what is asked here is whether the store's positions are there.

@@ -2,7 +2,7 @@
 //! brokers are there. Meanwhile the program answers, says what it waits for, and tells senders to come again.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -27,17 +27,39 @@ pub enum JournalPlace {
 }
 
 /// What an opening waits for, for `/readyz`. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Waiting(Arc<Mutex<Option<String>>>);
+#[derive(Clone, Default)]
+pub struct Waiting(Arc<Mutex<Situation>>);
+
+#[derive(Default)]
+struct Situation {
+    reason: Option<String>,
+    /// What was opened.
+    journal: Option<Arc<dyn Journal>>,
+}
 
 impl Waiting {
     /// The reason, while there is one.
     pub fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().reason.clone()
     }
 
-    fn set(&self, reason: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    /// What is wrong with the journal that was opened, if it was.
+    pub fn problems(&self) -> Vec<String> {
+        let journal = self.lock().journal.clone();
+        journal.map_or_else(|| vec!["the journal is not open yet".to_owned()], |journal| journal.problems())
+    }
+
+    /// Notes the reason, or that there is none any more.
+    pub fn set(&self, reason: Option<String>) {
+        self.lock().reason = reason;
+    }
+
+    fn is_open(&self, journal: &Arc<dyn Journal>) {
+        self.lock().journal = Some(journal.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Situation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,7 +77,7 @@ pub async fn open(
     registry: &SharedRegistry,
     waiting: &Waiting,
 ) -> anyhow::Result<Arc<dyn Journal>> {
-    match place {
+    let journal: Arc<dyn Journal> = match place {
         JournalPlace::Embedded(config) => {
             let registry = registry.clone();
             let opening = tokio::task::spawn_blocking(move || {
@@ -63,15 +85,17 @@ pub async fn open(
                 EmbeddedJournal::open(config, &mut registry.lock())
                     .with_context(|| format!("failed to open the journal in {}", dir.display()))
             });
-            Ok(Arc::new(opening.await.context("opening the journal panicked")??))
+            Arc::new(opening.await.context("opening the journal panicked")??)
         }
         JournalPlace::Kafka(config) => {
             let find = move || kafka::Opening::find(config.clone());
             let found = until_there("the journal on Kafka", find, waiting).await?;
             let journal = found.begin(&mut registry.lock()).context("failed to open the journal on Kafka")?;
-            Ok(Arc::new(journal))
+            Arc::new(journal)
         }
-    }
+    };
+    waiting.is_open(&journal);
+    Ok(journal)
 }
 
 /// Opens the topics that a Collector writes. Waits as [`open`] does.

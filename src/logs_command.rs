@@ -17,6 +17,10 @@ const NONE_FOUND: u8 = 3;
 const PAGE_LINES: u64 = 1_000;
 /// Between two looks for new lines.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// New lines of one look: as many as the API gives.
+const FOLLOWED_LINES: u64 = 5_000;
+/// Conditions that are named when nothing was found.
+const HINTS_MAX: usize = 3;
 
 /// Runs the command. Exit code 0 when lines were printed (or followed until Ctrl-C), 3 when there are none, 2 with the reason on
 /// standard error when the search was refused.
@@ -74,6 +78,7 @@ async fn page_by_page(args: &LogsArgs, asker: &Asker) -> anyhow::Result<Result<V
             Err(code) => return Ok(Err(code)),
         };
         lines.extend(answer["lines"].as_array().into_iter().flatten().cloned());
+        hint(&answer["without"]);
         if answer["meta"]["partial"] == true {
             let seen = &answer["meta"]["seen_until"];
             eprintln!("shipwake: the time was over; not everything before {seen} (epoch ms) was looked at");
@@ -93,6 +98,7 @@ async fn follow(args: &LogsArgs, asker: &Asker, mut cursor: Value, printed: &[St
         tokio::time::sleep(FOLLOW_EVERY).await;
         let mut body = filters(args);
         body["cursor"] = cursor.clone();
+        body["limit"] = json!(FOLLOWED_LINES);
         let answer = match asker.ask("tail", body).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(code)) => return Ok(code),
@@ -105,6 +111,9 @@ async fn follow(args: &LogsArgs, asker: &Asker, mut cursor: Value, printed: &[St
                 continue;
             }
         };
+        if is_away {
+            eprintln!("shipwake: {} answers again", asker.base);
+        }
         is_away = false;
         if let Some(skipped) = answer["skipped"].as_u64().filter(|skipped| *skipped > 0) {
             eprintln!("shipwake: {skipped} more lines came at once and are left out; a narrower search shows them");
@@ -114,6 +123,14 @@ async fn follow(args: &LogsArgs, asker: &Asker, mut cursor: Value, printed: &[St
             print(args.format, line)?;
         }
         cursor = answer["cursor"].clone();
+    }
+}
+
+/// When nothing was found: what keeps the most lines away.
+fn hint(without: &Value) {
+    for one in without.as_array().into_iter().flatten().take(HINTS_MAX) {
+        let at_least = if one["at_least"] == true { " or more" } else { "" };
+        eprintln!("shipwake: no line; without {} there are {}{at_least}", text(&one["condition"]), one["lines"]);
     }
 }
 
@@ -163,11 +180,18 @@ fn print(format: LogsFormat, line: &Value) -> anyhow::Result<()> {
 /// `time LEVEL service version message name=value …`, control characters made visible.
 fn in_words(line: &Value) -> String {
     let level = text(&line["level"]).to_uppercase();
-    let head = format!("{} {level:<7} {} {}", text(&line["time"]), text(&line["service"]), text(&line["version"]));
+    let time = milliseconds(text(&line["time"]));
+    let head = format!("{time} {level:<7} {} {}", text(&line["service"]), text(&line["version"]));
     let attributes = line["attrs"].as_object().into_iter().flatten();
     let attributes: String = attributes.map(|(name, value)| format!(" {name}={}", text(value))).collect();
     let whole = format!("{head} {}{attributes}", text(&line["body"]));
     whole.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// A time of the API (RFC 3339, UTC, as many digits as it needs) in milliseconds, so that columns line up.
+fn milliseconds(time: &str) -> String {
+    let (seconds, fraction) = time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
+    format!("{seconds}.{:0<3.3}Z", fraction)
 }
 
 fn text(value: &Value) -> &str {
@@ -184,7 +208,18 @@ mod tests {
             "body": "card\n\u{1b}[31mdeclined", "attrs": {"order.id": "A-17"}});
         assert_eq!(
             in_words(&line),
-            r"2026-11-23T14:00:00Z ERROR   checkout 2.14.0 card\n\u{1b}[31mdeclined order.id=A-17"
+            r"2026-11-23T14:00:00.000Z ERROR   checkout 2.14.0 card\n\u{1b}[31mdeclined order.id=A-17"
         );
+    }
+
+    #[test]
+    fn times_have_one_width() {
+        for (time, expected) in [
+            ("2026-11-23T14:00:00Z", "2026-11-23T14:00:00.000Z"),
+            ("2026-11-23T14:00:00.7Z", "2026-11-23T14:00:00.700Z"),
+            ("2026-11-23T14:00:00.378629632Z", "2026-11-23T14:00:00.378Z"),
+        ] {
+            assert_eq!(milliseconds(time), expected);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The `shipwake` binary: reads the command line and hands over. The only place that knows every stage is `app.rs`.
 
+mod alerts_command;
 mod app;
 mod cli;
 mod config;
@@ -14,10 +15,13 @@ mod load;
 mod logs_command;
 mod memory;
 mod metrics;
+mod peers;
 mod pipe;
 mod pipeline;
 mod query_command;
+mod reader;
 mod retention;
+mod roles;
 mod send;
 mod tail;
 mod telemetry;
@@ -34,12 +38,18 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,
+        // Whoever read our output has had enough, like `head`.
+        Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // The chain of causes on one line: what was being done, then why it failed.
             eprintln!("shipwake: {error:#}");
             ExitCode::from(1)
         }
     }
+}
+
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -60,7 +70,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string(&load_config(&args)?)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Alerts(command) => alerts_command::run(command),
+        Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Version => {
             println!("shipwake {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

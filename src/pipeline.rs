@@ -1,5 +1,6 @@
 //! What ingest knows, in the words of the pipeline page. Query does not know ingest, so the two meet here.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipwake_aggregate::Progress;
@@ -13,26 +14,30 @@ const NS_PER_MS: i64 = 1_000_000;
 
 /// The counters of a running ingest.
 pub struct IngestSource {
-    ingest: Ingest,
+    ingest: Option<Ingest>,
     readiness: Readiness,
-    progress: Progress,
+    progress: Option<Progress>,
     endpoints: Endpoints,
     started_ms: i64,
 }
 
 impl IngestSource {
-    /// The counters of `ingest`, which listens at `endpoints`, what keeps Shipwake from taking data, and what the shards have
+    /// The counters of `ingest`, if this process takes telemetry, which listens at `endpoints`; what keeps Shipwake from taking data, and what the shards have
     /// lost.
-    pub fn new(ingest: Ingest, readiness: Readiness, progress: Progress, endpoints: Endpoints) -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
-        Self { ingest, readiness, progress, endpoints, started_ms }
+    pub fn shared(
+        ingest: &Option<Ingest>,
+        readiness: &Readiness,
+        progress: &Option<Progress>,
+        endpoints: Endpoints,
+    ) -> Arc<dyn PipelineSource> {
+        let (ingest, readiness, progress) = (ingest.clone(), readiness.clone(), progress.clone());
+        Arc::new(Self { ingest, readiness, progress, endpoints, started_ms: now_ms() })
     }
 }
 
 impl PipelineSource for IngestSource {
     fn status(&self) -> PipelineStatus {
-        let status = self.ingest.status();
+        let status = self.ingest.as_ref().map(Ingest::status).unwrap_or_default();
         let received = |signal: Signal| {
             status.signals.iter().find(|found| found.signal == signal).map_or(0, |found| found.received)
         };
@@ -44,7 +49,7 @@ impl PipelineSource for IngestSource {
             detail: rejection.detail.clone(),
         });
         let senders = status.senders.iter().map(|seen| SeenSender {
-            kind: seen.sender.as_str(),
+            kind: seen.sender.as_str().to_owned(),
             received: seen.received,
             last_ms: seen.last_received_ns / NS_PER_MS,
         });
@@ -72,13 +77,21 @@ impl IngestSource {
     fn problems(&self) -> Vec<String> {
         let found = self.readiness.missing().into_iter().chain(self.readiness.degraded());
         let mut problems: Vec<String> = found.map(|(_, reason)| reason).collect();
-        for loss in self.progress.losses().into_iter().chain(self.ingest.topic_losses()) {
+        let lost = self.progress.as_ref().map(Progress::losses).unwrap_or_default();
+        let topics = self.ingest.as_ref().map(Ingest::topic_losses).unwrap_or_default();
+        for loss in lost.into_iter().chain(topics) {
             if !problems.contains(&loss) {
                 problems.push(loss);
             }
         }
         problems
     }
+}
+
+/// The present, epoch ms.
+fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Memory of this process that is in RAM, as the kernel counts it.

@@ -65,6 +65,9 @@ pub enum AggregateError {
     /// The system gave no thread for the work in the background.
     #[error("cannot start the background work of the store")]
     Background(#[source] std::io::Error),
+    /// Nobody tells any more which shards are to run here.
+    #[error("the group of the processes that share the journal cannot be heard any more")]
+    NoGroup,
     /// A shard stopped on a broken invariant. A bug; the message is in the log.
     #[error("shard {shard} stopped unexpectedly")]
     Panicked {

@@ -5,7 +5,7 @@
 //! `spans` and `points` make its row, [`windows`] is where it is folded, [`commit`] where it becomes durable; [`view`] shows
 //! it to readers in between. What counts as a request is decided in `health`, how running totals become increases in
 //! [`cumulative`]; KPIs, users, sessions and toggles are in `product`; `background`
-//! compacts what was committed. The bytes of the committed state are described in `FORMAT.md`.
+//! compacts what was committed. Which shards run in this process, where there are several, is in `member`. The bytes of the committed state are described in `FORMAT.md`.
 
 mod background;
 pub mod cells;
@@ -17,12 +17,17 @@ pub mod config;
 mod crash_tests;
 pub mod cumulative;
 mod dedup;
+mod duties;
+mod ending;
 pub mod error;
 pub mod fold;
 #[cfg(test)]
 mod fold_tests;
 mod health;
 mod logs;
+mod member;
+#[cfg(test)]
+mod member_tests;
 mod metric_cell;
 mod metrics;
 mod metrics_fold;

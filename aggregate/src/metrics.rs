@@ -9,7 +9,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use shipwake_model::Signal;
 use shipwake_model::window::NS_PER_S;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fold::Folded;
 
@@ -60,6 +62,12 @@ pub struct Metrics {
     commits: Family<ResultLabels, Counter>,
     forgotten: Family<ShardLabels, Gauge>,
     lost: Family<ShardLabels, Counter>,
+    shards: Gauge,
+    taken_over: Counter,
+    fenced: Counter,
+    unfolded: Family<ShardLabels, Gauge>,
+    /// Parts of memory and kinds of records that gauges were set for.
+    names: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
 impl Metrics {
@@ -78,6 +86,11 @@ impl Metrics {
             commits: Family::default(),
             forgotten: Family::default(),
             lost: Family::default(),
+            shards: Gauge::default(),
+            taken_over: Counter::default(),
+            fenced: Counter::default(),
+            unfolded: Family::default(),
+            names: Arc::default(),
         };
         let Metrics { stored, deduplicated, unusable, visible_lag, event_lag, .. } = metrics.clone();
         let Metrics { watermark, series, memory, commits, forgotten, .. } = metrics.clone();
@@ -113,7 +126,37 @@ impl Metrics {
             "Requests in the journal that somebody deleted before they were folded",
             metrics.lost.clone(),
         );
+        let Metrics { shards, taken_over, fenced, unfolded, .. } = metrics.clone();
+        registry.register("shipwake_shards", "Shards that run in this process", shards);
+        registry.register("shipwake_shards_taken_over", "Shards that this process took over from another", taken_over);
+        registry.register("shipwake_shards_fenced", "Shards that another process took over from this one", fenced);
+        registry.register(
+            "shipwake_unfolded_requests",
+            "Requests in the journal that are not folded yet, as far as known",
+            unfolded,
+        );
         metrics
+    }
+
+    /// A shard runs here until what is given is dropped.
+    pub fn runs(&self) -> Runs {
+        self.shards.inc();
+        Runs(self.shards.clone())
+    }
+
+    /// A shard was taken over from another process.
+    pub fn taken_over(&self) {
+        self.taken_over.inc();
+    }
+
+    /// A shard was taken over by another process.
+    pub fn fenced(&self) {
+        self.fenced.inc();
+    }
+
+    /// Sets how many requests a shard has before it.
+    pub fn unfolded(&self, shard: u32, requests: u64) {
+        self.unfolded.get_or_create(&ShardLabels { shard }).set(i64::try_from(requests).unwrap_or(i64::MAX));
     }
 
     /// Takes note of a folded request.
@@ -151,6 +194,7 @@ impl Metrics {
             self.watermark.get_or_create(&labels).set(seconds(watermark_ns));
         }
         self.series.get_or_create(&labels).set(series as i64);
+        lock(&self.names).extend(memory.iter().map(|(part, _)| *part));
         for (part, bytes) in memory {
             self.memory.get_or_create(&PartLabels { shard, part }).set(*bytes as i64);
         }
@@ -159,8 +203,22 @@ impl Metrics {
     /// Sets how many records of a kind (late, from the future, folded into an overflow, left out) there were since the
     /// shard's first start.
     pub fn unusual(&self, shard: u32, kinds: &[(&'static str, u64)]) {
+        lock(&self.names).extend(kinds.iter().map(|(kind, _)| *kind));
         for &(kind, records) in kinds {
             self.unusual.get_or_create(&KindLabels { shard, kind }).set(records as i64);
+        }
+    }
+
+    /// Forgets the gauges of a shard that does not run here any more.
+    pub fn forget(&self, shard: u32) {
+        let labels = ShardLabels { shard };
+        self.forgotten.remove(&labels);
+        self.unfolded.remove(&labels);
+        self.watermark.remove(&labels);
+        self.series.remove(&labels);
+        for name in lock(&self.names).iter() {
+            self.memory.remove(&PartLabels { shard, part: name });
+            self.unusual.remove(&KindLabels { shard, kind: name });
         }
     }
 
@@ -173,6 +231,20 @@ impl Metrics {
     pub fn commit(&self, succeeded: bool) {
         self.commits.get_or_create(&ResultLabels { result: if succeeded { "ok" } else { "error" } }).inc();
     }
+}
+
+/// A shard that runs, and is counted.
+#[derive(Debug)]
+pub struct Runs(Gauge);
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn seconds(ns: i64) -> f64 {

@@ -13,6 +13,7 @@ use shipwake_model::{HdrCells, ReleaseId, Resolution, Sketch, Source};
 use shipwake_store::{SegmentFile, ShardCommitter, Store, StoreError, Table};
 
 use crate::cells::FullCell;
+use crate::commit::Cut;
 use crate::config::AggregateConfig;
 use crate::error::AggregateError;
 use crate::patterns;
@@ -45,24 +46,45 @@ const COLUMNS: [&str; 18] = [
 ];
 
 /// Becomes the writer of the shard and takes back its state.
-pub fn recover(
-    store: &Store,
-    shard: u32,
-    config: &AggregateConfig,
-) -> Result<(ShardCommitter, State, Arc<[SegmentFile]>), AggregateError> {
+pub fn recover(store: &Store, shard: u32, config: &AggregateConfig) -> Result<(ShardCommitter, State), AggregateError> {
     let opened = store.open_shard(shard).map_err(|source| AggregateError::Store { shard, source })?;
     let (committer, Some(recovered)) = opened else {
-        let (committer, _) = opened;
-        let files = committer.files();
-        return Ok((committer, State::new(config), files));
+        return Ok((opened.0, State::new(config)));
     };
     if recovered.state.is_empty() {
         let last_line = last_line(store, &recovered.files);
-        return Ok((committer, State::forgotten(config, recovered.next_offset, last_line), recovered.files));
+        return Ok((committer, State::forgotten(config, recovered.next_offset, last_line)));
     }
     let state = decode(&recovered.state, config).map_err(|reason| AggregateError::State { shard, reason })?;
     same_offset(&state, recovered.next_offset).map_err(|reason| AggregateError::State { shard, reason })?;
-    Ok((committer, state, recovered.files))
+    Ok((committer, state))
+}
+
+/// The same where other processes may believe that the shard is theirs: commits what they have left, so that they learn better at
+/// their next commit. `None` when the shard is not wanted here any more.
+pub fn take_over(
+    store: &Store,
+    shard: u32,
+    config: &AggregateConfig,
+    is_wanted: impl Fn() -> bool,
+) -> Result<Option<(ShardCommitter, State)>, AggregateError> {
+    while is_wanted() {
+        let (mut committer, mut state) = recover(store, shard, config)?;
+        let now_ns = config.clock.now_ns();
+        let taken = match committer.seq() {
+            Some(_) => committer.take_over(now_ns),
+            None => Cut::take(&mut state).commit(&mut committer, now_ns).map(|_| ()),
+        };
+        match taken {
+            Ok(()) => return Ok(Some((committer, state))),
+            // It was not read to its end, or somebody else takes it over as well.
+            Err(StoreError::Fenced { seq, .. }) => {
+                tracing::info!(shard, seq, "another process was first; reading again");
+            }
+            Err(source) => return Err(AggregateError::Store { shard, source }),
+        }
+    }
+    Ok(None)
 }
 
 /// The largest number of a stored log record; numbers go on behind it. Segments that cannot be read are set aside.

@@ -12,14 +12,14 @@ use shipwake_model::window::NS_PER_S;
 use shipwake_store::{Rejected, SegmentFile, ShardCommitter, Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 
 use crate::commit::Cut;
 use crate::config::AggregateConfig;
+use crate::ending::{End, Ending};
 use crate::error::AggregateError;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
-use crate::recover::{recover, reload_recent};
+use crate::recover::{recover, reload_recent, take_over};
 use crate::view::Shared;
 
 /// How often idle shards, gauges and the commit interval are looked after.
@@ -47,6 +47,8 @@ const OVERFLOW_SAID_EVERY_NS: i64 = 60_000_000_000;
 pub struct Shard {
     /// Its number; also that of its journal partition.
     pub shard: u32,
+    /// Whether other processes have had it, and may believe that they still have.
+    pub takes_over: bool,
     /// Configuration.
     pub config: AggregateConfig,
     /// Where records come from.
@@ -63,12 +65,24 @@ pub struct Shard {
     pub progress: Progress,
 }
 
+/// How a shard has ended, if not with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was asked to, with its last commit if that could be made.
+    Stopped,
+    /// As it was asked to, with nothing.
+    Dropped,
+    /// Another process has taken it over.
+    Fenced,
+}
+
 /// Everything that can happen to a shard.
 enum Event {
     Read(Result<Vec<Arc<Stored>>, JournalError>),
     Committed(Box<Committed>),
+    LookedOver(Result<(), StoreError>),
     Tick,
-    Stop,
+    End(End),
 }
 
 struct Committed {
@@ -85,6 +99,8 @@ struct Running {
     committer: Option<ShardCommitter>,
     commit: Option<JoinHandle<Committed>>,
     reload: Option<JoinHandle<()>>,
+    /// Looks whether everything that was taken over is there.
+    look: Option<JoinHandle<Result<(), StoreError>>>,
     committed_offset: u64,
     committed_ns: i64,
     /// Size of the last committed state.
@@ -105,6 +121,10 @@ struct Running {
     cell_bytes: usize,
     ticks: u32,
     received_ns: i64,
+    /// What it was asked to do at its end.
+    end: Option<End>,
+    /// Another process has committed.
+    fenced: bool,
     stopping: bool,
     /// When it was asked to stop.
     stopping_since: Option<Instant>,
@@ -113,14 +133,27 @@ struct Running {
 }
 
 impl Shard {
-    /// Runs until `shutdown`, then folds what the journal holds and commits. Call it on a thread of its own.
-    pub fn run(self, shutdown: &CancellationToken) -> Result<(), AggregateError> {
-        let shard = self.shard;
+    /// Runs until `ending` says how to end. Call it on a thread of its own.
+    pub fn run(self, ending: &Ending) -> Result<Ended, AggregateError> {
+        let (shard, takes_over) = (self.shard, self.takes_over);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| AggregateError::Thread { shard, source })?;
-        let result = runtime.block_on(async { Running::start(self)?.run(shutdown).await });
+        let result = runtime.block_on(async {
+            match Running::start(self, ending)? {
+                Some(running) => {
+                    let _counted = running.shard.metrics.runs();
+                    running.run(ending).await
+                }
+                None => Ok(Ended::Dropped),
+            }
+        });
+        if takes_over {
+            // A commit that is on its way, and that nobody waits for any more, ends by itself: whether it still counts is decided
+            // by the manifests.
+            runtime.shutdown_background();
+        }
         if let Err(error) = &result {
             tracing::error!(shard, error = error as &dyn std::error::Error, "shard stopped");
         }
@@ -129,8 +162,18 @@ impl Shard {
 }
 
 impl Running {
-    fn start(shard: Shard) -> Result<Self, AggregateError> {
-        let (mut committer, state, files) = recover(&shard.store, shard.shard, &shard.config)?;
+    /// Reads the state; `None` when the shard is not wanted any more.
+    fn start(mut shard: Shard, ending: &Ending) -> Result<Option<Self>, AggregateError> {
+        let (mut committer, state) = if shard.takes_over {
+            let is_wanted = || ending.asked().is_none();
+            let Some(taken) = take_over(&shard.store, shard.shard, &shard.config, is_wanted)? else { return Ok(None) };
+            // Others append too, and how far they are is known a moment later: whether it is this journal is seen when reading.
+            shard.journal_end = shard.journal.end(shard.shard).max(taken.1.next_offset);
+            shard.metrics.taken_over();
+            taken
+        } else {
+            recover(&shard.store, shard.shard, &shard.config)?
+        };
         committer.set_journal(shard.journal.id());
         let clock = shard.config.clock.clone();
         let committed_offset = state.next_offset;
@@ -138,8 +181,13 @@ impl Running {
             let source = JournalError::OffsetAhead { from: committed_offset, end: shard.journal_end };
             return Err(AggregateError::Journal { shard: shard.shard, offset: committed_offset, source });
         }
-        tracing::info!(shard = shard.shard, offset = committed_offset, files = files.len(), "shard recovered");
-        let shared = Arc::new(Shared::new(shard.shard, shard.journal.clone(), clock, state, files));
+        tracing::info!(
+            shard = shard.shard,
+            offset = committed_offset,
+            files = committer.files().len(),
+            "shard recovered"
+        );
+        let shared = Arc::new(Shared::new(&committer, shard.journal.clone(), clock, state));
         shard.store.register(shard.shard, shared.clone());
         let now_ns = shard.config.clock.now_ns();
         let mut running = Running {
@@ -147,6 +195,7 @@ impl Running {
             committer: Some(committer),
             commit: None,
             reload: None,
+            look: None,
             committed_offset,
             committed_ns: now_ns,
             state_bytes: 0,
@@ -159,6 +208,8 @@ impl Running {
             cell_bytes: 0,
             ticks: 0,
             received_ns: now_ns,
+            end: None,
+            fenced: false,
             stopping: false,
             stopping_since: None,
             drained: false,
@@ -166,36 +217,40 @@ impl Running {
             shared,
         };
         running.reload_recent();
+        running.look_over();
         running.note_progress();
-        Ok(running)
+        running.note_unfolded(running.committed_offset);
+        Ok(Some(running))
     }
 
-    async fn run(mut self, shutdown: &CancellationToken) -> Result<(), AggregateError> {
+    async fn run(mut self, ending: &Ending) -> Result<Ended, AggregateError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match self.next(&mut ticks, shutdown).await {
+            match self.next(&mut ticks, ending).await {
                 Event::Read(Ok(records)) => self.fold(&records),
                 Event::Read(Err(error)) => self.read_failed(error).await?,
                 Event::Committed(committed) => self.committed(*committed).await?,
+                Event::LookedOver(result) => self.looked_over(result)?,
                 Event::Tick => self.tick(),
-                Event::Stop => {
-                    self.stopping = true;
-                    self.stopping_since = Some(Instant::now());
-                }
+                Event::End(End::Drop) => return Ok(self.left(Ended::Dropped)),
+                Event::End(end) => self.begin_end(end),
+            }
+            if self.fenced {
+                return Ok(self.left(Ended::Fenced));
             }
             self.end_draining();
             // A shard that can neither commit nor read on must still end: the journal keeps what it did not get to.
             let is_stuck = self.failures >= LAST_COMMIT_ATTEMPTS;
             if self.stopping && (is_stuck || self.is_drained()) && self.finish() {
                 self.end_reload().await;
-                return Ok(());
+                return Ok(Ended::Stopped);
             }
             self.start_commit_if_due();
         }
     }
 
-    async fn next(&mut self, ticks: &mut Interval, shutdown: &CancellationToken) -> Event {
+    async fn next(&mut self, ticks: &mut Interval, ending: &Ending) -> Event {
         let may_read = self.hot_bytes < self.shard.config.hot_bytes_max && !(self.stopping && self.is_drained());
         let from = self.shared.lock().state.next_offset;
         let commit = async {
@@ -204,18 +259,44 @@ impl Running {
                 None => std::future::pending().await,
             }
         };
+        let look = async {
+            match self.look.as_mut() {
+                Some(look) => look.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = shutdown.cancelled(), if !self.stopping => Event::Stop,
+            end = ending.more_than(self.end) => Event::End(end),
             done = commit => {
                 self.commit = None;
                 let done = done.expect("a commit does not panic, and blocking work is not aborted");
                 Event::Committed(Box::new(done))
+            }
+            looked = look => {
+                self.look = None;
+                Event::LookedOver(looked.expect("looking does not panic, and blocking work is not aborted"))
             }
             _ = ticks.tick() => Event::Tick,
             read = self.shard.journal.read(self.shard.shard, from, self.shard.config.read_bytes), if may_read => {
                 Event::Read(read)
             }
         }
+    }
+
+    fn begin_end(&mut self, end: End) {
+        self.end = Some(end);
+        self.stopping = true;
+        self.stopping_since.get_or_insert_with(Instant::now);
+        // Whoever is to have it folds the rest.
+        self.drained |= end == End::GiveUp;
+    }
+
+    /// The end of a shard that may be another process's already: what it has not committed is in the journal for whoever has it.
+    fn left(&self, ended: Ended) -> Ended {
+        // What is still being read back is not added any more.
+        self.shared.lock().epoch += 1;
+        tracing::info!(shard = self.shard.shard, ?ended, offset = self.committed_offset, "shard ended");
+        ended
     }
 
     fn fold(&mut self, records: &[Arc<Stored>]) {
@@ -233,6 +314,9 @@ impl Running {
             let header = &record.header;
             self.shard.metrics.visible(now_ns, header.received_ns, header.time_max_ns.min(header.received_ns));
         }
+        if let Some(record) = records.last() {
+            self.shard.progress.lagged(self.shard.shard, now_ns.saturating_sub(record.header.received_ns));
+        }
         self.received_ns = now_ns;
         self.hot_bytes = self.shared.lock().row_bytes() + self.cell_bytes;
         self.note_progress();
@@ -244,6 +328,7 @@ impl Running {
         inner.state.watermark.tick(now_ns, now_ns.saturating_sub(self.received_ns));
         self.cell_bytes = inner.state.cell_bytes();
         self.hot_bytes = inner.row_bytes() + self.cell_bytes;
+        let next_offset = inner.state.next_offset;
         let (watermark_ns, series) = (inner.state.watermark.watermark_ns(), inner.state.series.len());
         let memory = if self.ticks.is_multiple_of(TICKS_PER_GAUGE) { inner.memory_bytes() } else { Vec::new() };
         self.ticks = self.ticks.wrapping_add(1);
@@ -256,6 +341,7 @@ impl Running {
         let metrics = &self.shard.metrics;
         metrics.gauges(self.shard.shard, watermark_ns, series, forgotten, &memory);
         metrics.unusual(self.shard.shard, &kinds);
+        self.note_unfolded(next_offset);
         self.say_overflow(overflow, now_ns);
         self.say_left_out(&left_out, now_ns);
     }
@@ -398,14 +484,20 @@ impl Running {
         let shard = self.shard.shard;
         self.shard.metrics.commit(done.result.is_ok());
         match done.result {
-            Ok(files) => {
+            Ok(_) => {
+                self.hot_bytes = self.shared.publish(&done.committer) + self.cell_bytes;
                 self.committer = Some(done.committer);
                 let committed_before = std::mem::replace(&mut self.committed_offset, done.cut.next_offset);
                 self.state_bytes = done.cut.state_bytes();
                 self.committed_ns = self.shard.config.clock.now_ns();
                 (self.retry, self.failures, self.full) = (None, 0, false);
-                self.hot_bytes = self.shared.publish(files) + self.cell_bytes;
                 self.truncate_journal(committed_before).await;
+                Ok(())
+            }
+            Err(StoreError::Fenced { seq, .. }) if self.shard.takes_over => {
+                tracing::warn!(shard, seq, "another process has taken the shard over; dropping its state");
+                self.shard.metrics.fenced();
+                self.fenced = true;
                 Ok(())
             }
             Err(StoreError::Fenced { seq, .. }) => {
@@ -441,16 +533,18 @@ impl Running {
 
     /// Drops everything and goes on from what the other writer has committed.
     fn reload_state(&mut self) -> Result<(), AggregateError> {
-        let (committer, state, files) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
-        self.committer = Some(committer);
+        let (mut committer, state) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
+        committer.set_journal(self.shard.journal.id());
         self.committed_offset = state.next_offset;
         (self.retry, self.failures, self.full) = (None, 0, false);
         let mut inner = self.shared.lock();
-        (inner.state, inner.files) = (state, files);
+        (inner.state, inner.files) = (state, committer.files());
+        (inner.seq, inner.writer) = (committer.seq(), committer.writer());
         (inner.pending, inner.problem) = (None, None);
         inner.epoch += 1;
         (self.hot_bytes, self.cell_bytes) = (0, 0);
         drop(inner);
+        self.committer = Some(committer);
         self.note_progress();
         self.reload_recent();
         Ok(())
@@ -464,6 +558,26 @@ impl Running {
                 tracing::warn!(shard, error, "recent windows cannot be read; pages show them incompletely");
             }
         }));
+    }
+
+    /// Behind the first records, because others waited for them.
+    fn look_over(&mut self) {
+        if self.shard.takes_over {
+            let (store, shard) = (self.shard.store.clone(), self.shard.shard);
+            self.look = Some(tokio::task::spawn_blocking(move || store.look_over(shard)));
+        }
+    }
+
+    fn looked_over(&self, result: Result<(), StoreError>) -> Result<(), AggregateError> {
+        let shard = self.shard.shard;
+        match result {
+            Err(source @ StoreError::Damaged { .. }) => Err(AggregateError::Store { shard, source }),
+            Err(error) => {
+                tracing::warn!(shard, error = &error as &dyn std::error::Error, "the shard's objects cannot be listed");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Recent cells that are not reloaded yet are not needed any more.
@@ -522,6 +636,11 @@ impl Running {
             tracing::info!(shard, "stopping behind the journal's end; the next start folds the rest");
             self.drained = true;
         }
+    }
+
+    fn note_unfolded(&self, next_offset: u64) {
+        let shard = self.shard.shard;
+        self.shard.metrics.unfolded(shard, self.shard.journal.end(shard).saturating_sub(next_offset));
     }
 
     fn note_progress(&self) {

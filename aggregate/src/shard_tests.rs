@@ -136,8 +136,8 @@ struct ByHand {
 impl ByHand {
     fn start(dir: &Path, journal: &MemoryJournal) -> Self {
         let store = open(dir);
-        let (committer, state, files) = recover(&store, 0, &config()).unwrap();
-        let shared = Arc::new(Shared::new(0, Arc::new(journal.clone()), config().clock, state, files));
+        let (committer, state) = recover(&store, 0, &config()).unwrap();
+        let shared = Arc::new(Shared::new(&committer, Arc::new(journal.clone()), config().clock, state));
         store.register(0, shared.clone());
         ByHand { store, shared, committer }
     }
@@ -159,8 +159,8 @@ impl ByHand {
             cut
         };
         let during = Counts::of(&self.store, &self.store.snapshot(&Table::ALL));
-        let files = cut.commit(&mut self.committer, NOW).unwrap();
-        self.shared.publish(files);
+        cut.commit(&mut self.committer, NOW).unwrap();
+        self.shared.publish(&self.committer);
         assert_eq!(Counts::of(&self.store, &self.store.snapshot(&Table::ALL)), during, "a commit changes no count");
     }
 }
@@ -381,8 +381,8 @@ async fn a_shard_that_lost_its_place_takes_up_the_state_of_the_other_writer() {
     append(&journal, &records).await;
     stage.wait_for("all spans", |stage| stage.counts().spans == 80).await;
     // Another writer commits the first half; the shard finds out at its own commit, on the way to its end.
-    let (mut committer, state, _) = recover(&stage.store, 0, &config()).unwrap();
-    let other = Shared::new(0, Arc::new(journal.clone()), config().clock, state, committer.files());
+    let (mut committer, state) = recover(&stage.store, 0, &config()).unwrap();
+    let other = Shared::new(&committer, Arc::new(journal.clone()), config().clock, state);
     for (offset, record) in records.iter().enumerate().take(20) {
         other.lock().state.fold(&stored(offset as u64, record.clone()));
     }

@@ -1,4 +1,5 @@
-//! The aggregator as a stage of the program: one thread per journal partition, ended together.
+//! The aggregator as a stage of the program: one thread per journal partition, ended together. Where several processes share the
+//! partitions, `member.rs` says which run here.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,21 +11,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::background;
 use crate::config::AggregateConfig;
+use crate::ending::Ending;
 use crate::error::AggregateError;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
-use crate::shard::Shard;
+use crate::shard::{Ended, Shard};
 
-/// Folds every partition of a journal into a store.
+/// Folds partitions of a journal into a store.
 pub struct Aggregate {
-    config: AggregateConfig,
-    journal: Arc<dyn Journal>,
-    store: Arc<Store>,
-    metrics: Metrics,
+    pub(crate) config: AggregateConfig,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) metrics: Metrics,
     commit_turn: Arc<Mutex<()>>,
     /// Where each partition ended before this process appended anything.
     ends: Vec<u64>,
-    progress: Progress,
+    pub(crate) progress: Progress,
 }
 
 impl Aggregate {
@@ -43,39 +45,58 @@ impl Aggregate {
     }
 
     /// Runs all shards until `shutdown`: then each folds what the journal holds and commits. A shard that cannot go on because of its own
-    /// data is left out, which [`Progress::failure`] says, and the others go on. When one fails in another way the others stop in the
+    /// data is left out, which [`Progress::shards`] says, and the others go on. When one fails in another way the others stop in the
     /// same orderly way. The first error is the answer.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AggregateError> {
         let stop = shutdown.child_token();
+        for shard in 0..self.journal.partitions() {
+            self.progress.assigned(shard, None);
+        }
         let background =
             background::start(&self.store, &self.journal, &self.progress, &self.config.clock, stop.clone())?;
         let mut ends = Vec::new();
         for shard in 0..self.journal.partitions() {
-            ends.push((shard, self.spawn(shard, stop.clone())?));
+            // Cancels the other shards as soon as this one fails or panics, whatever order they are waited for.
+            let (guard, ending) = (stop.clone().drop_guard(), Ending::at(stop.clone()));
+            let end = self.spawn(shard, false, ending)?;
+            let progress = self.progress.clone();
+            ends.push((
+                shard,
+                tokio::spawn(async move {
+                    // A shard that panicked has dropped its sender.
+                    let result = end.await.unwrap_or(Err(AggregateError::Panicked { shard }));
+                    match &result {
+                        Err(error) if error.is_of_one_shard() => progress.assigned(shard, Some(error.in_full())),
+                        Err(_) => return result,
+                        Ok(_) => {}
+                    }
+                    guard.disarm();
+                    result
+                }),
+            ));
         }
         let mut first_error = Ok(());
         for (shard, end) in ends {
-            // A shard that panicked has dropped its sender.
             let result = end.await.unwrap_or(Err(AggregateError::Panicked { shard }));
-            if result.as_ref().is_err_and(|error| !error.is_of_one_shard()) {
-                stop.cancel();
-            }
             if first_error.is_ok() {
-                first_error = result;
+                first_error = result.map(|_| ());
             }
         }
         background.stop().await;
         first_error
     }
 
-    fn spawn(
+    /// Starts a shard on a thread of its own. `takes_over`: other processes have had it, and may believe that they still have.
+    pub(crate) fn spawn(
         &self,
         shard: u32,
-        stop: CancellationToken,
-    ) -> Result<oneshot::Receiver<Result<(), AggregateError>>, AggregateError> {
+        takes_over: bool,
+        ending: Ending,
+    ) -> Result<oneshot::Receiver<Result<Ended, AggregateError>>, AggregateError> {
         let (ended, end) = oneshot::channel();
         let work = Shard {
             shard,
+            takes_over,
             config: self.config.clone(),
             journal: self.journal.clone(),
             store: self.store.clone(),
@@ -84,21 +105,8 @@ impl Aggregate {
             journal_end: self.ends[shard as usize],
             progress: self.progress.clone(),
         };
-        let progress = self.progress.clone();
         let run = move || {
-            // Cancels the other shards as soon as this one fails or panics, whatever order they are waited for.
-            let guard = stop.clone().drop_guard();
-            let result = work.run(&stop);
-            match &result {
-                Ok(()) => {
-                    guard.disarm();
-                }
-                Err(error) if error.is_of_one_shard() => {
-                    progress.failed(shard, error.in_full());
-                    guard.disarm();
-                }
-                Err(_) => {}
-            }
+            let result = work.run(&ending);
             // Nobody waits any more when the program is torn down.
             let _ = ended.send(result);
         };

@@ -7,7 +7,7 @@ use shipwake_journal::Journal;
 use shipwake_model::{Resolution, Signal};
 use shipwake_store::{
     HealthQuery, HealthSeries, HotShard, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow,
-    SegmentFile, ShardSnapshot, ShardStatus, Table, ToggleRow, UsageOfDay,
+    SegmentFile, ShardCommitter, ShardSnapshot, ShardStatus, Table, ToggleRow, UsageOfDay,
 };
 
 use crate::clock::Clock;
@@ -33,6 +33,10 @@ pub struct Inner {
     pub state: State,
     /// Live segments as of the last commit.
     pub files: Arc<[SegmentFile]>,
+    /// Sequence number of that commit; `None` before the first.
+    pub seq: Option<u64>,
+    /// The writer of the shard, as its manifests name it.
+    pub writer: u64,
     /// Cut out of the state and not committed yet.
     pub pending: Option<Arc<Cut>>,
     /// Whether the shard has caught up with what the journal held at its start.
@@ -44,9 +48,11 @@ pub struct Inner {
 }
 
 impl Shared {
-    /// A shard that begins with `state` on top of `files`.
-    pub fn new(shard: u32, journal: Arc<dyn Journal>, clock: Clock, state: State, files: Arc<[SegmentFile]>) -> Self {
-        let inner = Inner { state, files, pending: None, ready: false, problem: None, epoch: 0 };
+    /// A shard that begins with `state` on top of what `committer` has taken up.
+    pub fn new(committer: &ShardCommitter, journal: Arc<dyn Journal>, clock: Clock, state: State) -> Self {
+        let (shard, files) = (committer.shard(), committer.files());
+        let (seq, writer) = (committer.seq(), committer.writer());
+        let inner = Inner { state, files, seq, writer, pending: None, ready: false, problem: None, epoch: 0 };
         Shared { shard, journal, clock, inner: Mutex::new(inner), waiting: AtomicU32::new(0) }
     }
 
@@ -57,9 +63,9 @@ impl Shared {
     }
 
     /// Replaces the cut that was pending by the segments it became. Gives the bytes of rows that are not committed yet.
-    pub fn publish(&self, files: Arc<[SegmentFile]>) -> usize {
+    pub fn publish(&self, committer: &ShardCommitter) -> usize {
         let mut inner = self.lock();
-        (inner.files, inner.pending, inner.problem) = (files, None, None);
+        (inner.files, inner.seq, inner.pending, inner.problem) = (committer.files(), committer.seq(), None, None);
         inner.row_bytes()
     }
 
@@ -87,11 +93,11 @@ impl Shared {
 impl HotShard for Shared {
     fn snapshot(&self, tables: &[Table]) -> ShardSnapshot {
         let mut guard = self.lock_as_reader();
-        let Inner { state, files, pending, .. } = &mut *guard;
+        let Inner { state, files, pending, seq, writer, .. } = &mut *guard;
         let wants_windows = tables.iter().any(|table| matches!(table, Table::Windows | Table::Windows1s));
         let deltas = wants_windows.then(|| state.deltas());
         let mut hot: Vec<_> = tables.iter().map(|table| (*table, state.rows.of(*table))).collect();
-        let (files, pending) = (files.clone(), pending.clone());
+        let (files, pending, (seq, writer)) = (files.clone(), pending.clone(), (*seq, *writer));
         let (next_offset, watermark_ns) = (state.next_offset, state.watermark.watermark_ns());
         let last_line = i64::try_from(state.counters.stored[Signal::Logs as usize - 1]).unwrap_or(i64::MAX);
         drop(guard);
@@ -105,7 +111,7 @@ impl HotShard for Shared {
                 rows.extend(pending.rows(*table));
             }
         }
-        ShardSnapshot { shard: self.shard, files, hot, next_offset, watermark_ns, last_line }
+        ShardSnapshot { shard: self.shard, seq, writer, files, hot, next_offset, watermark_ns, last_line }
     }
 
     fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
@@ -151,6 +157,10 @@ impl HotShard for Shared {
             instance_guessed: release.instance_guessed,
         });
         rows.collect()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.lock_as_reader().ready
     }
 
     fn status(&self) -> ShardStatus {

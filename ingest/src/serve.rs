@@ -34,8 +34,9 @@ use crate::ingest::{Core, Warnings};
 
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// Read and write buffer of an HTTP/1 connection; a head must fit.
-const HTTP1_BUFFER_BYTES: usize = 64 << 10;
+/// Read and write buffer of an HTTP/1 connection; a head must fit. A connection may hold two of them while its request waits, and one
+/// until the next: with a thousand connections that is most of what they cost.
+const HTTP1_BUFFER_BYTES: usize = 32 << 10;
 /// What one stream, and one connection, may send before its bytes are asked for: bytes that admission has not seen. A
 /// stream gets 64 MB/s at 1 ms; a Collector's ten exports at once do not block each other while some of them are held.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;

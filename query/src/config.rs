@@ -35,6 +35,14 @@ pub struct QueryConfig {
     /// Threads that run queries, and so parallel parts of one query. Default: half of the cores, so that taking in
     /// records is never starved.
     pub threads: usize,
+    /// Base URLs of other query nodes, `http://host:port`; a name may stand for several addresses, and our own may be among
+    /// them. Default none: every statement is computed where it is asked.
+    pub peers: Vec<String>,
+    /// What query nodes show each other. Default none: then their port has to be in a network of their own.
+    pub cluster_token: Option<String>,
+    /// Bytes of segments from which on a statement is shared out among the peers. Default 32 MiB: reading less takes about
+    /// as long as asking.
+    pub spread_bytes_min: u64,
     /// Origins beside the server's own that a browser page may open the live socket from, like `http://localhost:5173`.
     /// Default none. Add the address under which a proxy serves the pages when it changes the `Host` header.
     pub allowed_origins: Vec<String>,
@@ -59,6 +67,9 @@ impl Default for QueryConfig {
             running_max: 4,
             waiting_max: 16,
             threads: (cores / 2).max(1),
+            peers: Vec::new(),
+            cluster_token: None,
+            spread_bytes_min: 32 << 20,
             allowed_origins: Vec::new(),
             kpis: Arc::default(),
             clock: Arc::new(system_clock_ms),

@@ -3,6 +3,8 @@
 //! A variant exists because the asker does something different with it: correct the text, ask for less, ask later, or
 //! call us.
 
+use shipwake_store::StoreError;
+
 /// A place in the text of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -51,6 +53,12 @@ pub enum QueryError {
         value: String,
         /// What is wrong, and what would be right.
         reason: String,
+    },
+    /// The asker's fault: the route is asked in another way. The answer's `Allow` says in which.
+    #[error("{method} is not how this is asked: the header `Allow` says what is")]
+    Method {
+        /// What was used.
+        method: String,
     },
     /// The asker's fault: the body of the request.
     #[error("{reason}")]
@@ -127,12 +135,32 @@ pub enum QueryError {
         /// What it says, with the file.
         message: String,
     },
+    /// A segment is damaged: our fault or the disk's. What is set aside is not met again.
+    #[error("the store could not be read: {0}")]
+    Damaged(StoreError),
+    /// A segment went away while it was read, where other processes drop segments. It may be asked again: the next snapshot is
+    /// without it.
+    #[error("the store could not be read: {message}")]
+    Gone {
+        /// What it says, with the file.
+        message: String,
+    },
     /// The query engine failed in a way that no question should make it fail.
     #[error("the query engine failed: {message}")]
     Engine {
         /// What it says.
         message: String,
     },
+}
+
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Gone { .. } => QueryError::Gone { message: error.to_string() },
+            StoreError::Damaged { .. } => QueryError::Damaged(error),
+            _ => QueryError::Store { message: error.to_string() },
+        }
+    }
 }
 
 fn budget_text(budget: Budget) -> String {

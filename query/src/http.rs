@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query as QueryString, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,7 @@ pub(crate) fn router(query: Query) -> Router {
         .merge(crate::search::http::routes())
         .route("/api/v1/live/ws", get(live::ws::upgrade))
         .route("/api/v1/live/sse", get(live::sse::stream))
+        .method_not_allowed_fallback(async |method: Method| QueryError::Method { method: method.to_string() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(query)
 }

@@ -15,6 +15,7 @@ mod config;
 mod damage;
 mod error;
 mod http;
+mod incomplete;
 mod live;
 mod metrics;
 mod pages;

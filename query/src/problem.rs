@@ -17,10 +17,13 @@ impl QueryError {
             | QueryError::NotAllowed { .. }
             | QueryError::TooComplex { .. }
             | QueryError::Evaluation { .. } => StatusCode::BAD_REQUEST,
+            QueryError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             QueryError::ForeignOrigin { .. } => StatusCode::FORBIDDEN,
             QueryError::OverBudget(_) | QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             QueryError::NotFound { .. } => StatusCode::NOT_FOUND,
-            QueryError::Store { .. } | QueryError::Engine { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            QueryError::Store { .. } | QueryError::Damaged(_) | QueryError::Gone { .. } | QueryError::Engine { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -29,6 +32,7 @@ impl QueryError {
         match self {
             QueryError::BadArgument { .. } => "bad-argument",
             QueryError::BadRequest { .. } => "bad-request",
+            QueryError::Method { .. } => "method",
             QueryError::Sql { .. } => "sql",
             QueryError::Search { .. } => "search",
             QueryError::NotAllowed { .. } => "read-only",
@@ -40,7 +44,7 @@ impl QueryError {
             QueryError::OverBudget(Budget::SharedMemory { .. }) => "shared-memory-budget",
             QueryError::Busy { .. } => "busy",
             QueryError::NotFound { .. } => "not-found",
-            QueryError::Store { .. } => "store",
+            QueryError::Store { .. } | QueryError::Damaged(_) | QueryError::Gone { .. } => "store",
             QueryError::Engine { .. } => "engine",
         }
     }
@@ -50,6 +54,7 @@ impl QueryError {
         match self {
             QueryError::BadArgument { .. } => "An argument is not understood",
             QueryError::BadRequest { .. } => "The request is not understood",
+            QueryError::Method { .. } => "Another method is wanted",
             QueryError::Sql { .. } => "The query is not understood",
             QueryError::Search { .. } => "The search is not understood",
             QueryError::NotAllowed { .. } => "Queries only read",
@@ -60,7 +65,7 @@ impl QueryError {
             QueryError::OverBudget(_) => "The query needed too much memory",
             QueryError::Busy { .. } => "Too many queries at once",
             QueryError::NotFound { .. } => "Not found",
-            QueryError::Store { .. } => "The data cannot be read",
+            QueryError::Store { .. } | QueryError::Damaged(_) | QueryError::Gone { .. } => "The data cannot be read",
             QueryError::Engine { .. } => "The query engine failed",
         }
     }

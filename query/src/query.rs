@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::QueryConfig;
 use crate::damage::missing_in;
 use crate::error::{Budget, QueryError};
+use crate::incomplete;
 use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::pages::patterns::KeptPatterns;
@@ -34,6 +35,7 @@ use crate::sql::answer::SqlAnswer;
 use crate::sql::budget::SharedMemory;
 use crate::sql::run::{Engine, Limits, SqlRequest};
 use crate::sql::session::Sessions;
+use crate::sql::spread::Spread;
 
 /// The planner walks syntax trees by recursion. Address space, not memory: a page is used when it is touched. Belongs
 /// together with `WORDS_MAX` in `sql/guard.rs`.
@@ -42,12 +44,16 @@ const STACK_BYTES: usize = 128 << 20;
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How long a query waits for a place before it is told to come back.
 const PLACE_WAIT: Duration = Duration::from_secs(2);
+/// Looks for new log lines that run at once. They have places of their own: they come once a second, and are short.
+const TAILS_MAX: usize = 4;
 /// When to come back, for those that found no place.
 const RETRY_AFTER_S: u32 = 2;
 /// Time that a page gets for reading older windows.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After its time is over and its asker told so, a computation that cannot be aborted ends by itself.
 const ABANDONED_AFTER: Duration = Duration::from_millis(250);
+/// Windows of the table that pages read are at least this long.
+const STORED_STEP_MS: i64 = 10_000;
 /// Cells of a route are added up, so their length only decides how many are handed over.
 const ROUTE_STEP_S: u32 = 600;
 
@@ -63,6 +69,8 @@ struct Inner {
     source: Arc<dyn PipelineSource>,
     engine: Arc<Engine>,
     places: Arc<Semaphore>,
+    /// For those who follow log lines.
+    tails: Arc<Semaphore>,
     waiting: AtomicUsize,
     metrics: Metrics,
     hub: Arc<Hub>,
@@ -128,12 +136,16 @@ impl Query {
             .map_err(|error| engine_error(format!("the query threads could not be started: {error}")))?;
         let sessions = Sessions::new(store.object_store(), config.threads.max(1))
             .map_err(|error| engine_error(error.to_string()))?;
-        let shared_memory = SharedMemory::new(config.memory_bytes);
-        let engine = Arc::new(Engine { store: store.clone(), sessions, shared_memory });
+        let (sessions, shared_memory) = (Arc::new(sessions), SharedMemory::new(config.memory_bytes));
+        let spread = Spread::new(&config, &store, &sessions, &shared_memory).map_err(engine_error)?;
+        let metrics = Metrics::register(registry);
+        let engine = Engine { store: store.clone(), sessions, shared_memory, spread, metrics: metrics.clone() };
+        let engine = Arc::new(engine);
         let inner = Inner {
             places: Arc::new(Semaphore::new(config.running_max.max(1))),
+            tails: Arc::new(Semaphore::new(TAILS_MAX)),
             waiting: AtomicUsize::new(0),
-            metrics: Metrics::register(registry),
+            metrics,
             hub: Arc::new(Hub::default()),
             recent: Arc::default(),
             patterns: Arc::default(),
@@ -150,6 +162,15 @@ impl Query {
     /// Everything below `/api/v1` that reads.
     pub fn router(&self) -> Router {
         crate::http::router(self.clone())
+    }
+
+    /// Where other query nodes have their parts of statements computed; without [`QueryConfig::peers`] there is nothing there. It
+    /// belongs on a port that only they reach, or behind [`QueryConfig::cluster_token`].
+    pub fn worker_router(&self) -> Router {
+        if self.inner.config.peers.is_empty() {
+            return Router::new();
+        }
+        self.inner.engine.spread.router(self.runtime().handle().clone())
     }
 
     /// Ends all live connections, so that a server can finish its connections. Questions are still answered.
@@ -186,27 +207,42 @@ impl Query {
             .on_query_threads(left, timeout, async move {
                 // The place is given back when the work has ended, not when its asker was told so.
                 let _place = place;
-                engine.run(&request.query, &limits, now_ms).await
+                match engine.run(&request.query, &limits, now_ms).await {
+                    // The next snapshot is without it.
+                    Err(QueryError::Gone { .. }) => engine.run(&request.query, &limits, now_ms).await,
+                    answered => answered,
+                }
             })
             .await;
         let elapsed = started.elapsed();
         self.inner.metrics.observe("sql", elapsed.as_secs_f64());
         let mut answer = answered?;
+        answer.meta.incomplete = self.inner.store.incomplete(started);
+        answer.meta.warnings.extend(incomplete::in_words(&answer.meta.incomplete));
         answer.meta.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         Ok(answer)
     }
 
     /// The overview page, of one environment or of all.
     pub(crate) async fn overview(&self, environment: Option<String>) -> Result<wire::Overview, QueryError> {
-        let (asked, now_ms) = (QuestionSpan::page("overview"), self.now_ms());
+        let (asked, started, now_ms) = (QuestionSpan::page("overview"), Instant::now(), self.now_ms());
         let (recent, patterns) = (self.inner.recent.clone(), self.inner.patterns.clone());
         let kpis = self.inner.config.kpis.clone();
+        let stored = self.stored_overview(now_ms).await?;
         let answer = self.page("overview", move |store, _| {
             let watermark_ms = freshness::watermark_ms(&store.status());
             let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let series = recent.update(&overview::question(now_ms), |part| store.health(part));
+            let is_stored = stored.is_some();
+            let (stored_series, stored_measures) = stored.unwrap_or_default();
+            let series = if is_stored {
+                recent.forget();
+                stored_series.as_slice()
+            } else {
+                recent.update(&overview::question(now_ms), |part| store.health(part))
+            };
             let patterns_of = |service: &str, environment: &str| patterns.of(store, service, environment, now_ms);
-            let measures = store.measures(&overview::measure_question(now_ms));
+            let measures =
+                if is_stored { stored_measures } else { store.measures(&overview::measure_question(now_ms)) };
             let measured = overview::Measured { kpis: &kpis, measures: &measures, patterns_of: &patterns_of };
             overview::answer(environment.as_deref(), series, &store.releases(), measured, watermark_ms, now_ms)
         });
@@ -214,12 +250,32 @@ impl Query {
         asked.answered(&answer, |(answer, _)| answer.services.len());
         let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
+    }
+
+    /// What the overview is made of, from stored windows: while some shards cannot be asked. `None` when all can.
+    async fn stored_overview(
+        &self,
+        now_ms: i64,
+    ) -> Result<Option<(Vec<HealthSeries>, Vec<MeasureSeries>)>, QueryError> {
+        if !self.is_incomplete() {
+            return Ok(None);
+        }
+        let place = self.place(HISTORY_TIMEOUT).await?;
+        let (engine, memory_bytes) = (self.inner.engine.clone(), self.inner.config.memory_bytes_per_query);
+        let stored = self.on_query_threads(HISTORY_TIMEOUT, HISTORY_TIMEOUT, async move {
+            let _place = place;
+            let series = history::health(&engine, &overview::question(now_ms), memory_bytes).await?;
+            let measures = history::measures(&engine, &overview::measure_question(now_ms), memory_bytes).await?;
+            Ok((series, measures))
+        });
+        stored.await.map(Some)
     }
 
     /// The pipeline page.
     pub(crate) async fn pipeline(&self) -> Result<wire::Pipeline, QueryError> {
-        let (asked, now_ms) = (QuestionSpan::page("pipeline"), self.now_ms());
+        let (asked, started, now_ms) = (QuestionSpan::page("pipeline"), Instant::now(), self.now_ms());
         let answer = self.page("pipeline", move |store, source| {
             pipeline::answer(source.status(), &store.status(), &store.releases(), now_ms)
         });
@@ -227,6 +283,7 @@ impl Query {
         asked.answered(&answer, |(answer, _)| answer.shards.len());
         let (mut answer, query_ms) = answer?;
         answer.meta.query_ms = query_ms;
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
     }
 
@@ -242,7 +299,7 @@ impl Query {
         let started = Instant::now();
         let now_ms = self.now_ms();
         let store = self.inner.store.clone();
-        let releases = of_service(&store.releases(), &question)?;
+        let releases = of_service(&self.releases().await?, &question)?;
         let environment = releases[0].release.environment.to_string();
         let watermark_ms = freshness::watermark_ms(&store.status());
         let (grid, warnings) = grid_of(&question, &releases, now_ms, watermark_ms, None)?;
@@ -255,7 +312,7 @@ impl Query {
             by_route: false,
         };
         // The first window may lie partly before what is kept in memory; it is still in memory as a whole.
-        let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
+        let recent = self.is_in_memory(&grid, now_ms);
         let Cells { series, routes, measures } = self.cells(health, recent).await?;
         let kpis = self.inner.config.kpis.clone();
         let patterns = self.patterns(&question.service, &environment, &grid, now_ms, recent).await?;
@@ -289,6 +346,7 @@ impl Query {
         answer.meta.warnings.extend(missing);
         self.inner.metrics.observe("service", started.elapsed().as_secs_f64());
         answer.meta.query_ms = milliseconds(started.elapsed());
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
     }
 
@@ -303,7 +361,7 @@ impl Query {
     async fn answer_toggle(&self, question: ToggleQuestion) -> Result<wire::ToggleDetail, QueryError> {
         let (started, now_ms, store) = (Instant::now(), self.now_ms(), self.inner.store.clone());
         let ToggleQuestion { key, version, of } = question;
-        let releases = of_service(&store.releases(), &of)?;
+        let releases = of_service(&self.releases().await?, &of)?;
         let environment = releases[0].release.environment.to_string();
         let watermark_ms = freshness::watermark_ms(&store.status());
         let (grid, warnings) = grid_of(&of, &releases, now_ms, watermark_ms, Some("10s"))?;
@@ -316,9 +374,10 @@ impl Query {
             to_ms: grid.to_ms,
             step_s: u32::try_from(grid.step_ms / 1_000).unwrap_or(u32::MAX),
         };
-        let recent = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
-        let measures = self.measures(query, recent).await?;
-        let mut rows = store.toggles(Some((&of.service, &environment)));
+        let measures = self.measures(query, self.is_in_memory(&grid, now_ms)).await?;
+        let place = (of.service.clone(), environment.clone());
+        let toggles = self.on_blocking_threads(move || store.toggles(Some((&place.0, &place.1))));
+        let mut rows = toggles.await?;
         rows.retain(|row| *row.key == *key);
         if rows.is_empty() && !measures.iter().any(|series| *series.key.metric == *key) {
             let what = format!("{} in {environment} has no toggle {key}: nobody has evaluated it of late", of.service);
@@ -346,6 +405,7 @@ impl Query {
         let mut answer = answered.await?;
         self.inner.metrics.observe("toggle", started.elapsed().as_secs_f64());
         answer.meta.query_ms = milliseconds(started.elapsed());
+        self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
     }
 
@@ -438,6 +498,30 @@ impl Query {
         if self.inner.config.kpis.iter().any(by_usage) { &["kpi", "usage", "toggle"] } else { &["kpi", "toggle"] }
     }
 
+    /// Every release seen.
+    pub(crate) async fn releases(&self) -> Result<Vec<ReleaseRow>, QueryError> {
+        let store = self.inner.store.clone();
+        self.on_blocking_threads(move || store.releases()).await
+    }
+
+    /// Whether the shards answer for a range from memory. What a process had in memory that is away is only partly there, as
+    /// stored windows.
+    fn is_in_memory(&self, grid: &Grid, now_ms: i64) -> bool {
+        let is_kept = grid.from_ms >= now_ms - RECENT_KEPT_MS && grid.step_ms < RECENT_KEPT_MS;
+        let is_stored_so_finely = grid.step_ms >= STORED_STEP_MS;
+        is_kept && !(is_stored_so_finely && self.is_incomplete())
+    }
+
+    fn is_incomplete(&self) -> bool {
+        !self.inner.store.incomplete(Instant::now()).is_empty()
+    }
+
+    /// Says what an answer that was begun at a moment lacks.
+    pub(crate) fn say_what_is_missing(&self, meta: &mut wire::Meta, started: Instant) {
+        meta.incomplete = incomplete::listed(&self.inner.store.incomplete(started));
+        meta.partial |= !meta.incomplete.is_empty();
+    }
+
     /// Watermark and lag, for heartbeats.
     pub(crate) fn freshness(&self) -> (i64, Option<i64>, Option<i64>) {
         let now_ms = self.now_ms();
@@ -498,6 +582,19 @@ impl Query {
             Ok(Ok(place)) => Ok(place),
             _ => Err(busy(waiting.before)),
         }
+    }
+
+    /// A place among those who follow log lines, waited for within bounds.
+    pub(crate) async fn place_of_tail(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        match tokio::time::timeout(PLACE_WAIT, self.inner.tails.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(QueryError::Busy { running: TAILS_MAX, waiting: 0, retry_after_s: RETRY_AFTER_S }),
+        }
+    }
+
+    /// The memory of all queries together.
+    pub(crate) fn shared_memory(&self) -> &Arc<SharedMemory> {
+        &self.inner.engine.shared_memory
     }
 
     /// Runs a question on the query threads within `left` of its `budget`. Dropping the future cancels the question.

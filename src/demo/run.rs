@@ -2,6 +2,7 @@
 //! instance, and writes down what was acknowledged.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,30 @@ const TRUTH_EVERY: Duration = Duration::from_secs(1);
 /// At the end, how long to wait for answers.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
+/// The ways of one instance to Shipwake: one to each process that takes telemetry. It stays with the one that answers.
+struct Ways {
+    senders: Vec<Sender>,
+    at: AtomicUsize,
+}
+
+impl Ways {
+    /// The way that answered last.
+    fn current(&self) -> (usize, &Sender) {
+        let at = self.at.load(Ordering::Relaxed) % self.senders.len();
+        (at, &self.senders[at])
+    }
+
+    /// That one did not answer: the next one, unless somebody has turned away already.
+    fn turn_away_from(&self, at: usize) {
+        let _ = self.at.compare_exchange(at, (at + 1) % self.senders.len(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 /// Plays the shop until `shutdown`, or for `--duration`.
 ///
 /// # Errors
 /// When the scenario is unknown, an endpoint is no URL, or the truth file cannot be written.
-pub async fn run(args: Args, endpoints: Endpoints, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(args: Args, endpoints: Vec<Endpoints>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let scenario = args.scenario()?;
     let started_ns = wall_ns();
     let mut simulation = Simulation::new(scenario, args.play(started_ns));
@@ -41,7 +61,7 @@ pub async fn run(args: Args, endpoints: Endpoints, shutdown: CancellationToken) 
     let mut shop = Shop {
         endpoints,
         started: Instant::now(),
-        senders: HashMap::new(),
+        ways: HashMap::new(),
         truth: Arc::default(),
         truth_file: truth_file.map(|file| Arc::new(Mutex::new(file))),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
@@ -69,10 +89,11 @@ pub async fn run(args: Args, endpoints: Endpoints, shutdown: CancellationToken) 
 }
 
 struct Shop {
-    endpoints: Endpoints,
+    /// At least one.
+    endpoints: Vec<Endpoints>,
     started: Instant,
-    /// One connection per instance, as real instances have.
-    senders: HashMap<usize, Sender>,
+    /// Connections of their own for each instance, as real instances have.
+    ways: HashMap<usize, Arc<Ways>>,
     truth: Arc<Mutex<Truth>>,
     truth_file: Option<Arc<Mutex<TruthFile>>>,
     in_flight: Arc<Semaphore>,
@@ -88,17 +109,17 @@ impl Shop {
                 add(&self.truth, Fate::Refused, &outgoing);
                 continue;
             };
-            let sender = self.sender(outgoing.instance, service)?;
+            let ways = self.ways(outgoing.instance, service)?;
             let truth = self.truth.clone();
             let jitter = self.started.elapsed().as_nanos() as u64;
             self.tasks.spawn(async move {
-                let fate = deliver(&sender, &outgoing, jitter).await;
+                let fate = deliver(&ways, &outgoing, jitter).await;
                 add(&truth, fate, &outgoing);
                 drop(permit);
             });
         }
         for instance in ticked.gone {
-            self.senders.remove(&instance);
+            self.ways.remove(&instance);
         }
         while let Some(ended) = self.tasks.try_join_next() {
             ended.context("a sender's task panicked")?;
@@ -106,18 +127,23 @@ impl Shop {
         Ok(())
     }
 
-    fn sender(&mut self, instance: usize, service: usize) -> anyhow::Result<Sender> {
-        if let Some(sender) = self.senders.get(&instance) {
-            return Ok(sender.clone());
+    fn ways(&mut self, instance: usize, service: usize) -> anyhow::Result<Arc<Ways>> {
+        if let Some(ways) = self.ways.get(&instance) {
+            return Ok(ways.clone());
         }
         let service = &SERVICES[service];
-        let endpoint = match service.protocol {
-            Protocol::Grpc => &self.endpoints.otlp_grpc,
-            Protocol::Http => &self.endpoints.otlp_http,
-        };
-        let sender = Sender::new(service.protocol, endpoint, service.gzip, service.language.user_agent())?;
-        self.senders.insert(instance, sender.clone());
-        Ok(sender)
+        let mut senders = Vec::new();
+        for endpoints in &self.endpoints {
+            let endpoint = match service.protocol {
+                Protocol::Grpc => &endpoints.otlp_grpc,
+                Protocol::Http => &endpoints.otlp_http,
+            };
+            senders.push(Sender::new(service.protocol, endpoint, service.gzip, service.language.user_agent())?);
+        }
+        // Instances are spread over the processes, as a load balancer would.
+        let ways = Arc::new(Ways { senders, at: AtomicUsize::new(instance) });
+        self.ways.insert(instance, ways.clone());
+        Ok(ways)
     }
 
     async fn write_truth(&self) -> anyhow::Result<()> {
@@ -145,13 +171,18 @@ impl Shop {
     }
 }
 
-async fn deliver(sender: &Sender, outgoing: &Outgoing, jitter: u64) -> Fate {
+async fn deliver(ways: &Ways, outgoing: &Outgoing, jitter: u64) -> Fate {
     let begun = Instant::now();
     let mut retry = Retry::new(GIVE_UP_AFTER, jitter);
     loop {
+        let (at, sender) = ways.current();
         let answer = sender.send(outgoing.signal, outgoing.body.clone()).await;
         match retry.after(answer, begun.elapsed()) {
-            Next::Again(wait) => tokio::time::sleep(wait).await,
+            // The same bytes to another process: if the first one took them after all, they are counted once.
+            Next::Again(wait) => {
+                ways.turn_away_from(at);
+                tokio::time::sleep(wait).await;
+            }
             Next::Done(Outcome::Acknowledged) => return Fate::Acked,
             Next::Done(Outcome::Unknown(reason)) => {
                 tracing::warn!(

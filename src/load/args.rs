@@ -71,7 +71,8 @@ pub struct GenerateArgs {
     /// Compress requests with gzip; costs the generator much CPU.
     #[arg(long, env = "SHIPWAKE_LOAD_GZIP")]
     pub gzip: bool,
-    /// Where OTLP is taken; by default 127.0.0.1 at 4317 (gRPC) or 4318 (HTTP).
+    /// Where OTLP is taken; by default 127.0.0.1 at 4317 (gRPC) or 4318 (HTTP). Several, separated by commas, are used in turn, also
+    /// when a request is repeated.
     #[arg(long, env = "SHIPWAKE_LOAD_ENDPOINT")]
     pub endpoint: Option<String>,
     /// Where Shipwake answers queries, for `--visible-lag`.

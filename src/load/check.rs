@@ -14,6 +14,7 @@ use super::content::{self, SPACING_NS};
 use super::judge::{self, Finding, Found};
 use super::oracle::{self, Book, Fate, Request};
 use super::payload;
+use super::search;
 use super::sql::{ROWS_MAX, Shipwake, whole};
 
 /// Groups whose ids one statement counts: well below the bound on rows, and few enough ids for the query's memory.
@@ -39,6 +40,7 @@ pub async fn run(args: &CheckArgs) -> anyhow::Result<Value> {
         findings.extend(judge.payloads(signal).await?);
     }
     findings.extend(judge.windows().await?);
+    findings.extend(search::judge(&judge.shipwake, &judge.book).await?);
     let totals = |signal: Signal| {
         let [acknowledged, unknown, refused] = judge.book.totals(signal);
         json!({"acknowledged": acknowledged, "unknown": unknown, "refused": refused})
@@ -261,7 +263,7 @@ pub fn text(answer: &Value) -> String {
         text.push_str(&format!("… and {} more\n", findings.len() - 50));
     }
     text.push_str(if findings.is_empty() {
-        "everything acknowledged is there, once, and windows agree with rows\n"
+        "everything acknowledged is there, once, and windows and searches agree with rows\n"
     } else {
         "NOT in agreement\n"
     });

@@ -89,7 +89,7 @@ pub async fn run(args: &GenerateArgs, stop: CancellationToken) -> anyhow::Result
 async fn pace(
     args: &GenerateArgs,
     templates: &Templates,
-    senders: &[Sender],
+    senders: &Arc<[Sender]>,
     run: &Arc<Run>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -114,11 +114,10 @@ async fn pace(
         }
         let late = run.started.elapsed().saturating_sub(planned.due);
         run.stats.lock().expect("no holder of the counters panics").sent(run.batch, body.len(), late);
-        let sender = senders[(tasks_seed(&planned) % senders.len() as u64) as usize].clone();
-        let run = run.clone();
+        let (senders, run) = (senders.clone(), run.clone());
         tasks.spawn(async move {
             let _permit = permit;
-            deliver(&run, &sender, planned, first, body).await
+            deliver(&run, &senders, planned, first, body).await
         });
         while let Some(ended) = tasks.try_join_next() {
             ended.context("a request's task panicked")??;
@@ -130,11 +129,14 @@ async fn pace(
     Ok(())
 }
 
-/// Sends one request until its fate is known, and writes it down.
-async fn deliver(run: &Run, sender: &Sender, planned: Planned, first: u64, body: Bytes) -> anyhow::Result<()> {
+/// Sends one request until its fate is known, and writes it down. Each attempt takes the next connection, which may be one to
+/// another process.
+async fn deliver(run: &Run, senders: &[Sender], planned: Planned, first: u64, body: Bytes) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut retry = Retry::new(run.give_up, tasks_seed(&planned));
+    let mut turns = senders.iter().cycle().skip((tasks_seed(&planned) % senders.len() as u64) as usize);
     let outcome: Outcome = loop {
+        let sender = turns.next().expect("there is a connection");
         let answer = sender.send(planned.signal, body.clone()).await;
         match retry.after(answer, begun.elapsed()) {
             Next::Again(wait) => tokio::time::sleep(wait).await,
@@ -178,12 +180,15 @@ async fn sync_oracle(run: Arc<Run>, ended: CancellationToken) -> anyhow::Result<
     }
 }
 
-fn senders(args: &GenerateArgs) -> anyhow::Result<Vec<Sender>> {
-    let endpoint = args.endpoint.as_deref().unwrap_or(match args.protocol {
+fn senders(args: &GenerateArgs) -> anyhow::Result<Arc<[Sender]>> {
+    let endpoints = args.endpoint.as_deref().unwrap_or(match args.protocol {
         Protocol::Grpc => "http://127.0.0.1:4317",
         Protocol::Http => "http://127.0.0.1:4318",
     });
-    (0..args.connections).map(|_| Sender::new(args.protocol, endpoint, args.gzip, "shipwake-load")).collect()
+    let endpoints: Vec<&str> = endpoints.split(',').map(str::trim).collect();
+    let connections = (args.connections as usize).max(endpoints.len());
+    let in_turn = endpoints.into_iter().cycle().take(connections);
+    in_turn.map(|endpoint| Sender::new(args.protocol, endpoint, args.gzip, "shipwake-load")).collect()
 }
 
 /// A number that differs between the requests of a run.

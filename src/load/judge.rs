@@ -38,6 +38,8 @@ pub enum Finding {
     Payload { signal: Signal, id: u64, expected: String, found: String },
     /// A number over windows differs from the same number over rows.
     Windows { what: String, key: String, windows: i64, rows: i64 },
+    /// A search finds not as many lines as there are.
+    Search { search: String, found: i64, rows: i64 },
 }
 
 impl fmt::Display for Finding {
@@ -71,6 +73,9 @@ impl fmt::Display for Finding {
             }
             Finding::Windows { what, key, windows, rows } => {
                 write!(f, "{what} of {key}: windows say {windows}, rows say {rows}")
+            }
+            Finding::Search { search, found, rows } => {
+                write!(f, "the search `{search}` finds {found} lines and not {rows}")
             }
         }
     }

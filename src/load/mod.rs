@@ -3,7 +3,7 @@
 //!
 //! - sending: [`schedule`] (what is due when), [`content`] and [`records`] (what a record holds), [`template`] (requests at
 //!   little cost), [`wire`] (sockets, answers, repeats), [`generate`] (the tasks), [`stats`] (the report);
-//! - judging: [`oracle`] and [`oracle_file`] (what was acknowledged), [`check`] (questions), [`judge`], [`payload`] and
+//! - judging: [`oracle`] and [`oracle_file`] (what was acknowledged), [`check`] and [`search`] (questions), [`judge`], [`payload`] and
 //!   [`comparisons`] (verdicts);
 //! - freshness: [`probe`], [`histogram_text`].
 //!
@@ -22,6 +22,7 @@ mod payload;
 mod probe;
 mod records;
 mod schedule;
+mod search;
 mod sql;
 mod stats;
 mod template;

@@ -36,18 +36,7 @@ impl Shipwake {
     /// When Shipwake cannot be reached, refuses the statement, or had to cut the answer.
     pub async fn rows(&self, sql: &str) -> anyhow::Result<Vec<Vec<Value>>> {
         let body = json!({"query": sql, "limit": ROWS_MAX, "timeout_ms": QUERY_WITHIN.as_millis() as u64});
-        let response = self
-            .client
-            .post(format!("{}/api/v1/sql", self.url))
-            .json(&body)
-            .send()
-            .await
-            .with_context(|| format!("no Shipwake answers at {}", self.url))?;
-        let status = response.status();
-        let mut answer: Value = response.json().await.with_context(|| format!("the answer to `{sql}` is not JSON"))?;
-        if !status.is_success() {
-            bail!("Shipwake refused `{sql}`: {status}: {} {}", answer["title"], answer["detail"]);
-        }
+        let mut answer = self.post("/api/v1/sql", &body).await.with_context(|| format!("asked for `{sql}`"))?;
         if answer["meta"]["truncated"].as_bool() == Some(true) {
             bail!("the answer to `{sql}` was cut at {ROWS_MAX} rows");
         }
@@ -62,6 +51,21 @@ impl Shipwake {
     pub async fn number(&self, sql: &str) -> anyhow::Result<i64> {
         let rows = self.rows(sql).await?;
         Ok(rows.first().and_then(|row| row.first()).and_then(whole).unwrap_or(0))
+    }
+
+    /// The answer to a question in JSON.
+    ///
+    /// # Errors
+    /// When Shipwake cannot be reached or refuses the question.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.url)).json(body);
+        let response = request.send().await.with_context(|| format!("no Shipwake answers at {}", self.url))?;
+        let status = response.status();
+        let answer: Value = response.json().await.with_context(|| format!("the answer of {path} is not JSON"))?;
+        if !status.is_success() {
+            bail!("Shipwake refused: {status}: {} {}", answer["title"], answer["detail"]);
+        }
+        Ok(answer)
     }
 
     /// The text of `/metrics`.

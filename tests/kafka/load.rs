@@ -13,10 +13,14 @@ pub struct Load(Child);
 
 impl Load {
     pub fn start(ports: [u16; 3], oracle: &Path, rate: &str) -> Self {
+        Self::start_at(&format!("http://127.0.0.1:{}", ports[0]), oracle, rate)
+    }
+
+    /// To several processes: endpoints of OTLP/gRPC, separated by commas.
+    pub fn start_at(endpoints: &str, oracle: &Path, rate: &str) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_shipwake"))
             .args(["load", "--rate", rate, "--duration", "10m", "--batch", "50", "--cardinality", "200"])
-            .args(["--give-up", "60s", "--endpoint", &format!("http://127.0.0.1:{}", ports[0])])
-            .args(["--url", &format!("http://127.0.0.1:{}", ports[2])])
+            .args(["--give-up", "60s", "--endpoint", endpoints])
             .arg("--oracle")
             .arg(oracle)
             .stdin(Stdio::null())

@@ -2,6 +2,9 @@
 //! and ends processes as they end in life. What brokers need is brought by Maven once, under `target/kafka`.
 
 mod broker;
+#[path = "../../lib/store/tests/common/bucket.rs"]
+mod bucket;
+mod cluster;
 mod collector;
 mod faults;
 #[path = "../program/harness.rs"]
@@ -14,5 +17,8 @@ mod load;
 #[path = "../program/otlp.rs"]
 #[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
 mod otlp;
+mod query_nodes;
 mod speed;
+mod spread;
+mod stalls;
 mod words;

@@ -49,6 +49,11 @@ fn free_port() -> u16 {
 
 /// Starts the program without waiting for anything.
 pub fn spawn(start: &Start<'_>) -> Shipwake {
+    spawn_with(start, &[])
+}
+
+/// The same with more in its environment.
+pub fn spawn_with(start: &Start<'_>, environment: &[(&str, &str)]) -> Shipwake {
     let ports = start.ports.unwrap_or_else(free_ports);
     // Not beside the data: that may be a disk that is full or cannot be written.
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shipwake-{}-{}.log", std::process::id(), ports[2]));
@@ -59,6 +64,7 @@ pub fn spawn(start: &Start<'_>) -> Shipwake {
         .args(["--otlp-http-addr", &format!("127.0.0.1:{}", ports[1])])
         .args(["--ui-addr", &format!("127.0.0.1:{}", ports[2])])
         .args(start.options)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(&log).expect("a log file"))
@@ -141,11 +147,16 @@ impl Shipwake {
         (status, asked.elapsed())
     }
 
+    /// How the program has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it was started here")
+    }
+
     /// Waits for the program to end by itself, within the limit.
     pub async fn wait_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait().expect("it was started here") {
+            if let Some(status) = self.has_ended() {
                 return status;
             }
             assert!(Instant::now() < deadline, "still running after {LIMIT:?}:\n{}", self.log());

@@ -1,12 +1,14 @@
 //! The real program on real ports: every test starts `shipwake serve`, talks to it as a sender or a reader would, kills
 //! and restarts it. Nothing here links the server.
 
+mod alerts;
 mod bad_corpus;
 mod bad_input;
 mod cardinality;
 mod compaction;
 mod damage;
 mod demo;
+mod deploy;
 mod disk;
 mod doctor;
 mod harness;
@@ -27,4 +29,3 @@ mod shutdown;
 mod spine;
 mod syslog;
 mod tail;
-mod torture;

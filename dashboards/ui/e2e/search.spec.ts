@@ -144,3 +144,17 @@ test('patterns honour the search, and a pattern that is new in a version is told
   await expect(page.getByTestId('log-patterns')).toBeVisible();
   await expect(rows).toHaveCount(0);
 });
+
+test('a search that finds nothing says which condition keeps the most away, and one press leaves it out', async ({ page }) => {
+  await send('none', '1.0', Array.from({ length: 30 }, (_, i) => `order ${i} placed`));
+  await send('none', '2.0', ['a retry']);
+  await counted('none', 31);
+  await page.goto(logs({ s: 'none', v: '2.0', q: 'order' }));
+  const without = page.getByTestId('without').locator('li');
+  await expect(without.first()).toContainText('version:"2.0"');
+  await expect(without.first()).toContainText('30 lines');
+  await without.first().getByRole('button').click();
+  await expect(page.getByTestId('lines')).toHaveAttribute('data-count', '30');
+  // The release of the second version is told above the bars.
+  await expect(page.getByTestId('volume-events').locator('li').first()).toBeVisible();
+});

@@ -172,7 +172,7 @@ async fn many_more_bytes_than_there_is_room_for_all_get_through_in_turn() {
     let senders: Vec<_> = (0..SENDERS)
         .map(|n| {
             let (server, request) = (server.clone(), requests[n % 2].clone());
-            tokio::spawn(async move { server.exchange(&request).await.status })
+            tokio::spawn(async move { server.exchange_as_client(&request).await.status })
         })
         .collect();
     while !senders.iter().all(tokio::task::JoinHandle::is_finished) {
@@ -181,8 +181,10 @@ async fn many_more_bytes_than_there_is_room_for_all_get_through_in_turn() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     for sender in senders {
-        assert_eq!(sender.await.expect("does not panic"), 200);
+        let status = sender.await.unwrap_or_else(|error| panic!("{error}: refused {:?}", server.refused()));
+        assert_eq!(status, 200, "refused {:?}", server.refused());
     }
+    assert_eq!(server.refused(), [""; 0], "nobody was refused");
     assert_eq!(count(&journal).await, SENDERS as u64 * 10);
     assert_eq!(server.ingest.status().in_flight_bytes, 0);
 }

@@ -73,6 +73,19 @@ impl Server {
         Answer::read(&mut stream).await
     }
 
+    /// The same as a client does it that sends again when its connection is reset, on a new one. Who looks for requests that
+    /// were counted twice, or refused, finds those nevertheless.
+    pub async fn exchange_as_client(&self, request: &[u8]) -> Answer {
+        loop {
+            let mut stream = self.connect().await;
+            let _ = stream.write_all(request).await;
+            match stream.peek(&mut [0]).await {
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => println!("connection reset"),
+                _ => return Answer::read(&mut stream).await,
+            }
+        }
+    }
+
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.exchange(&post(path, headers, body)).await
     }
@@ -92,6 +105,14 @@ impl Server {
         let served = self.served.take().expect("stopped once");
         tokio::time::timeout(LIMIT, served).await.expect("stops in time").expect("serving does not panic");
         self.ingest.close().await;
+    }
+
+    /// The counters of refused requests, for a test that did not expect any.
+    pub fn refused(&self) -> Vec<String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("to memory");
+        let refused = |line: &&str| line.starts_with("shipwake_ingest_refused") && !line.ends_with(" 0");
+        text.lines().filter(refused).map(str::to_owned).collect()
     }
 
     /// The value of a counter or gauge, given by the beginning of its line in the text form.

@@ -125,6 +125,10 @@ pub trait Journal: Send + Sync + 'static {
     /// what was made of the records is itself durable.
     async fn truncate_before(&self, partition: u32, offset: u64) -> Result<(), JournalError>;
 
+    /// Says that nobody reads `partition` in this process any more: what was read ahead of it is forgotten, and no more is read
+    /// ahead until somebody asks again.
+    fn release(&self, _partition: u32) {}
+
     /// Refuses further appends, finishes those that are in flight, and returns when everything is on disk and the
     /// journal can be opened by somebody else. Closing twice is allowed.
     async fn close(&self) -> Result<(), JournalError>;

@@ -4,6 +4,7 @@
 //! - [`journal`]: the trait and its contract, and the values that go in and come out.
 //! - [`embedded`]: segment files on a local disk; what `shipwake serve` uses by default. Bytes: `FORMAT.md`.
 //! - [`kafka`]: a topic of Apache Kafka, for several processes; and reading the topics of a Collector.
+//! - [`member`]: which partitions a process reads where several share a journal.
 //! - [`memory`]: nothing on disk, faults from a seed; for tests of the stages around the journal.
 //! - [`conformance`]: the promises of the contract as tests, run against every implementation.
 //!
@@ -15,6 +16,7 @@ pub mod error;
 pub mod journal;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod member;
 pub mod memory;
 
 pub use embedded::EmbeddedJournal;
@@ -22,4 +24,5 @@ pub use error::JournalError;
 pub use journal::{Header, Journal, Position, Record, Stored};
 #[cfg(feature = "kafka")]
 pub use kafka::KafkaJournal;
+pub use member::{Member, Order};
 pub use memory::MemoryJournal;

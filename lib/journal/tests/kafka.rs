@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
 mod broker;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use shipwake_journal::conformance::{self, Subject, read_all, record};
-use shipwake_journal::kafka::{Config, Opening};
-use shipwake_journal::{Journal, JournalError, KafkaJournal};
+use shipwake_journal::kafka::{Config, Membership, Opening};
+use shipwake_journal::{Journal, JournalError, KafkaJournal, Member, Order};
 
 use broker::{Kafka, PASSWORD, Settings, USER};
 
@@ -195,4 +196,56 @@ async fn read_until(journal: &KafkaJournal, records: usize) -> Vec<u32> {
         numbers.extend(read.iter().map(|stored| stored.header.records));
     }
     numbers
+}
+
+/// The next order of a member, within a time that is long for a busy machine.
+async fn order(member: &mut Member) -> Order {
+    let next = tokio::time::timeout(Duration::from_secs(40), member.next()).await;
+    next.expect("there is an order in time").expect("the group is heard")
+}
+
+/// Joins the group where blocking is allowed.
+async fn join(config: &Config, name: &'static str) -> (Member, Membership) {
+    let config = config.clone();
+    let joining = tokio::task::spawn_blocking(move || Membership::join(&config, name));
+    joining.await.expect("it does not panic").expect("it joins")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_shared_out_and_move_when_they_are_let_go_or_their_member_leaves() {
+    let kafka = Kafka::one();
+    kafka.create_topic("journal", 4, &TOPIC);
+    let config = config(&kafka.bootstrap(), "journal", "");
+    let all: BTreeSet<u32> = (0..4).collect();
+    let (mut one, first) = join(&config, "one").await;
+    assert_eq!(order(&mut one).await, Order::Take(all.clone()));
+    assert_eq!(one.standing().reason(), None);
+
+    // Another one: it is given nothing before the first has let go.
+    let (mut two, second) = join(&config, "two").await;
+    let Order::GiveUp(half) = order(&mut one).await else { panic!("two are to be given up") };
+    assert_eq!(half.len(), 2);
+    let too_early = tokio::time::timeout(Duration::from_secs(1), two.next()).await;
+    assert!(too_early.is_err(), "{too_early:?}");
+    half.iter().for_each(|partition| one.let_go(*partition));
+    assert_eq!(order(&mut two).await, Order::Take(half.clone()));
+
+    // Whoever leaves is replaced at once, and not when it has not been heard of for a while.
+    let left = Instant::now();
+    drop(two);
+    tokio::task::spawn_blocking(move || second.leave()).await.expect("it does not panic");
+    assert_eq!(order(&mut one).await, Order::Take(half));
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+
+    // Whoever does not let go has to drop it, and the group goes on.
+    let (mut three, third) = join(&config, "three").await;
+    let Order::GiveUp(half) = order(&mut one).await else { panic!("two are to be given up") };
+    assert_eq!(order(&mut one).await, Order::Drop(half.clone()));
+    assert_eq!(order(&mut three).await, Order::Take(half));
+    drop((one, three));
+    let leave = move || {
+        first.leave();
+        third.leave();
+    };
+    tokio::task::spawn_blocking(leave).await.expect("it does not panic");
 }

@@ -20,6 +20,11 @@ type Buffer = [u8; WORD_BYTES_MAX + 4];
 
 /// Calls `found` with each word of the text, in order, as often as it comes. Allocates nothing.
 pub fn each_word(text: &str, mut found: impl FnMut(&str)) {
+    each_word_bytes(text, |word| found(std::str::from_utf8(word).expect("whole characters were put into it")));
+}
+
+/// The same for those to whom a word is its bytes, and who see so many that looking whether they are text would be felt.
+pub fn each_word_bytes(text: &str, mut found: impl FnMut(&[u8])) {
     let bytes = text.as_bytes();
     let mut buffer: Buffer = [0; WORD_BYTES_MAX + 4];
     let mut at = 0;
@@ -46,7 +51,7 @@ pub fn each_word(text: &str, mut found: impl FnMut(&str)) {
             (length, at) = with_other_letters(text, start, &mut buffer);
         }
         if length > 0 {
-            found(std::str::from_utf8(&buffer[..length]).expect("whole characters were put into it"));
+            found(&buffer[..length]);
         }
         // What ended the word, or is none: one byte, or one character.
         at += text[at..].chars().next().map_or(0, char::len_utf8);

@@ -4,7 +4,7 @@
 //! then on no snapshot has it, and every snapshot says what is missing. It stays live: manifests go on naming it, with what it costs, and
 //! its file is neither moved nor deleted before its time is over. What was restored is taken up again when the shard is next opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
 use crate::metrics::Metrics;
-use crate::objects::{Listed, Objects};
+use crate::objects::Listed;
 use crate::shared::Shared;
 use crate::{SegmentFile, SegmentId, StoreError, Table};
 
@@ -109,6 +109,15 @@ impl Aside {
         }
     }
 
+    /// Forgets the segments of a shard that are not live any more.
+    pub(crate) fn keep_live(&self, shard: u32, live: &[SegmentFile], metrics: &Metrics) {
+        for lost in self.of_shard(shard) {
+            if !live.iter().any(|file| file.id == lost.id) {
+                self.forget(lost.id, metrics);
+            }
+        }
+    }
+
     /// Only those that are not set aside.
     pub(crate) fn without(&self, files: &Arc<[SegmentFile]>) -> Arc<[SegmentFile]> {
         let segments = self.lock();
@@ -120,6 +129,19 @@ impl Aside {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SegmentId, LostSegment>> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether all segments are there in their size.
+pub(crate) fn all_there(files: &[SegmentFile], written: &[Listed]) -> bool {
+    let sizes: HashMap<&str, u64> = written.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
+    files.iter().all(|file| sizes.get(&*file.path) == Some(&file.bytes))
+}
+
+/// Sets aside the live segments that are known to be lost, without looking at them.
+pub(crate) fn take_known(shared: &Shared, files: &[SegmentFile], known: &[LostSegment]) {
+    for lost in known.iter().filter(|lost| files.iter().any(|file| file.id == lost.id)) {
+        shared.aside.add(lost.clone(), &shared.objects.file(&lost.path), &shared.metrics);
     }
 }
 
@@ -171,17 +193,8 @@ fn still_damaged(shared: &Shared, file: &SegmentFile) -> Result<Option<String>, 
     match shared.segment_bytes(file) {
         Ok(_) => Ok(None),
         Err(StoreError::Damaged { reason, .. }) => Ok(Some(reason)),
+        Err(error @ StoreError::Gone { .. }) => Ok(Some(error.to_string())),
         Err(error) => Err(error),
     }
 }
 
-/// The segment that an error is about, if it is damage of one of these.
-pub(crate) fn damaged_one<'a>(
-    objects: &Objects,
-    error: &StoreError,
-    files: impl IntoIterator<Item = &'a SegmentFile>,
-) -> Option<LostSegment> {
-    let StoreError::Damaged { path, reason } = error else { return None };
-    let file = files.into_iter().find(|file| objects.file(&file.path) == *path)?;
-    Some(LostSegment::of(file, reason.as_str()))
-}

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::encode::Encoded;
 use crate::objects::{Created, Objects};
+use crate::parts::Parts;
 use crate::{SideFile, StoreError};
 
 /// How many names of an earlier attempt's left-overs one steps over. Left-overs stay only when their removal failed.
@@ -26,6 +27,7 @@ pub(crate) struct Written {
     pub(crate) segment: SideFile,
     pub(crate) blooms: Option<SideFile>,
     pub(crate) index: Option<SideFile>,
+    pub(crate) parts: Parts,
 }
 
 impl<'a> Attempt<'a> {
@@ -59,6 +61,7 @@ impl<'a> Attempt<'a> {
             segment: create(&encoded.segment, "parquet")?,
             blooms: encoded.blooms.as_ref().map(|bytes| create(bytes, "blooms")).transpose()?,
             index: encoded.index.as_ref().map(|bytes| create(bytes, "index")).transpose()?,
+            parts: encoded.parts,
         })
     }
 }

@@ -27,8 +27,8 @@ const MULTIPLIERS: [u32; 8] =
     [0x9e37_79b1, 0x85eb_ca77, 0xc2b2_ae3d, 0x27d4_eb2f, 0x1656_67b1, 0xd3a2_646d, 0xfd70_46c5, 0xb55a_4f09];
 
 /// A word of the body.
-pub(crate) fn word_key(word: &str) -> u64 {
-    xxh3_64_with_seed(word.as_bytes(), 0)
+pub(crate) fn word_key(word: impl AsRef<[u8]>) -> u64 {
+    xxh3_64_with_seed(word.as_ref(), 0)
 }
 
 /// A trace id, as it is stored.
@@ -199,8 +199,8 @@ mod tests {
     fn blooms(groups: &[Range<u64>]) -> Vec<u8> {
         let mut builder = BloomsBuilder::new();
         for group in groups {
-            group.clone().for_each(|n| builder.add(word_key(&n.to_string())));
-            group.clone().for_each(|n| builder.add(word_key(&n.to_string())));
+            group.clone().for_each(|n| builder.add(word_key(n.to_string())));
+            group.clone().for_each(|n| builder.add(word_key(n.to_string())));
             builder.end_group();
         }
         builder.finish()

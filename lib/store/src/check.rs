@@ -1,10 +1,11 @@
-//! The offline check of a data directory: everything is read, nothing is changed.
+//! The offline check of a data directory, or of a bucket: everything is read, nothing is changed.
 //!
 //! Goes on after a finding, so that a person sees all of them at once. Each names the file.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::lock::DirectoryLock;
 use crate::manifest::{self, Chain, read_chain};
 use crate::objects::Objects;
 use crate::superblock::{SUPERBLOCK, Superblock};
-use crate::{SegmentFile, StoreError, read, recover, side, state};
+use crate::{SegmentFile, StoreError, loss, parts, read, recover, s3, side, state};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,53 +85,92 @@ pub fn check(dir: &Path) -> Checked {
     checked
 }
 
-fn run(dir: &Path, checked: &mut Checked) -> Result<(), StoreError> {
-    let Checked { findings, committed } = checked;
-    let _lock = DirectoryLock::take(dir)?;
-    check_superblock(dir, findings)?;
-    let local = LocalFileSystem::new_with_prefix(dir)
-        .map_err(|error| StoreError::io("cannot open", dir, std::io::Error::other(error), 0))?;
-    let objects = Objects::new(Arc::new(local), dir);
-    for shard in shards(dir, findings) {
-        match read_chain(&objects, shard) {
-            Ok(Some(chain)) => committed.push(check_shard(&objects, shard, &chain, findings)?),
-            Ok(None) => {}
-            Err(error) => findings.push(finding(dir, error)),
-        }
+/// The same for a store in a bucket, which has no lock: call it while nobody writes there, or files that come and go meanwhile are
+/// among the findings. The error says why the server cannot be asked.
+pub fn check_bucket(url: &str) -> Result<Checked, StoreError> {
+    let objects = Objects::remote(s3::connect(url)?, url)?;
+    let superblock = objects.get(SUPERBLOCK)?;
+    let mut checked = Checked::default();
+    let outcome = match superblock {
+        Some(bytes) => check_superblock(objects.file(SUPERBLOCK), &bytes, &mut checked.findings)
+            .and_then(|()| check_shards(&objects, &mut checked)),
+        None => Err(StoreError::damaged(objects.file(SUPERBLOCK), "there is no store at this place")),
+    };
+    match outcome {
+        Ok(()) => {}
+        // A server that went away has not said what is damaged.
+        Err(error @ StoreError::Io { .. }) => return Err(error),
+        Err(error) => checked.findings.push(finding(Path::new(url), error)),
     }
-    Ok(())
+    Ok(checked)
 }
 
-fn check_superblock(dir: &Path, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+fn run(dir: &Path, checked: &mut Checked) -> Result<(), StoreError> {
+    let _lock = DirectoryLock::take_to_check(dir)?;
     let path = dir.join(SUPERBLOCK);
-    let bytes = fs::read(&path).map_err(|error| StoreError::io("cannot read", &path, error, 0))?;
-    let Some(superblock) = Superblock::decode(&bytes) else {
+    match fs::read(&path) {
+        Ok(bytes) => match check_superblock(path.clone(), &bytes, &mut checked.findings) {
+            Err(StoreError::Damaged { reason, .. }) => checked.findings.push(made_again(path, reason)),
+            checked => checked?,
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound && dir.join("manifest").exists() => {
+            checked.findings.push(made_again(path, "it is missing".to_owned()));
+        }
+        Err(error) => return Err(StoreError::io("cannot read", &path, error, 0)),
+    }
+    let local = LocalFileSystem::new_with_prefix(dir)
+        .map_err(|error| StoreError::io("cannot open", dir, std::io::Error::other(error), 0))?;
+    check_shards(&Objects::new(Arc::new(local), dir), checked)
+}
+
+/// Every file says its version itself: what the superblock of a directory said is known.
+fn made_again(path: PathBuf, reason: String) -> Finding {
+    let what = format!("{reason}; the next start makes it again, with another id");
+    Finding { severity: Severity::Warning, path, what }
+}
+
+fn check_superblock(path: PathBuf, bytes: &[u8], findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let Some(superblock) = Superblock::decode(bytes) else {
         return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
     };
     superblock.check_readable(&path)?;
-    if Superblock::whole_copies(&bytes) < 2 {
+    if Superblock::whole_copies(bytes) < 2 {
         let what = "one of its two copies is damaged".to_owned();
         findings.push(Finding { severity: Severity::Warning, path, what });
     }
     Ok(())
 }
 
-/// The shards that have a folder of manifests.
-fn shards(dir: &Path, findings: &mut Vec<Finding>) -> BTreeSet<u32> {
+fn check_shards(objects: &Objects, checked: &mut Checked) -> Result<(), StoreError> {
+    let Checked { findings, committed } = checked;
+    for shard in shards(objects, findings)? {
+        match read_chain(objects, shard) {
+            Ok(Some(chain)) => committed.push(check_shard(objects, shard, &chain, findings)?),
+            Ok(None) => {}
+            Err(error @ StoreError::Io { .. }) => return Err(error),
+            Err(error) => findings.push(finding(&objects.file("manifest"), error)),
+        }
+    }
+    Ok(())
+}
+
+/// The shards that have manifests.
+fn shards(objects: &Objects, findings: &mut Vec<Finding>) -> Result<BTreeSet<u32>, StoreError> {
     let mut shards = BTreeSet::new();
-    for entry in fs::read_dir(dir.join("manifest")).into_iter().flatten().flatten() {
-        match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-            Some(shard) => {
+    for listed in objects.list("manifest")? {
+        let folder = listed.path.split('/').nth(1).unwrap_or_default();
+        match folder.parse() {
+            Ok(shard) => {
                 shards.insert(shard);
             }
-            None => findings.push(Finding {
+            Err(_) => findings.push(Finding {
                 severity: Severity::Note,
-                path: entry.path(),
-                what: "not the name of a shard".to_owned(),
+                path: objects.file(&listed.path),
+                what: "it belongs to no shard".to_owned(),
             }),
         }
     }
-    shards
+    Ok(shards)
 }
 
 fn check_shard(
@@ -139,8 +179,9 @@ fn check_shard(
     chain: &Chain,
     findings: &mut Vec<Finding>,
 ) -> Result<Committed, StoreError> {
-    for (path, what) in &chain.problems {
-        findings.push(Finding { severity: Severity::Error, path: objects.file(path), what: what.clone() });
+    for problem in &chain.problems {
+        let severity = if problem.costs { Severity::Error } else { Severity::Warning };
+        findings.push(Finding { severity, path: objects.file(&problem.path), what: problem.what.clone() });
     }
     let mut states = HashSet::new();
     for kept in &chain.manifests {
@@ -148,7 +189,7 @@ fn check_shard(
             Ok(manifest) => {
                 states.insert(manifest.state.path);
             }
-            Err(_) if chain.problems.iter().any(|(path, _)| *path == kept.path) => {}
+            Err(_) if chain.problems.iter().any(|problem| problem.path == kept.path) => {}
             // This one is older than the base of the chain.
             Err(what) => {
                 findings.push(Finding { severity: Severity::Warning, path: objects.file(&kept.path), what });
@@ -172,38 +213,64 @@ fn check_shard(
             findings.push(Finding { severity: Severity::Warning, path: objects.file(&path), what });
         }
     }
+    for lost in chain.in_doubt.iter().chain(&chain.last.lost).filter(|lost| lost.for_good) {
+        let what = format!("{} rows of {} are left out for good: {}", lost.rows, lost.table, lost.reason);
+        findings.push(Finding { severity: Severity::Error, path: objects.file(&lost.path), what });
+    }
     let written = recover::written_files(objects, shard)?;
-    for path in recover::orphans(chain, &written).filter(|path| !states.contains(*path)) {
-        let what = "no manifest names it; it is removed at the next start".to_owned();
-        findings.push(Finding { severity: Severity::Note, path: objects.file(path), what });
+    let orphans: Vec<&str> = recover::orphans(chain, &written).filter(|path| !states.contains(*path)).collect();
+    if let Some(first) = orphans.first() {
+        // Replaced a moment before the end, or of a commit that did not come to be: some are there after most ends.
+        let what = format!(
+            "the first of {} files that no manifest names any more; the next start removes them",
+            orphans.len()
+        );
+        findings.push(Finding { severity: Severity::Note, path: objects.file(first), what });
     }
     let manifest = objects.file(&manifest::path(shard, chain.last.seq));
     Ok(Committed { shard, manifest, next_offset: chain.last.next_offset, state_path, state })
 }
 
-/// Reads all of a segment: size, checksum, every page, number of rows.
+/// Reads all of a segment: size, checksum, every page, number of rows. What is wrong says where, and what it costs.
 fn check_segment(objects: &Objects, file: &SegmentFile) -> Result<Result<(), String>, StoreError> {
     let Some(bytes) = objects.get(&file.path)? else {
-        return Ok(Err("it is missing, and a manifest lists it".to_owned()));
+        let what = format!("it is missing, and a manifest lists it; {}", loss::words(file, None));
+        return Ok(Err(what));
     };
     let found = crc32c::crc32c(&bytes);
-    if bytes.len() as u64 != file.bytes || found != file.crc32c {
-        let (size, expected) = (bytes.len(), file.bytes);
-        return Ok(Err(format!(
-            "{size} bytes with checksum {found:08x} instead of {expected} bytes with checksum {:08x}",
-            file.crc32c
-        )));
+    if bytes.len() as u64 != file.bytes {
+        let what = format!("offset {}: it ends here and not after {} bytes", bytes.len(), file.bytes);
+        return Ok(Err(format!("{what}; {}", loss::words(file, Some(&bytes)))));
+    }
+    if found != file.crc32c {
+        let place = match first_damage(file, &bytes) {
+            Some(offset) => format!("offset {offset} or soon behind it"),
+            None => format!("offset 0 to {}", file.bytes),
+        };
+        let what = format!("{place}: the checksum is {found:08x} and not {:08x}", file.crc32c);
+        return Ok(Err(format!("{what}; {}", loss::words(file, Some(&bytes)))));
     }
     let columns: Vec<usize> = (0..file.table.schema().fields().len()).collect();
     let batches = match read::read(file.table, bytes, &columns, i64::MIN..i64::MAX) {
         Ok(batches) => batches,
-        Err(reason) => return Ok(Err(reason)),
+        Err(reason) => return Ok(Err(format!("{reason}; {}", loss::words(file, None)))),
     };
     let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
     if rows != file.rows {
         return Ok(Err(format!("{rows} rows instead of {}", file.rows)));
     }
     Ok(Ok(()))
+}
+
+/// Where the first part begins that is not as it was written, in a segment whose parts have checksums.
+fn first_damage(file: &SegmentFile, bytes: &[u8]) -> Option<u64> {
+    let parts = file.parts.filter(|_| bytes.len() as u64 == file.bytes)?;
+    let behind = parts.check_behind(&bytes[parts.data as usize..], file.bytes).err();
+    if behind == Some(parts.data) {
+        return behind;
+    }
+    let sums = parts::read_sums(&bytes[parts.sums().start as usize..parts.sums().end as usize]);
+    parts.check(0, &bytes[..parts.data as usize], &sums, file.bytes).err().or(behind)
 }
 
 fn finding(path: &Path, error: StoreError) -> Finding {

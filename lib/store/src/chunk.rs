@@ -5,6 +5,7 @@
 //! a reader pays only for the columns it asks for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
@@ -13,9 +14,13 @@ use arrow::datatypes::{Schema, UInt32Type};
 use crate::tables::RESOURCE_REF;
 use crate::{StoreError, Table};
 
+/// The number of the next chunk of this process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 /// Rows of one table. Immutable and cheap to share.
 #[derive(Clone, Debug)]
 pub struct RowChunk {
+    id: u64,
     table: Table,
     rows: RecordBatch,
     resources: Arc<RecordBatch>,
@@ -36,7 +41,12 @@ impl RowChunk {
             let reason = format!("{RESOURCE_REF} {largest} of {} resources", resources.num_rows());
             return Err(StoreError::Rows { table: table.name(), reason });
         }
-        Ok(Self { table, rows, resources })
+        Ok(Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), table, rows, resources })
+    }
+
+    /// A number that no other chunk of this process has, except for clones: whoever has got a chunk need not get it again.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The table the rows belong to.

@@ -76,8 +76,10 @@ pub struct ShardCommitter {
     pub(crate) undone: Vec<SegmentId>,
     /// The next manifest lists everything, because one before it cannot be read.
     pub(crate) lists_all: bool,
-    /// State files of the last two commits, older first.
-    pub(crate) states: Vec<String>,
+    /// As of the last commit, ns.
+    pub(crate) watermark_ns: i64,
+    /// State files of the last two commits, older first; one when they have the same.
+    pub(crate) states: Vec<StateFile>,
     pub(crate) reaper: Reaper,
 }
 
@@ -113,14 +115,41 @@ impl ShardCommitter {
         self.journal = journal;
     }
 
+    /// Commits what the last commit left, under this writer's name: whoever had the shard before is fenced from now on. After
+    /// [`StoreError::Fenced`] somebody else was first: open the shard again. A shard without a commit needs a real one.
+    pub fn take_over(&mut self, now_ns: i64) -> Result<(), StoreError> {
+        let Some(state) = self.states.last().cloned() else {
+            let reason = format!("shard {} has no commit whose state could be taken over", self.shard);
+            return Err(StoreError::Config(reason));
+        };
+        let (first_offset, watermark_ns) = (self.first_offset, self.watermark_ns);
+        let position = Position { first_offset, next_offset: first_offset, watermark_ns, commit_ns: now_ns };
+        let files = self.files.clone();
+        let manifest = self.manifest(&position, state, Vec::new(), Vec::new(), &files);
+        self.publish(&manifest).map_err(|failed| failed.error)?;
+        self.advance(manifest, files);
+        tracing::info!(shard = self.shard, seq = self.next_seq - 1, "shard taken over");
+        Ok(())
+    }
+
     /// The live segments as of the last commit.
     pub fn files(&self) -> Arc<[SegmentFile]> {
         self.files.clone()
     }
 
+    /// The sequence number of the last commit; `None` before the first.
+    pub fn seq(&self) -> Option<u64> {
+        self.next_seq.checked_sub(1)
+    }
+
     /// The sequence number of the next commit.
     pub fn next_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// The random number that tells this writer's manifests from another's.
+    pub fn writer(&self) -> u64 {
+        self.writer
     }
 
     /// The shard.
@@ -220,6 +249,7 @@ impl ShardCommitter {
             thinned_ns: 0,
             blooms: written.blooms,
             index: written.index,
+            parts: Some(written.parts),
             pin: Arc::default(),
         })
     }
@@ -245,6 +275,7 @@ impl ShardCommitter {
             shard: self.shard,
             seq: self.next_seq,
             writer: self.writer,
+            owner: self.shared.config.advertise.as_deref().map(Arc::from),
             journal: self.journal,
             next_offset: position.next_offset,
             watermark_ns: position.watermark_ns,
@@ -298,16 +329,19 @@ impl ShardCommitter {
         self.shared.metrics.removed(&gone);
         self.shared.metrics.added(&manifest.added);
         self.shared.forget(&gone);
-        manifest.added.iter().for_each(|file| self.shared.set_verified(file.id));
+        self.shared.aside.keep_live(self.shard, &files, &self.shared.metrics);
         self.files = files;
         self.first_offset = manifest.next_offset;
         self.next_seq = manifest.seq + 1;
 
         (self.undone, self.lists_all) = (Vec::new(), false);
-        let mut garbage = self.reaper.due(gone, manifest.committed_ns, self.shared.config.drop_grace_ns);
-        self.states.push(manifest.state.path);
+        let mut garbage = self.reaper.due(gone, manifest.committed_ns, self.shared.config.grace_ns());
+        self.watermark_ns = manifest.watermark_ns;
+        if self.states.last() != Some(&manifest.state) {
+            self.states.push(manifest.state.clone());
+        }
         while self.states.len() > 2 {
-            garbage.push(self.states.remove(0));
+            garbage.push(self.states.remove(0).path);
         }
         if manifest.seq.is_multiple_of(SNAPSHOT_EVERY) {
             let superseded = manifest::superseded(manifest.seq);

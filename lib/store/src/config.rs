@@ -6,6 +6,9 @@ use shipwake_model::window::NS_PER_S;
 
 use crate::{Retention, StoreError};
 
+/// The grace where other processes read.
+const OTHERS_GRACE_NS: i64 = 600 * NS_PER_S;
+
 /// Configuration of the store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -13,11 +16,15 @@ pub struct StoreConfig {
     pub dir: PathBuf,
     /// `s3://bucket/prefix` when everything is in a bucket. Default none.
     pub url: Option<String>,
+    /// The base URL under which other processes reach this one, `http://host:4400`, when several work on the store: manifests
+    /// name it as the owner of their shard. Only with [`StoreConfig::url`]. Default none: there is one process.
+    pub advertise: Option<String>,
     /// How long rows are kept, by table and service.
     pub retention: Retention,
     /// The work in the background.
     pub compaction: Compaction,
-    /// How long a dropped segment stays on disk for queries that run, in ns. Default 60 s.
+    /// How long a dropped segment stays on disk for queries that run, in ns. Default 60 s; with an owner at least ten minutes, because
+    /// queries of other processes cannot be seen from here.
     pub drop_grace_ns: i64,
     /// Free space below which a new store is not made and commits are not worth trying, in bytes. Default 64 MiB: room for a few commits.
     pub free_bytes_min: u64,
@@ -48,11 +55,17 @@ impl StoreConfig {
         Self {
             dir: dir.into(),
             url: None,
+            advertise: None,
             retention: Retention::default(),
             compaction: Compaction::default(),
             drop_grace_ns: 60 * NS_PER_S,
             free_bytes_min: 64 << 20,
         }
+    }
+
+    /// [`StoreConfig::drop_grace_ns`] in force.
+    pub(crate) fn grace_ns(&self) -> i64 {
+        if self.advertise.is_some() { self.drop_grace_ns.max(OTHERS_GRACE_NS) } else { self.drop_grace_ns }
     }
 
     /// Refuses what cannot work, with all problems in one message.
@@ -63,6 +76,9 @@ impl StoreConfig {
         }
         if !(self.compaction.cpu_share > 0.0 && self.compaction.cpu_share <= 1.0) {
             problems.push("compaction.cpu_share must be more than 0 and at most 1".to_owned());
+        }
+        if self.advertise.is_some() && self.url.is_none() {
+            problems.push("advertise needs url: several processes cannot work on one directory".to_owned());
         }
         if self.drop_grace_ns < 0 {
             problems.push("drop_grace_ns must not be negative".to_owned());

@@ -1,7 +1,8 @@
 //! The rows of a segment as one Parquet file in memory, with blooms and index beside it where there is text to search.
 //!
-//! zstd level 1 is both faster and no larger than level 3 on log lines. Columns whose values hardly repeat (bodies,
-//! ids, histograms) skip the dictionary, which would be built and thrown away; times and durations are delta-encoded.
+//! zstd level 1 is faster than every other and larger only than level 19 on log lines. Columns whose values hardly repeat (bodies,
+//! ids, histograms) skip the dictionary, which would be built and thrown away; so do attributes of log lines, where one that has ids among its values
+//! would fill it, and reading a line would read all of it. Times and durations are delta-encoded.
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use bytes::Bytes;
@@ -12,11 +13,13 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
-use shipwake_model::words::each_word;
+use shipwake_model::words::each_word_bytes;
 
 use crate::Table;
 use crate::bloom::{BloomsBuilder, attribute_key, trace_key, word_key};
+use crate::counts::CountsBuilder;
 use crate::index::IndexBuilder;
+use crate::parts::{self, Parts};
 
 /// Rows of a row group: the unit that a query skips or reads.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -30,6 +33,12 @@ const DELTA_ENCODED: [&str; 6] = ["time", "observed_time", "start_time", "window
 /// spread over their whole range in every page.
 const NO_STATISTICS: [&str; 6] = ["body", "histogram", "trace_id", "span_id", "parent_span_id", "pattern_id"];
 const MAPS: [&str; 2] = ["attributes", "resource"];
+/// Rows of a page of logs: a line that was found costs a page of every column. Pages of 20 000 rows, as Parquet has them by itself,
+/// are not smaller on disk: a page is compressed for itself, and of this many lines nothing is left to be found.
+const LOG_PAGE_ROWS: usize = 2048;
+/// Columns of logs whose pages say what they hold: those that rows are sorted by, where it rules pages out. With pages as small as these
+/// it would be more than the footer for all columns.
+const LOG_PAGE_STATISTICS: [&str; 3] = ["service", "version", "time"];
 
 /// What belongs beside the rows of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +53,7 @@ pub(crate) enum Beside {
 pub(crate) struct Encoded {
     pub(crate) rows: u64,
     pub(crate) segment: Bytes,
+    pub(crate) parts: Parts,
     pub(crate) blooms: Option<Bytes>,
     pub(crate) index: Option<Bytes>,
 }
@@ -53,6 +63,7 @@ pub(crate) struct SegmentEncoder {
     table: Table,
     parquet: ArrowWriter<Vec<u8>>,
     rows: usize,
+    counts: Option<CountsBuilder>,
     blooms: Option<BloomsBuilder>,
     index: Option<IndexBuilder>,
 }
@@ -68,6 +79,7 @@ impl SegmentEncoder {
             table,
             parquet,
             rows: 0,
+            counts: is_searched.then(CountsBuilder::default),
             blooms: is_searched.then(BloomsBuilder::new),
             index: (is_searched && beside == Beside::BloomsAndIndex).then(IndexBuilder::new),
         })
@@ -97,9 +109,12 @@ impl SegmentEncoder {
         let groups = self.parquet.flushed_row_groups();
         let full = groups.iter().rev().skip(1).all(|group| group.num_rows() == ROW_GROUP_ROWS as i64);
         assert!(full && groups.len() == self.rows.div_ceil(ROW_GROUP_ROWS), "row groups of {} rows", self.table);
+        let counts = self.counts.map(CountsBuilder::finish).unwrap_or_default();
+        let (segment, parts) = finished(self.parquet, &counts)?;
         Ok(Encoded {
             rows,
-            segment: self.parquet.into_inner()?.into(),
+            segment: segment.into(),
+            parts,
             blooms: self.blooms.map(|blooms| blooms.finish().into()),
             index: index.map(Bytes::from),
         })
@@ -108,6 +123,9 @@ impl SegmentEncoder {
     fn write_in_group(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.parquet.write(batch)?;
         self.rows += batch.num_rows();
+        if let Some(counts) = &mut self.counts {
+            counts.add(batch);
+        }
         if let Some(blooms) = &mut self.blooms {
             note_keys(blooms, batch);
             if self.rows.is_multiple_of(ROW_GROUP_ROWS) {
@@ -125,10 +143,30 @@ impl SegmentEncoder {
     }
 }
 
+/// The file, with what stands between its row groups and its end: readers of Parquet go by the offsets that its end names.
+fn finished(mut parquet: ArrowWriter<Vec<u8>>, counts: &[u8]) -> Result<(Vec<u8>, Parts), ParquetError> {
+    parquet.sync()?;
+    let data = parquet.inner().len();
+    let sums = parts::sums_of(parquet.inner());
+    parquet.write_all(&sums)?;
+    parquet.write_all(counts)?;
+    let segment = parquet.into_inner()?;
+    let end = data + sums.len() + counts.len();
+    let parts = Parts {
+        data: data as u64,
+        sums_crc32c: crc32c::crc32c(&sums),
+        counts: counts.len() as u64,
+        counts_crc32c: crc32c::crc32c(counts),
+        end_crc32c: crc32c::crc32c(&segment[end..]),
+    };
+    assert!(parts.fit(segment.len() as u64) && parts.end(segment.len() as u64).start == end as u64, "{parts:?}");
+    Ok((segment, parts))
+}
+
 /// What can be asked of the blooms: words of bodies, trace ids, attributes.
 fn note_keys(blooms: &mut BloomsBuilder, batch: &RecordBatch) {
     for body in text(batch, "body").iter().flatten() {
-        each_word(body, |word| blooms.add(word_key(word)));
+        each_word_bytes(body, |word| blooms.add(word_key(word)));
     }
     for trace_id in text(batch, "trace_id").iter().flatten() {
         blooms.add(trace_key(trace_id));
@@ -155,9 +193,16 @@ fn properties(table: Table, rows: usize) -> WriterProperties {
         .set_created_by("shipwake".to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(if table == Table::Logs { EnabledStatistics::Chunk } else { EnabledStatistics::Page })
         .set_sorting_columns(Some(sorting(table)))
         .set_key_value_metadata(Some(vec![KeyValue::new("shipwake.table".to_owned(), table.name().to_owned())]));
+    if table == Table::Logs {
+        builder = builder.set_data_page_row_count_limit(LOG_PAGE_ROWS);
+        builder = builder.set_column_dictionary_enabled(entries("attributes", "values"), false);
+        for name in LOG_PAGE_STATISTICS {
+            builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Page);
+        }
+    }
     for name in NO_DICTIONARY.into_iter().chain(DELTA_ENCODED).filter(|name| has(name)) {
         builder = builder.set_column_dictionary_enabled(ColumnPath::from(name), false);
     }
@@ -169,11 +214,15 @@ fn properties(table: Table, rows: usize) -> WriterProperties {
     }
     for name in MAPS.into_iter().filter(|name| has(name)) {
         for leaf in ["keys", "values"] {
-            let path = ColumnPath::from(vec![name.to_owned(), "entries".to_owned(), leaf.to_owned()]);
-            builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
+            builder = builder.set_column_statistics_enabled(entries(name, leaf), EnabledStatistics::None);
         }
     }
     if has("trace_id") { with_bloom(builder, rows).build() } else { builder.build() }
+}
+
+/// The keys or the values of a map.
+fn entries(map: &str, leaf: &str) -> ColumnPath {
+    ColumnPath::from(vec![map.to_owned(), "entries".to_owned(), leaf.to_owned()])
 }
 
 /// A trace is asked for by its id alone: without the bloom filter every file of every day would be read.

@@ -97,6 +97,19 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// There is no store yet where one is to be read. Whoever folds makes it; look again in a moment.
+    #[error("there is no store at {place} yet: the first process that folds makes it")]
+    NotYet {
+        /// What a person calls the place.
+        place: String,
+    },
+    /// A segment is not there any more, where other processes drop segments: take a new snapshot and read again. If it is missing
+    /// then too, it is lost.
+    #[error("{path} is missing, and a manifest lists it", path = path.display())]
+    Gone {
+        /// The segment.
+        path: PathBuf,
+    },
     /// The configuration cannot work.
     #[error("store configuration: {0}")]
     Config(String),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use shipwake_model::{ReleaseId, Signal};
 
+use crate::elsewhere::Incomplete;
 use crate::health::{HealthQuery, HealthSeries};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
@@ -38,6 +39,10 @@ pub trait HotShard: Send + Sync {
     fn releases(&self) -> Vec<ReleaseRow>;
     /// Counters and positions.
     fn status(&self) -> ShardStatus;
+    /// Whether the shard has caught up with what the journal held when it was taken up.
+    fn is_ready(&self) -> bool {
+        self.status().ready
+    }
 }
 
 /// Rows in memory.
@@ -75,6 +80,11 @@ impl HotRows {
 pub struct ShardSnapshot {
     /// The shard.
     pub shard: u32,
+    /// Sequence number of the commit whose files these are; `None` before the first.
+    pub seq: Option<u64>,
+    /// The writer of the shard, as its manifests name it: what another writer says about the shard is void once a newer
+    /// manifest names a new one.
+    pub writer: u64,
     /// Live segments of the asked tables or of all: readers pick by table.
     pub files: Arc<[SegmentFile]>,
     /// Rows that are in no file yet.
@@ -90,8 +100,10 @@ pub struct ShardSnapshot {
 /// All shards, each at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// One entry per registered shard, in the order of their numbers.
+    /// One entry per shard, in the order of their numbers.
     pub shards: Vec<ShardSnapshot>,
+    /// Shards whose entry lacks what is in no file yet, because the process that has it does not answer.
+    pub incomplete: Vec<Incomplete>,
 }
 
 impl Snapshot {

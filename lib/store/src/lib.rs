@@ -12,30 +12,37 @@
 //! - [`durable`], [`s3`], `objects`: the object store below; `lock`: one process per directory.
 //! - [`compact`], [`retention`]: what becomes of segments with time.
 //! - [`hot`], [`health`], [`measures`], [`patterns`]: what the aggregator's shards lend to readers.
-//! - [`scan`]: reading parts of a segment.
+//! - [`follow`], [`elsewhere`]: shards that other processes write: what they publish, and whom a reader asks for the rest.
+//! - [`scan`]: reading parts of a segment; `parts`, `checked`: how what is read is checked; `counts`: lines that need not be read to be counted.
 //! - [`aside`]: segments that are damaged.
-//! - [`check`]: the offline check of a directory.
+//! - [`check`]: the offline check of a directory or a bucket.
 
 pub mod aside;
 mod attempt;
 mod bloom;
 pub mod candidates;
 pub mod check;
+mod checked;
 pub mod chunk;
 pub mod commit;
 pub mod compact;
 pub mod config;
+mod counts;
 pub mod durable;
+pub mod elsewhere;
 mod encode;
 pub mod error;
+pub mod follow;
 pub mod health;
 pub mod hot;
 mod index;
 mod lock;
+mod loss;
 mod manifest;
 pub mod measures;
 mod metrics;
 mod objects;
+mod parts;
 pub mod patterns;
 mod proposals;
 mod read;
@@ -55,19 +62,24 @@ pub mod tables;
 
 pub use aside::LostSegment;
 pub use candidates::{Candidates, Wanted};
-pub use check::{Checked, Committed, Finding, Severity, check};
+pub use check::{Checked, Committed, Finding, Severity, check, check_bucket};
 pub use chunk::RowChunk;
 pub use commit::{Commit, Recovered, ShardCommitter};
 pub use compact::background::Background;
 pub use config::{Compaction, StoreConfig};
+pub use elsewhere::{Elsewhere, Incomplete};
 pub use error::StoreError;
-pub use health::{HealthCell, HealthQuery, HealthSeries};
+pub use follow::{Follower, Published};
+pub use health::{HealthCell, HealthQuery, HealthSeries, merge_health};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
-pub use measures::{MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures};
-pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion};
+pub use measures::{
+    MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles,
+    merge_usage,
+};
+pub use patterns::{PatternCell, PatternQuery, PatternRow, PatternVersion, merge_patterns};
 pub use recover::ReadSoFar;
 pub use retention::{Retention, ServiceRetention};
 pub use scan::{RowGroup, SegmentReader};
 pub use segment::{SegmentFile, SegmentId, SideFile, Window};
-pub use store::Store;
+pub use store::{Store, merge_releases};
 pub use tables::Table;

@@ -3,7 +3,7 @@
 //! The system drops the lock when the process ends, however it ends, so there is no stale lock to clean up by hand.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -44,6 +44,22 @@ impl DirectoryLock {
             tracing::warn!(path = %path.display(), %error, "cannot write the process id into the lock file");
         }
         Ok(Self { file })
+    }
+
+    /// The same for somebody who changes nothing, the lock's own file included: that may be on a file system that cannot be written to.
+    /// `None` where nobody has ever taken the lock.
+    pub fn take_to_check(dir: &Path) -> Result<Option<Self>, StoreError> {
+        let path = dir.join(LOCK);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io("cannot read", &path, error, 0)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned(), pid: holder(&mut file) }),
+            Err(TryLockError::Error(error)) => Err(StoreError::io("cannot lock", &path, error, 0)),
+        }
     }
 }
 

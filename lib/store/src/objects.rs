@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
@@ -31,6 +32,8 @@ pub(crate) struct Objects {
     root: PathBuf,
     /// What requests to a server run on; `None` where objects are files.
     requests: Option<Arc<Requests>>,
+    /// Whether another process may remove what a manifest that we know lists.
+    by_others: bool,
 }
 
 /// A runtime that may go away anywhere, also inside another.
@@ -65,19 +68,34 @@ pub(crate) struct Listed {
 impl Objects {
     /// Objects that are files below `root`.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, root: &FilePath) -> Self {
-        Self { store, root: root.to_owned(), requests: None }
+        Self { store, root: root.to_owned(), requests: None, by_others: false }
     }
 
     /// Objects of a server, which a person calls `url`.
     pub(crate) fn remote(store: Arc<dyn ObjectStore>, url: &str) -> Result<Self, StoreError> {
-        let root = PathBuf::from(url);
+        // What stands behind a question mark is how to get there.
+        let root = PathBuf::from(url.split('?').next().unwrap_or(url));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("store-requests")
             .enable_all()
             .build()
             .map_err(|error| StoreError::io("cannot start threads for", &root, error, 0))?;
-        Ok(Self { store, root, requests: Some(Arc::new(Requests(Some(runtime)))) })
+        Ok(Self { store, root, requests: Some(Arc::new(Requests(Some(runtime)))), by_others: true })
+    }
+
+    /// The same, of a directory that other processes write.
+    pub(crate) fn written_by_others(self) -> Self {
+        Self { by_others: true, ..self }
+    }
+
+    /// What it means that a segment is not there, or is shorter than it was.
+    pub(crate) fn missing(&self, path: &str) -> StoreError {
+        let file = self.file(path);
+        if self.by_others {
+            return StoreError::Gone { path: file };
+        }
+        StoreError::damaged(file, "it is missing or shorter than it was, and a manifest lists it")
     }
 
     /// Whether objects are at a server: what it has shown is durable, and what it did not answer may still come to be.
@@ -115,16 +133,45 @@ impl Objects {
         if self.is_remote() {
             return self.get_remote_range(path, range);
         }
+        let read = self.get_file_ranges(path, &[range])?;
+        Ok(read.and_then(|mut read| read.pop()).map(Vec::from))
+    }
+
+    fn get_file_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>, StoreError> {
         let file = self.file(path);
-        let read = || -> io::Result<Vec<u8>> {
-            let mut bytes = vec![0; (range.end - range.start) as usize];
-            File::open(&file)?.read_exact_at(&mut bytes, range.start)?;
-            Ok(bytes)
+        let read = || -> io::Result<Vec<Bytes>> {
+            let open = File::open(&file)?;
+            let read = |range: &Range<u64>| {
+                let mut bytes = vec![0; (range.end - range.start) as usize];
+                open.read_exact_at(&mut bytes, range.start).map(|()| Bytes::from(bytes))
+            };
+            ranges.iter().map(read).collect()
         };
         match read() {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(read) => Ok(Some(read)),
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof].contains(&error.kind()) => Ok(None),
             Err(error) => Err(StoreError::io("cannot read", &file, error, 0)),
+        }
+    }
+
+    /// Several ranges of an object at once; `None` when there is no such object or one of them ends behind it.
+    pub(crate) fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>, StoreError> {
+        if !self.is_remote() {
+            return self.get_file_ranges(path, ranges);
+        }
+        let (store, location, asked) = (self.store.clone(), Path::from(path), ranges.to_vec());
+        // Not `get_ranges`, which reads up to a megabyte that nobody wants to save a request.
+        let read = async move {
+            let reads = asked.into_iter().map(|range| store.get_range(&location, range));
+            try_join_all(reads).await
+        };
+        match self.wait(read) {
+            Ok(read) => {
+                let is_whole = |(range, read): (&Range<u64>, &Bytes)| read.len() as u64 == range.end - range.start;
+                Ok(ranges.iter().zip(&read).all(is_whole).then_some(read))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error("cannot read", path, error, 0)),
         }
     }
 
@@ -149,6 +196,14 @@ impl Objects {
         let mut files: Vec<Listed> = listed.into_iter().map(file).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
+    }
+
+    /// Names of the folders in a folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let (store, location) = (self.store.clone(), Path::from(folder));
+        let listed = self.wait(async move { store.list_with_delimiter(Some(&location)).await });
+        let listed = listed.map_err(|error| self.error("cannot list", folder, error, 0))?;
+        Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
     /// Deletes what nobody needs. A failure is logged and not an error: the object is an orphan, found again at open.

@@ -1,4 +1,4 @@
-//! Reading a segment's bytes: columns and time range.
+//! Reading the rows of a segment: columns, time range, candidates.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::reader::ChunkReader;
 
-use crate::{Candidates, Table};
+use crate::scan::OpenSegment;
+use crate::{Candidates, StoreError, Table};
 
 /// Which rows and columns of a segment are wanted.
 #[derive(Clone, Debug)]
@@ -37,32 +38,35 @@ pub(crate) fn read(
 ) -> Result<Vec<RecordBatch>, String> {
     let mut batches = Vec::new();
     let wish = Wish { table, projection, time_ns, candidates: &Candidates::All };
-    each_batch(bytes, &wish, |batch| {
-        batches.push(batch);
-        ControlFlow::Continue(())
-    })?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes);
+    let read = builder.and_then(|builder| {
+        rows(builder, &wish, |batch| {
+            batches.push(batch);
+            ControlFlow::Continue(())
+        })
+    });
+    read.map_err(|error| format!("not readable as Parquet: {error}"))?;
     Ok(batches)
 }
 
-/// Calls `each` with the wanted rows of a segment's bytes, in order, until it breaks. Row groups and pages without candidates are not
-/// decoded.
+/// Calls `each` with the wanted rows of a segment, in order, until it breaks. Row groups and pages without candidates are not
+/// read.
 pub(crate) fn each_batch(
-    bytes: Bytes,
+    segment: &OpenSegment,
     wish: &Wish<'_>,
     each: impl FnMut(RecordBatch) -> ControlFlow<()>,
-) -> Result<(), String> {
-    let schema = wish.table.schema().project(wish.projection).expect("the projection is of the table's schema");
-    rows(bytes, wish, &Arc::new(schema), each).map_err(|error| format!("not readable as Parquet: {error}"))
+) -> Result<(), StoreError> {
+    let (builder, ranges) = segment.rows();
+    rows(builder, wish, each).map_err(|error| ranges.failed(&error))
 }
 
-fn rows(
-    bytes: Bytes,
+fn rows<R: ChunkReader + 'static>(
+    builder: ParquetRecordBatchReaderBuilder<R>,
     wish: &Wish<'_>,
-    schema: &SchemaRef,
     mut each: impl FnMut(RecordBatch) -> ControlFlow<()>,
 ) -> Result<(), ParquetError> {
-    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
+    let schema = wish.table.schema().project(wish.projection).expect("the projection is of the table's schema");
+    let schema: SchemaRef = Arc::new(schema);
     let stored = builder.schema().clone();
     let wanted = |name: &str| name == wish.table.time_column() || schema.field_with_name(name).is_ok();
     let roots = stored.fields().iter().enumerate().filter(|(_, field)| wanted(field.name())).map(|(index, _)| index);
@@ -75,7 +79,7 @@ fn rows(
     }
     for batch in builder.build()? {
         let batch = within(&batch?, wish.table, &wish.time_ns)?;
-        if batch.num_rows() > 0 && each(with_columns(&batch, schema)?).is_break() {
+        if batch.num_rows() > 0 && each(with_columns(&batch, &schema)?).is_break() {
             break;
         }
     }

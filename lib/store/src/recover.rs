@@ -16,6 +16,9 @@ use crate::{LostSegment, Recovered, SegmentFile, SegmentId, ShardCommitter, Stor
 /// See [`long_unneeded`].
 const ORPHAN_AGE_S: i64 = 24 * 3600;
 
+/// How often a shard is read that its writer commits to meanwhile. A commit takes longer than reading.
+const ATTEMPTS_MAX: u32 = 5;
+
 /// Opens a shard.
 ///
 /// `alone` says that nobody else can be at work on the shard (the first opening in the process that has the lock). Only
@@ -28,59 +31,176 @@ pub(crate) fn open_shard(
 ) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
     let objects = &shared.objects;
     shared.proposals.clear(shard, objects);
-    let read = read_chain(objects, shard);
-    let written = written_files(objects, shard)?;
-    let mut committer = new_committer(shared, shard);
-    let chain = match read {
-        Ok(Some(chain)) => chain,
-        Ok(None) => {
-            if alone {
-                remove(objects, shard, written.into_iter().map(|file| file.path).collect());
-            }
-            return Ok((committer, None));
+    for attempt in 1.. {
+        let before = newest_seq(objects, shard)?;
+        let found = Found::read(shared, shard)?;
+        // Where others commit meanwhile, they also remove what only manifests before theirs name: that is no damage.
+        if alone || found.is_whole() || attempt >= ATTEMPTS_MAX || newest_seq(objects, shard)? == before {
+            return found.open(shared, shard, alone);
         }
-        Err(error @ StoreError::Damaged { .. }) if alone => {
-            begin_anew(&mut committer, &error, written.len())?;
-            return Ok((committer, None));
-        }
-        Err(error) => return Err(error),
-    };
-    for (path, what) in &chain.problems {
-        tracing::error!(shard, path = %objects.file(path).display(), "a manifest is damaged: {what}");
     }
-    let start = Start::of(objects, &chain)?;
-    let is_whole = chain.problems.is_empty() && start.undone.is_empty();
-    shared.aside_at_open(&chain, &start.files, &written)?;
-    note_missing_sides(shared, &start.files, &written);
-    if !is_whole {
-        // What is not named any more may be needed by a person.
-    } else if alone {
-        remove(objects, shard, unneeded(&chain, &written));
-    } else if objects.is_remote() {
-        remove(objects, shard, long_unneeded(&chain, &written));
+    unreachable!("the last attempt is taken as it is")
+}
+
+/// What is there of a shard. Reading it changes and says nothing.
+struct Found {
+    /// `None` when there is no commit; an error when no manifest can be read.
+    chain: Result<Option<Chain>, StoreError>,
+    /// Where others wait for the shard, whether segments are there is looked at later: it takes a look at every object of the store.
+    written: Option<Vec<Listed>>,
+    start: Option<Start>,
+}
+
+impl Found {
+    fn read(shared: &Shared, shard: u32) -> Result<Self, StoreError> {
+        let objects = &shared.objects;
+        let chain = match read_chain(objects, shard) {
+            Err(error) if !matches!(error, StoreError::Damaged { .. }) => return Err(error),
+            chain => chain,
+        };
+        let is_shared = shared.config.advertise.is_some();
+        let written = if is_shared { None } else { Some(written_files(objects, shard)?) };
+        let start = match &chain {
+            Ok(Some(chain)) => Some(Start::of(objects, chain)?),
+            _ => None,
+        };
+        Ok(Self { chain, written, start })
     }
 
+    /// Whether nothing is damaged, as far as that can be seen without reading segments.
+    fn is_whole(&self) -> bool {
+        match (&self.chain, &self.start) {
+            (Ok(Some(chain)), Some(start)) => {
+                let all_there = |written: &Vec<Listed>| aside::all_there(&start.files, written);
+                chain.problems.is_empty() && start.loss.is_none() && self.written.as_ref().is_none_or(all_there)
+            }
+            (chain, _) => chain.is_ok(),
+        }
+    }
+
+    fn open(
+        self,
+        shared: &Arc<Shared>,
+        shard: u32,
+        alone: bool,
+    ) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
+        let Self { chain, written, start } = self;
+        let mut committer = new_committer(shared, shard);
+        let (chain, start) = match (chain, start) {
+            (Ok(Some(chain)), Some(start)) => (chain, start),
+            (Err(error), _) if alone => {
+                begin_anew(&mut committer, &error, written.map_or(0, |written| written.len()))?;
+                return Ok((committer, None));
+            }
+            (Err(error), _) => return Err(error),
+            _ => {
+                let written = written.unwrap_or_default();
+                if let Some(seq) = written.iter().filter_map(|file| seq_of(&file.path)).max().filter(|seq| *seq > 0) {
+                    let what = "files of later commits are there, and no manifest";
+                    let error = StoreError::damaged(shared.objects.file(&manifest::folder(shard)), what);
+                    begin_anew(&mut committer, &error, written.len())?;
+                    committer.next_seq = committer.next_seq.max(seq + 1);
+                } else if alone {
+                    remove(&shared.objects, shard, written.into_iter().map(|file| file.path).collect());
+                }
+                return Ok((committer, None));
+            }
+        };
+        say(&shared.objects, shard, &chain, &start);
+        if let Some(written) = &written {
+            take_stock(shared, shard, &chain, &start, written, alone)?;
+        } else {
+            // What is not there is seen later; what is known to be lost is left out from the beginning.
+            aside::take_known(shared, &start.files, &known_lost(&chain));
+        }
+        let recovered = go_on(&mut committer, &chain, start);
+        Ok((committer, Some(recovered)))
+    }
+}
+
+/// Says what is damaged, once for each opening.
+fn say(objects: &Objects, shard: u32, chain: &Chain, start: &Start) {
+    for problem in &chain.problems {
+        tracing::error!(shard, path = %objects.file(&problem.path).display(), "a manifest is damaged: {}", problem.what);
+    }
+    if let Some(loss) = &start.loss {
+        tracing::error!(shard, offset = start.next_offset, "{loss}");
+    }
+}
+
+/// Sets aside what is not there, and removes what nobody needs.
+fn take_stock(
+    shared: &Shared,
+    shard: u32,
+    chain: &Chain,
+    start: &Start,
+    written: &[Listed],
+    alone: bool,
+) -> Result<(), StoreError> {
+    aside::look_at(shared, &start.files, written, &known_lost(chain))?;
+    note_missing_sides(shared, &start.files, written);
+    if !chain.problems.is_empty() || start.loss.is_some() {
+        // What is not named any more may be needed by a person.
+    } else if alone {
+        remove(&shared.objects, shard, unneeded(chain, written));
+    } else if shared.objects.is_remote() {
+        remove(&shared.objects, shard, long_unneeded(chain, written));
+    }
+    Ok(())
+}
+
+fn known_lost(chain: &Chain) -> Vec<LostSegment> {
+    chain.in_doubt.iter().chain(&chain.last.lost).cloned().collect()
+}
+
+/// The committer goes on from the start that was found.
+fn go_on(committer: &mut ShardCommitter, chain: &Chain, start: Start) -> Recovered {
     committer.next_seq = chain.next_seq;
-    committer.first_offset = start.commit.next_offset;
+    committer.first_offset = start.next_offset;
     committer.files = start.files.clone();
+    committer.watermark_ns = start.watermark_ns;
     committer.journal = chain.last.journal;
+    committer.lists_all = !chain.problems.is_empty() || start.loss.is_some();
     committer.undone = start.undone;
-    committer.lists_all = !is_whole;
-    committer.before = Some(last_change(&chain));
-    let newest = Some(&chain.last).filter(|last| last.seq == start.commit.seq);
-    committer.states.extend(chain.before.iter().chain(newest).map(|commit| commit.state.path.clone()));
+    committer.before = Some(last_change(chain));
+    let newest = Some(&chain.last).filter(|last| last.seq == start.seq);
+    let mut states: Vec<_> = chain.before.iter().chain(newest).map(|commit| commit.state.clone()).collect();
+    states.dedup();
+    committer.states = states;
     // They go as those that this process drops itself: when there are two commits without them.
     let _ = committer.reaper.due(chain.dropped.clone(), chain.last.committed_ns, i64::MAX);
-    shared.metrics.added(start.files.iter());
-    let recovered = Recovered {
-        next_offset: start.commit.next_offset,
-        watermark_ns: start.commit.watermark_ns,
-        committed_ns: start.commit.committed_ns,
+    committer.shared.metrics.added(start.files.iter());
+    Recovered {
+        next_offset: start.next_offset,
+        watermark_ns: start.watermark_ns,
+        committed_ns: start.committed_ns,
         state: start.state,
         files: start.files,
         seq: chain.next_seq - 1,
-    };
-    Ok((committer, Some(recovered)))
+    }
+}
+
+/// What opening a shard leaves out where others wait for it: whether every live segment is there, and the removal of what nobody
+/// has needed for a day.
+pub(crate) fn look_over(shared: &Shared, shard: u32) -> Result<(), StoreError> {
+    let objects = &shared.objects;
+    for attempt in 1.. {
+        let before = newest_seq(objects, shard)?;
+        let Some(chain) = read_chain(objects, shard)? else { return Ok(()) };
+        let written = written_files(objects, shard)?;
+        // See `open_shard`.
+        let is_whole = chain.problems.is_empty() && aside::all_there(&chain.files, &written);
+        if !is_whole && attempt < ATTEMPTS_MAX && newest_seq(objects, shard)? != before {
+            continue;
+        }
+        aside::look_at(shared, &chain.files, &written, &known_lost(&chain))?;
+        note_missing_sides(shared, &chain.files, &written);
+        if is_whole {
+            remove(objects, shard, long_unneeded(&chain, &written));
+        }
+        return Ok(());
+    }
+    Ok(())
 }
 
 /// The committer of a shard without commits.
@@ -92,6 +212,7 @@ fn new_committer(shared: &Arc<Shared>, shard: u32) -> ShardCommitter {
         next_seq: 0,
         first_offset: 0,
         files: Arc::from([]),
+        watermark_ns: i64::MIN,
         journal: None,
         before: None,
         undone: Vec::new(),
@@ -116,26 +237,30 @@ fn begin_anew(committer: &mut ShardCommitter, error: &StoreError, files: usize) 
 }
 
 /// What a shard goes on from.
-struct Start<'a> {
-    commit: &'a Manifest,
+struct Start {
+    /// The commit.
+    seq: u64,
+    next_offset: u64,
+    watermark_ns: i64,
+    committed_ns: i64,
     state: Bytes,
     files: Arc<[SegmentFile]>,
     /// Segments of later commits: their rows come again from the journal.
     undone: Vec<SegmentId>,
+    /// Why it is not all of the newest commit, and what that costs.
+    loss: Option<String>,
 }
 
-impl<'a> Start<'a> {
+impl Start {
     /// The newest commit with a state that can be read. When it is not the newest of all, the journal has to give again what came after
     /// it: it is kept that far, and what it does not hold is lost, which whoever reads it says. So nothing is counted twice.
-    fn of(objects: &Objects, chain: &'a Chain) -> Result<Self, StoreError> {
+    fn of(objects: &Objects, chain: &Chain) -> Result<Self, StoreError> {
         let newest = match state::read(objects, &chain.last.state) {
-            Ok(state) => {
-                return Ok(Self { commit: &chain.last, state, files: chain.files.clone(), undone: Vec::new() });
-            }
+            Ok(state) => return Ok(Self::at(&chain.last, state, chain.files.clone())),
             Err(error @ StoreError::Damaged { .. }) => error,
             Err(error) => return Err(error),
         };
-        let (shard, end) = (chain.last.shard, chain.last.next_offset);
+        let end = chain.last.next_offset;
         if let Some(before) = &chain.before {
             let from = before.next_offset;
             let is_older = |file: &&SegmentFile| file.next_offset <= from;
@@ -145,27 +270,34 @@ impl<'a> Start<'a> {
                 Ok(state) if is_divided => {
                     let files: Arc<[SegmentFile]> = chain.files.iter().filter(is_older).cloned().collect();
                     let undone = chain.files.iter().filter(|file| !is_older(file)).map(|file| file.id).collect();
-                    tracing::error!(
-                        shard,
-                        error = %newest,
-                        from,
-                        end,
-                        "the state of the newest commit is damaged: going on from the one before it; requests {from} to {end} of the journal are folded again"
+                    let loss = format!(
+                        "the state of the newest commit cannot be read ({newest}): going on from the one before it; requests {from} to \
+                         {end} of the journal are folded again"
                     );
-                    return Ok(Self { commit: before, state, files, undone });
+                    return Ok(Self { undone, loss: Some(loss), ..Self::at(before, state, files) });
                 }
                 Ok(_) | Err(StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        tracing::error!(
-            shard,
-            error = %newest,
-            offset = end,
-            "the states of the last two commits are damaged: the shard goes on with its segments at offset {end}, and has forgotten the rest: \
-             a retry of a request from before now counts twice, and running totals begin anew"
+        let loss = format!(
+            "the states of the last two commits cannot be read ({newest}): the shard goes on with its segments at offset {end}, and has \
+             forgotten the rest: a retry of a request from before now counts twice, and running totals begin anew"
         );
-        Ok(Self { commit: &chain.last, state: Bytes::new(), files: chain.files.clone(), undone: Vec::new() })
+        Ok(Self { loss: Some(loss), ..Self::at(&chain.last, Bytes::new(), chain.files.clone()) })
+    }
+
+    fn at(commit: &Manifest, state: Bytes, files: Arc<[SegmentFile]>) -> Self {
+        Self {
+            seq: commit.seq,
+            next_offset: commit.next_offset,
+            watermark_ns: commit.watermark_ns,
+            committed_ns: commit.committed_ns,
+            state,
+            files,
+            undone: Vec::new(),
+            loss: None,
+        }
     }
 }
 
@@ -176,13 +308,6 @@ fn last_change(chain: &Chain) -> Delta {
         Delta { added: last.added.clone(), dropped: last.dropped.clone() }
     } else {
         Delta::default()
-    }
-}
-
-impl Shared {
-    fn aside_at_open(&self, chain: &Chain, files: &[SegmentFile], written: &[Listed]) -> Result<(), StoreError> {
-        let known: Vec<LostSegment> = chain.in_doubt.iter().chain(&chain.last.lost).cloned().collect();
-        aside::look_at(self, files, written, &known)
     }
 }
 
@@ -232,6 +357,16 @@ fn shard_of(path: &str) -> Option<u32> {
         return None;
     }
     name.split('-').next()?.parse().ok()
+}
+
+/// The number of the commit in the path of a segment or a state.
+fn seq_of(path: &str) -> Option<u64> {
+    let name = path.rsplit('/').next()?;
+    let mut numbers = name.split(['-', '.']);
+    if !path.starts_with("state/") {
+        numbers.next();
+    }
+    numbers.next()?.parse().ok()
 }
 
 /// Notes segments that lack a file beside them, or have one of another size: it is made again.

@@ -1,9 +1,11 @@
 //! What the store knows of a segment without opening it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::Table;
+use crate::checked::Known;
+use crate::parts::Parts;
+use crate::{Table, manifest};
 
 /// Names a segment. A commit of a shard may publish several of a table: one for each window its rows are of, and what was
 /// compacted meanwhile.
@@ -79,14 +81,41 @@ pub struct SegmentFile {
     pub blooms: Option<SideFile>,
     /// Its full-text index, if it has one.
     pub index: Option<SideFile>,
+    /// The parts of the file with their checksums; `None` in what older versions wrote, which is checked as a whole.
+    pub(crate) parts: Option<Parts>,
     /// Held by every clone; see above.
-    pub(crate) pin: Arc<()>,
+    pub(crate) pin: Arc<Pin>,
+}
+
+/// What all clones of a description share.
+#[derive(Debug, Default)]
+pub(crate) struct Pin {
+    /// How what is read of the file is checked, once it was read.
+    pub(crate) known: OnceLock<Arc<Known>>,
 }
 
 impl SegmentFile {
     /// Whether the segment can hold rows with an event time in `from_ns..to_ns`. `i64::MAX` as the end has no end.
     pub fn overlaps(&self, from_ns: i64, to_ns: i64) -> bool {
         (self.time_min_ns < to_ns || to_ns == i64::MAX) && self.time_max_ns >= from_ns
+    }
+
+    /// The segment as text, for another process of the same store that is to read it.
+    pub fn to_text(&self) -> String {
+        manifest::segment_text(self)
+    }
+
+    /// The segment of such a text.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        manifest::segment_of(text)
+    }
+
+    /// Lines are counted in it, so that they need not be read to be counted: [`crate::Store::counts`].
+    pub fn has_counts(&self) -> bool {
+        self.parts.is_some_and(|parts| parts.counts > 0)
     }
 
     /// Its file and those beside it.
@@ -145,6 +174,7 @@ pub(crate) mod testing {
             thinned_ns: 0,
             blooms: None,
             index: None,
+            parts: None,
             pin: Arc::default(),
         }
     }

@@ -1,11 +1,12 @@
 //! What the store and its committers share for as long as either lives.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
 
 use crate::aside::Aside;
+use crate::checked::Known;
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -18,10 +19,14 @@ pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) objects: Objects,
     pub(crate) metrics: Metrics,
-    /// Segments whose checksum this process has computed: written by it, or read whole.
+    /// Segments of older versions whose checksum this process has computed.
     pub(crate) verified: Mutex<HashSet<SegmentId>>,
+    /// Segments of which it is known how what is read of them is checked, by their path, as long as somebody holds their description.
+    pub(crate) known: Mutex<HashMap<Arc<str>, Weak<Known>>>,
     pub(crate) proposals: Proposals,
     pub(crate) damaged: Damaged,
+    /// Other processes write here, this one does not.
+    pub(crate) reads_only: bool,
     /// Live segments that answers are made without.
     pub(crate) aside: Aside,
     /// Of a directory. In a bucket writers are kept apart by the manifests alone.
@@ -32,8 +37,7 @@ impl Shared {
     /// The bytes of a segment, which are those that were committed.
     pub(crate) fn segment_bytes(&self, file: &SegmentFile) -> Result<Bytes, StoreError> {
         let damaged = |reason: String| StoreError::damaged(self.objects.file(&file.path), reason);
-        let bytes = self.objects.get(&file.path)?;
-        let bytes = bytes.ok_or_else(|| damaged("it is missing, and a manifest lists it".to_owned()))?;
+        let bytes = self.objects.get(&file.path)?.ok_or_else(|| self.objects.missing(&file.path))?;
         if bytes.len() as u64 != file.bytes {
             return Err(damaged(format!("it has {} bytes instead of {}", bytes.len(), file.bytes)));
         }
@@ -51,6 +55,10 @@ impl Shared {
 
     pub(crate) fn set_verified(&self, id: SegmentId) {
         self.verified.lock().expect("no holder of this lock can panic").insert(id);
+    }
+
+    pub(crate) fn known_segments(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Known>>> {
+        self.known.lock().expect("no holder of this lock can panic")
     }
 
     pub(crate) fn forget(&self, files: &[SegmentFile]) {

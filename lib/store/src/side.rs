@@ -1,10 +1,12 @@
 //! Asking the blooms and the index of a segment. Whatever is wrong with them is not an error of the question: the answer is then
 //! that nothing can be ruled out, the damage is said once, and the segment is put on the list of those whose files are made again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
 
 use crate::bloom::{self, Group, attribute_key, trace_key, word_key};
 use crate::encode::ROW_GROUP_ROWS;
@@ -12,6 +14,9 @@ use crate::index::{self, Bundle, Found};
 use crate::objects::Objects;
 use crate::shared::Shared;
 use crate::{Candidates, SegmentFile, SegmentId, SideFile, Wanted};
+
+/// Chunks of 64 KiB of an index that are asked of a server at a time.
+const CHUNKS_OF_A_REQUEST: u64 = 4;
 
 /// Segments whose blooms or index cannot be used, as long as this process knows of them.
 #[derive(Debug, Default)]
@@ -78,11 +83,13 @@ fn ask_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile, wanted: &W
     let groups = read_groups(objects, side, file.rows)?;
     let keys = keys(wanted);
     let mut found = Vec::new();
+    let ahead = if objects.is_remote() { pages_ahead(objects, side, &groups, &keys)? } else { HashMap::new() };
     for (number, group) in (0..).zip(&groups) {
         let mut may_have = true;
         for key in &keys {
             let at = group.page_of(*key);
-            let page = read(objects, side, at.clone())?;
+            let page =
+                ahead.get(&at.start).map_or_else(|| read(objects, side, at.clone()), |page| Ok(page.to_vec()))?;
             may_have = group
                 .may_have(*key, &page)
                 .ok_or_else(|| named(objects, side, &format!("offset {}: the checksum is wrong", at.start)))?;
@@ -97,8 +104,28 @@ fn ask_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile, wanted: &W
     Ok(found)
 }
 
+/// All pages that may be asked for, in one go: of a server each would take its time.
+fn pages_ahead(
+    objects: &Objects,
+    side: &SideFile,
+    groups: &[Group],
+    keys: &[u64],
+) -> Result<HashMap<u64, Bytes>, String> {
+    let pages: BTreeMap<u64, u64> = groups
+        .iter()
+        .flat_map(|group| keys.iter().map(|key| group.page_of(*key)))
+        .map(|at| (at.start, at.end))
+        .collect();
+    let ranges: Vec<Range<u64>> = pages.iter().map(|(start, end)| *start..*end).collect();
+    match objects.get_ranges(&side.path, &ranges) {
+        Ok(Some(read)) => Ok(pages.into_keys().zip(read).collect()),
+        Ok(None) => Err(named(objects, side, "it is missing or shorter than it was")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn keys(wanted: &Wanted) -> Vec<u64> {
-    let words = wanted.words.iter().map(|word| word_key(word));
+    let words = wanted.words.iter().map(word_key);
     let trace = wanted.trace_id.iter().map(|id| trace_key(id));
     let attributes = wanted.attributes.iter().map(|(name, value)| attribute_key(name, value));
     // Attributes and ids are rarer than words: the first no ends the question.
@@ -121,7 +148,8 @@ fn read_groups(objects: &Objects, side: &SideFile, rows: u64) -> Result<Vec<Grou
 fn open_index(objects: &Objects, side: &SideFile, file: &SegmentFile) -> Result<Arc<Bundle>, String> {
     let (owned, of) = (objects.clone(), side.clone());
     let read = move |range| read(&owned, &of, range).map_err(io::Error::other);
-    let bundle = Bundle::open(side.bytes, file.rows, Box::new(read));
+    let ahead = if objects.is_remote() { CHUNKS_OF_A_REQUEST } else { 1 };
+    let bundle = Bundle::open(side.bytes, file.rows, ahead, Box::new(read));
     bundle.map(Arc::new).map_err(|what| named(objects, side, &what))
 }
 

@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use prometheus_client::registry::Registry;
 
-use crate::aside::{Aside, LostSegment, damaged_one};
+use crate::aside::{Aside, LostSegment};
+use crate::checked::CheckedObjects;
 use crate::durable::{DurableLocal, make_directories};
+use crate::elsewhere::{Elsewhere, Incomplete};
+use crate::follow::Follower;
 use crate::health::{HealthQuery, HealthSeries, merge_health};
 use crate::hot::{HotShard, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
@@ -21,20 +26,27 @@ use crate::objects::Objects;
 use crate::patterns::{PatternQuery, PatternRow, merge_patterns};
 use crate::proposals::Proposals;
 use crate::recover::ReadSoFar;
+use crate::scan::OpenSegment;
 use crate::shared::Shared;
 use crate::side::Damaged;
 use crate::superblock::{self, SUPERBLOCK, Superblock};
 use crate::{
-    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, read, recover, s3, side,
+    Candidates, Recovered, SegmentFile, ShardCommitter, StoreConfig, StoreError, Table, Wanted, counts, read, recover,
+    s3, side,
 };
 
 /// The store of one data directory. The directory's lock is held until the store and all its committers are gone.
+///
+/// Where other processes fold shards too, [`Store::answer_also_from`] says who asks them; all that is read is then of all shards.
 pub struct Store {
     shared: Arc<Shared>,
     superblock: Superblock,
     shards: RwLock<BTreeMap<u32, Arc<dyn HotShard>>>,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     /// Shards that were opened before, by this process.
     opened: Mutex<HashSet<u32>>,
+    /// Held while all objects are looked at.
+    looking: Mutex<()>,
 }
 
 impl Store {
@@ -59,7 +71,7 @@ impl Store {
             let objects = Objects::remote(wrap(s3::connect(&url)?), &url)?;
             s3::probe(&objects, &url)?;
             let superblock = superblock::read_or_create_in(&objects, rand::random())?;
-            return Ok(Self::over(config, objects, superblock, None, registry));
+            return Ok(Self::over(config, objects, superblock, Access::Bucket, registry));
         }
         let dir = config.dir.clone();
         make_directories(&dir).map_err(|error| StoreError::io("cannot make", &dir, error, 0))?;
@@ -77,22 +89,54 @@ impl Store {
             StoreError::Io { operation: "cannot open", path: dir.clone(), source }
         })?;
         let objects = Objects::new(wrap(Arc::new(local)), &dir);
-        Ok(Self::over(config, objects, superblock, Some(lock), registry))
+        Ok(Self::over(config, objects, superblock, Access::Directory(lock), registry))
+    }
+
+    /// Opens what other processes write, to read it: takes no lock, makes nothing, and opens no shard. Blocks on the disk, or on
+    /// the server.
+    ///
+    /// Errors: [`StoreError::NotYet`] while there is no store, and those of [`Store::open`] that are about reading.
+    pub fn follow(config: StoreConfig, registry: &mut Registry) -> Result<Arc<Self>, StoreError> {
+        config.validate()?;
+        let place = config.url.clone().unwrap_or_else(|| config.dir.display().to_string());
+        let objects = match &config.url {
+            Some(url) => Objects::remote(s3::connect(url)?, url)?,
+            None => match LocalFileSystem::new_with_prefix(&config.dir) {
+                Ok(local) => Objects::new(Arc::new(local), &config.dir).written_by_others(),
+                Err(_) => return Err(StoreError::NotYet { place }),
+            },
+        };
+        let superblock = superblock::read_in(&objects)?.ok_or(StoreError::NotYet { place })?;
+        Ok(Self::over(config, objects, superblock, Access::Follows, registry))
     }
 
     fn over(
         config: StoreConfig,
         objects: Objects,
         superblock: Superblock,
-        lock: Option<DirectoryLock>,
+        access: Access,
         registry: &mut Registry,
     ) -> Arc<Self> {
         let metrics = Metrics::new(registry, &config.retention);
-        let (verified, proposals, damaged) = (Mutex::default(), Proposals::default(), Damaged::default());
+        let (verified, known) = (Mutex::default(), Mutex::default());
+        let (proposals, damaged) = (Proposals::default(), Damaged::default());
         let aside = Aside::default();
-        let shared = Shared { config, objects, metrics, verified, proposals, damaged, aside, _lock: lock };
+        let reads_only = matches!(access, Access::Follows);
+        let lock = if let Access::Directory(lock) = access { Some(lock) } else { None };
+        let shared = Shared { config, objects, metrics, verified, known, proposals, damaged, reads_only, aside, _lock: lock };
         let shared = Arc::new(shared);
-        Arc::new(Self { shared, superblock, shards: RwLock::default(), opened: Mutex::default() })
+        let (shards, elsewhere, opened) = (RwLock::default(), OnceLock::new(), Mutex::default());
+        Arc::new(Self { shared, superblock, shards, elsewhere, opened, looking: Mutex::default() })
+    }
+
+    /// Follows what other processes publish. Knows nothing until it is asked to look.
+    pub fn follower(&self) -> Follower {
+        Follower::new(self.shared.clone(), self.shared.reads_only)
+    }
+
+    /// Says who asks for the shards that other processes fold. Only the first call counts.
+    pub fn answer_also_from(&self, elsewhere: Arc<dyn Elsewhere>) {
+        let _ = self.elsewhere.set(elsewhere);
     }
 
     /// The random name that the directory was given when it was made.
@@ -112,8 +156,13 @@ impl Store {
     /// Becomes the writer of a shard. `None` when the shard has no commit yet. Blocks on the disk.
     ///
     /// Whoever opens a shard again (after [`StoreError::Fenced`]) takes it over: whichever committer publishes next
-    /// wins, and the other is fenced.
+    /// wins, and the other is fenced. [`ShardCommitter::take_over`] does it at once.
     pub fn open_shard(&self, shard: u32) -> Result<(ShardCommitter, Option<Recovered>), StoreError> {
+        if self.shared.reads_only {
+            return Err(StoreError::Config(format!(
+                "shard {shard} cannot be written: the store was opened for reading"
+            )));
+        }
         let first = self.opened.lock().expect("no holder of this lock can panic").insert(shard);
         let alone = first && !self.shared.objects.is_remote();
         recover::open_shard(&self.shared, shard, alone)
@@ -124,32 +173,72 @@ impl Store {
         recover::read_so_far(&self.shared.objects)
     }
 
+    /// What [`Store::open_shard`] leaves out where several processes work on the store, because others wait for the shard and it takes
+    /// a look at every object: segments that are missing are set aside, and the removal of what nobody has needed for a
+    /// day. Blocks on the server, for some seconds where there is much; one shard at a time.
+    pub fn look_over(&self, shard: u32) -> Result<(), StoreError> {
+        let _turn = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        recover::look_over(&self.shared, shard)
+    }
+
     /// Makes a shard visible to readers. A second call for the same shard replaces the first.
     pub fn register(&self, shard: u32, hot: Arc<dyn HotShard>) {
         self.shards.write().expect("no holder of this lock can panic").insert(shard, hot);
     }
 
-    /// Files and hot rows of all registered shards, without the segments that are damaged. Rows are taken only for `tables`.
+    /// Takes back [`Store::register`]: another process has the shard from now on. What was compacted for it is forgotten too.
+    pub fn unregister(&self, shard: u32) {
+        self.shards.write().expect("no holder of this lock can panic").remove(&shard);
+        self.shared.proposals.clear(shard, &self.shared.objects);
+    }
+
+    /// A registered shard.
+    pub fn shard_here(&self, shard: u32) -> Option<Arc<dyn HotShard>> {
+        self.shards.read().expect("no holder of this lock can panic").get(&shard).cloned()
+    }
+
+    /// Files and hot rows of all shards, without the segments that are damaged. Rows are taken only for `tables`. Like all questions that follow, it may wait for other
+    /// processes where those fold shards (see [`Elsewhere`]).
     pub fn snapshot(&self, tables: &[Table]) -> Snapshot {
-        let mut shards: Vec<ShardSnapshot> = self.registered().iter().map(|shard| shard.snapshot(tables)).collect();
-        for shard in &mut shards {
+        let mut snapshot = self.snapshot_here(tables);
+        if let Some(elsewhere) = self.elsewhere.get() {
+            let here: Vec<u32> = snapshot.shards.iter().map(|shard| shard.shard).collect();
+            let (mut shards, incomplete) = elsewhere.snapshot(tables, &here);
+            self.leave_out_damaged(&mut shards);
+            snapshot.shards.extend(shards);
+            snapshot.shards.sort_by_key(|shard| shard.shard);
+            snapshot.incomplete = incomplete;
+        }
+        snapshot
+    }
+
+    /// The same of registered shards only.
+    pub fn snapshot_here(&self, tables: &[Table]) -> Snapshot {
+        let mut shards: Vec<ShardSnapshot> =
+            self.registered().values().map(|shard| shard.snapshot(tables)).collect();
+        self.leave_out_damaged(&mut shards);
+        Snapshot { shards, incomplete: Vec::new() }
+    }
+
+    fn leave_out_damaged(&self, shards: &mut [ShardSnapshot]) {
+        for shard in shards {
             shard.files = self.shared.aside.without(&shard.files);
         }
-        Snapshot { shards }
     }
 
     /// Takes note of an error that a reader of a snapshot has met. Damage of a live segment sets it aside, and the answer is `true`: a
     /// new snapshot has the rest, [`Store::lost`] what is missing.
     pub fn set_aside(&self, error: &StoreError) -> bool {
-        for shard in self.registered() {
-            let files = shard.snapshot(&[]).files;
-            if let Some(lost) = damaged_one(&self.shared.objects, error, files.iter()) {
-                let path = self.shared.objects.file(&lost.path);
-                self.shared.aside.add(lost, &path, &self.shared.metrics);
-                return true;
-            }
-        }
-        false
+        let StoreError::Damaged { path, reason } = error else { return false };
+        let mut live: Vec<Arc<[SegmentFile]>> =
+            self.registered().values().map(|shard| shard.snapshot(&[]).files).collect();
+        live.extend(self.elsewhere.get().into_iter().flat_map(|elsewhere| elsewhere.live_files()));
+        let Some(file) = live.iter().flat_map(|files| files.iter()).find(|file| self.shared.objects.file(&file.path) == *path)
+        else {
+            return false;
+        };
+        self.shared.aside.add(LostSegment::of(file, reason.as_str()), path, &self.shared.metrics);
+        true
     }
 
     /// Live segments that answers are made without, because they are damaged.
@@ -159,57 +248,70 @@ impl Store {
 
     /// Requests, errors and durations, merged over shards.
     pub fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
-        merge_health(self.registered().iter().map(|shard| shard.health(query)))
+        merge_health(self.each(|shard| shard.health(query), |elsewhere, here| elsewhere.health(query, here)))
     }
 
     /// Log patterns, merged over shards, in order.
     pub fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {
-        merge_patterns(self.registered().iter().map(|shard| shard.patterns(query)))
+        merge_patterns(self.each(|shard| shard.patterns(query), |elsewhere, here| elsewhere.patterns(query, here)))
     }
 
     /// KPIs, usage and toggles, merged over shards.
     pub fn measures(&self, query: &MeasureQuery) -> Vec<MeasureSeries> {
-        merge_measures(self.registered().iter().flat_map(|shard| shard.measures(query)))
+        let found = self.each(|shard| shard.measures(query), |elsewhere, here| vec![elsewhere.measures(query, here)]);
+        merge_measures(found.into_iter().flatten())
     }
 
     /// Users and sessions of the last day by release, merged over shards.
     pub fn usage_of_day(&self, service: &str, environment: &str) -> Vec<UsageOfDay> {
-        merge_usage(self.registered().iter().flat_map(|shard| shard.usage_of_day(service, environment)))
+        let found = self.each(
+            |shard| shard.usage_of_day(service, environment),
+            |elsewhere, here| vec![elsewhere.usage_of_day(service, environment, here)],
+        );
+        merge_usage(found.into_iter().flatten())
     }
 
     /// Every toggle seen, of one service in one environment or of all, merged over shards, in order.
     pub fn toggles(&self, place: Option<(&str, &str)>) -> Vec<ToggleRow> {
-        merge_toggles(self.registered().iter().flat_map(|shard| shard.toggles(place)))
+        let found = self.each(|shard| shard.toggles(place), |elsewhere, here| vec![elsewhere.toggles(place, here)]);
+        merge_toggles(found.into_iter().flatten())
     }
 
     /// Every release seen, merged over shards, in order.
     pub fn releases(&self) -> Vec<ReleaseRow> {
-        let mut merged: HashMap<_, ReleaseRow> = HashMap::new();
-        for row in self.registered().iter().flat_map(|shard| shard.releases()) {
-            match merged.get_mut(&row.release) {
-                Some(known) => known.add(&row),
-                None => {
-                    merged.insert(row.release.clone(), row);
-                }
-            }
-        }
-        let mut releases: Vec<ReleaseRow> = merged.into_values().collect();
-        releases.sort_by(|a, b| a.release.cmp(&b.release));
-        releases
+        let found = self.each(|shard| shard.releases(), |elsewhere, here| vec![elsewhere.releases(here)]);
+        merge_releases(found.into_iter().flatten())
     }
 
-    /// Status of every registered shard.
+    /// Status of every shard, in the order of their numbers. Never waits: of other processes' shards as of a moment ago.
     pub fn status(&self) -> Vec<ShardStatus> {
-        self.registered().iter().map(|shard| shard.status()).collect()
+        let found = self.each(|shard| vec![shard.status()], |elsewhere, here| vec![elsewhere.status(here)]);
+        let mut statuses: Vec<ShardStatus> = found.into_iter().flatten().collect();
+        statuses.sort_by_key(|status| status.shard);
+        statuses
     }
 
-    /// Where [`SegmentFile::path`] is found.
+    /// The same of registered shards only.
+    pub fn status_here(&self) -> Vec<ShardStatus> {
+        self.registered().values().map(|shard| shard.status()).collect()
+    }
+
+    /// The shards whose hot state is missing, or was missing at some time since `since`, so that an answer that was made meanwhile
+    /// may lack it. Never waits.
+    pub fn incomplete(&self, since: Instant) -> Vec<Incomplete> {
+        let Some(elsewhere) = self.elsewhere.get() else { return Vec::new() };
+        let here: Vec<u32> = self.registered().into_keys().collect();
+        elsewhere.incomplete(since, &here)
+    }
+
+    /// Where [`SegmentFile::path`] is found, to be read from. What is read of a segment is checked when
+    /// [`Store::know_segment`] was called for it before.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        self.shared.objects.store.clone()
+        Arc::new(CheckedObjects(self.shared.clone()))
     }
 
     /// Reads the rows of a segment with an event time in `time_ns`, only the named columns and in their order, all
-    /// columns for `None`; `i64::MAX` as the end has no end. The segment's checksum is checked. Blocks on the disk.
+    /// columns for `None`; `i64::MAX` as the end has no end. What is read is checked. Blocks on the disk.
     pub fn read_segment(
         &self,
         file: &SegmentFile,
@@ -253,36 +355,81 @@ impl Store {
         if candidates.is_none() || !file.overlaps(time_ns.start, time_ns.end) {
             return Ok(());
         }
-        let bytes = self.shared.segment_bytes(file)?;
         let wish = read::Wish { table: file.table, projection: &projection, time_ns, candidates };
-        read::each_batch(bytes, &wish, each)
-            .map_err(|reason| StoreError::damaged(self.shared.objects.file(&file.path), reason))
+        let segment = OpenSegment::open(&self.shared, file)?;
+        read::each_batch(&segment, &wish, each)
     }
 
-    /// Checks the checksum of a segment, once per process and segment; segments that this process wrote are known to be
-    /// good. A reader that does not use [`Store::read_segment`] calls this before its first read: Parquet pages carry
-    /// no checksum of their own. Blocks on the disk for as long as it takes to read the file.
-    pub fn verify_segment(&self, file: &SegmentFile) -> Result<(), StoreError> {
-        if self.shared.is_verified(file.id) {
-            return Ok(());
-        }
-        self.shared.segment_bytes(file).map(|_| ())
+    /// Reads what is needed to check parts of a segment: a reader that reads it from [`Store::object_store`] calls this before its
+    /// first read. A segment of an older version is checked as a whole, once for each process. Blocks on the disk.
+    pub fn know_segment(&self, file: &SegmentFile) -> Result<(), StoreError> {
+        self.shared.known(file).map(|_| ())
+    }
+
+    /// The lines of a segment of logs by minute, service, namespace, environment, version and level: columns of these names (times are
+    /// beginnings of minutes) and `lines`, how many there are. A combination may come in several rows. `None` where lines were not
+    /// counted, see [`SegmentFile::has_counts`]. Blocks on the disk.
+    pub fn counts(&self, file: &SegmentFile) -> Result<Option<RecordBatch>, StoreError> {
+        let Some(bytes) = self.shared.counts_of(file)? else { return Ok(None) };
+        let unreadable = || StoreError::damaged(self.shared.objects.file(&file.path), "its counts cannot be read");
+        counts::read(&bytes).map(Some).ok_or_else(unreadable)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    fn registered(&self) -> Vec<Arc<dyn HotShard>> {
+    fn registered(&self) -> BTreeMap<u32, Arc<dyn HotShard>> {
         // The lock is let go before the shards are asked: they have locks of their own.
-        self.shards.read().expect("no holder of this lock can panic").values().cloned().collect()
+        self.shards.read().expect("no holder of this lock can panic").clone()
     }
+
+    /// The answers of all shards.
+    fn each<T>(
+        &self,
+        ask: impl Fn(&dyn HotShard) -> T,
+        ask_elsewhere: impl FnOnce(&dyn Elsewhere, &[u32]) -> Vec<T>,
+    ) -> Vec<T> {
+        let registered = self.registered();
+        let mut answers: Vec<T> = registered.values().map(|shard| ask(shard.as_ref())).collect();
+        if let Some(elsewhere) = self.elsewhere.get() {
+            let here: Vec<u32> = registered.into_keys().collect();
+            answers.extend(ask_elsewhere(elsewhere.as_ref(), &here));
+        }
+        answers
+    }
+}
+
+/// How a store is opened.
+enum Access {
+    /// A directory that is this process's alone.
+    Directory(DirectoryLock),
+    /// A bucket, which several processes may write to.
+    Bucket,
+    /// What others write.
+    Follows,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("dir", &self.shared.config.dir).finish_non_exhaustive()
     }
+}
+
+/// Adds up what shards know of the same release; in order.
+pub fn merge_releases(found: impl IntoIterator<Item = ReleaseRow>) -> Vec<ReleaseRow> {
+    let mut merged: HashMap<_, ReleaseRow> = HashMap::new();
+    for row in found {
+        match merged.get_mut(&row.release) {
+            Some(known) => known.add(&row),
+            None => {
+                merged.insert(row.release.clone(), row);
+            }
+        }
+    }
+    let mut releases: Vec<ReleaseRow> = merged.into_values().collect();
+    releases.sort_by(|a, b| a.release.cmp(&b.release));
+    releases
 }
 
 impl ReleaseRow {

@@ -109,8 +109,11 @@ pub fn read_or_create(dir: &Path, store_id: u128) -> Result<Superblock, StoreErr
     if let Some(found) = bytes.as_deref().and_then(Superblock::decode) {
         found.check_readable(&path)?;
         if bytes.is_some_and(|bytes| Superblock::whole_copies(&bytes) < 2) {
-            tracing::error!(path = %path.display(), "one of the two copies in this file was damaged; it is mended from the other, nothing is lost");
-            write(dir, &path, &found)?;
+            tracing::error!(path = %path.display(), "one of the two copies in this file was damaged; the other says the same, and it is mended from that; nothing is lost");
+            if let Err(error) = write(dir, &path, &found) {
+                // What is whole can be read all the same.
+                tracing::warn!(%error, "it could not be mended; the next start tries again");
+            }
         }
         return Ok(found);
     }
@@ -126,26 +129,32 @@ pub fn read_or_create(dir: &Path, store_id: u128) -> Result<Superblock, StoreErr
 
 fn write(dir: &Path, path: &Path, superblock: &Superblock) -> Result<(), StoreError> {
     let bytes = superblock.encode();
-    write_durably(&dir.join("SUPERBLOCK.new"), path, &[&bytes], true)
+    write_durably(&dir.join("SUPERBLOCK.new"), path, &[&bytes], false)
         .map_err(|error| StoreError::io("cannot write", path, error, bytes.len() as u64))
 }
 
-/// The same in a bucket. Of two that make one at the same time, one does.
-pub(crate) fn read_or_create_in(objects: &Objects, store_id: u128) -> Result<Superblock, StoreError> {
+/// Reads and checks the superblock of a place that somebody else makes; `None` while there is none.
+pub(crate) fn read_in(objects: &Objects) -> Result<Option<Superblock>, StoreError> {
     let path = objects.file(SUPERBLOCK);
-    let mut bytes = objects.get(SUPERBLOCK)?;
-    if bytes.is_none() {
-        if !objects.list("manifest")?.is_empty() {
-            return Err(StoreError::damaged(path, "missing, but there are manifests"));
-        }
-        objects.create(SUPERBLOCK, Superblock::new(store_id).encode().into())?;
-        bytes = objects.get(SUPERBLOCK)?;
-    }
-    let Some(superblock) = bytes.as_deref().and_then(Superblock::decode) else {
+    let Some(bytes) = objects.get(SUPERBLOCK)? else { return Ok(None) };
+    let Some(superblock) = Superblock::decode(&bytes) else {
         return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
     };
     superblock.check_readable(&path)?;
-    Ok(superblock)
+    Ok(Some(superblock))
+}
+
+/// The same in a bucket, made if there is none. Of two that make one at the same time, one does.
+pub(crate) fn read_or_create_in(objects: &Objects, store_id: u128) -> Result<Superblock, StoreError> {
+    if let Some(superblock) = read_in(objects)? {
+        return Ok(superblock);
+    }
+    let path = objects.file(SUPERBLOCK);
+    if !objects.list("manifest")?.is_empty() {
+        return Err(StoreError::damaged(path, "missing, but there are manifests"));
+    }
+    objects.create(SUPERBLOCK, Superblock::new(store_id).encode().into())?;
+    read_in(objects)?.ok_or_else(|| StoreError::damaged(path, "it was just written and is not there"))
 }
 
 #[cfg(test)]

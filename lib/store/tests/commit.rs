@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
-use common::{SECOND, START, log_commit, open, rows, scratch};
+use common::{SECOND, START, config, log_commit, open, rows, scratch};
 use prometheus_client::registry::Registry;
 use shipwake_store::{Commit, HotRows, SegmentFile, Store, StoreError, Table};
 
@@ -242,6 +242,51 @@ fn of_two_committers_one_is_fenced_and_the_other_loses_nothing() {
 }
 
 #[test]
+fn a_shard_that_is_committed_to_while_it_is_read_is_read_again() {
+    let dir = scratch();
+    let mut failing = None;
+    let store = Store::open_with(config(dir.path()), &mut Registry::default(), |local| {
+        let wrapped = common::failing::Failing::new(local);
+        failing = Some(wrapped.clone());
+        wrapped
+    });
+    let (store, failing) = (store.expect("opens"), failing.expect("is wrapped"));
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    committer.commit(log_commit(1, 10)).expect("commits");
+    failing.interrupt("state/0/", move || {
+        // The last of them removes the state that is just about to be read.
+        for offset in 2..5 {
+            committer.commit(log_commit(offset, 1)).expect("commits");
+        }
+    });
+    let (_new, recovered) = store.open_shard(0).expect("what was removed meanwhile is no damage");
+    assert_eq!(recovered.expect("has commits").next_offset, 4);
+}
+
+#[test]
+fn whoever_takes_a_shard_over_fences_the_writer_before_with_the_same_state_and_files() {
+    let dir = scratch();
+    let store = open(dir.path());
+    let (mut old, _) = store.open_shard(0).expect("opens");
+    assert!(old.take_over(START).is_err(), "there is nothing to take over yet");
+    old.commit(log_commit(1, 10)).expect("commits");
+    let (mut new, _) = store.open_shard(0).expect("opens");
+    new.take_over(START).expect("takes over");
+    assert_eq!((new.seq(), new.files().len()), (Some(1), 1));
+    let error = old.commit(log_commit(2, 10)).expect_err("the old one is fenced");
+    assert!(matches!(error, StoreError::Fenced { shard: 0, seq: 1 }), "{error}");
+    let (_again, recovered) = store.open_shard(0).expect("opens");
+    let recovered = recovered.expect("has commits");
+    assert_eq!((recovered.next_offset, recovered.state.as_ref()), (1, b"state at 1".as_ref()));
+    // Both manifests name one state: it stays for as long as one of the last two commits has it.
+    let path = |seq: u64| dir.path().join(format!("state/0/{seq:020}.bin"));
+    new.commit(log_commit(2, 1)).expect("commits");
+    assert!(path(0).exists());
+    new.commit(log_commit(3, 1)).expect("commits");
+    assert!(!path(0).exists() && path(2).exists() && path(3).exists());
+}
+
+#[test]
 fn shards_do_not_see_each_other() {
     let dir = scratch();
     let store = open(dir.path());
@@ -270,7 +315,7 @@ fn a_long_history_is_opened_by_reading_few_manifests_and_old_ones_are_removed() 
         assert_eq!(std::fs::read_dir(dir.path().join("state/0")).expect("lists").count(), 2);
     }
     let mut failing = None;
-    let store = Store::open_with(common::config(dir.path()), &mut Registry::default(), |local| {
+    let store = Store::open_with(config(dir.path()), &mut Registry::default(), |local| {
         let counting = common::failing::Failing::new(local);
         failing = Some(counting.clone());
         counting
@@ -286,7 +331,7 @@ fn a_long_history_is_opened_by_reading_few_manifests_and_old_ones_are_removed() 
 fn metrics_count_live_segments_by_table() {
     let dir = scratch();
     let mut registry = Registry::default();
-    let store = Store::open(common::config(dir.path()), &mut registry).expect("opens");
+    let store = Store::open(config(dir.path()), &mut registry).expect("opens");
     let (mut committer, _) = store.open_shard(0).expect("opens");
     let files = committer.commit(log_commit(1, 10)).expect("commits");
     committer.commit(Commit { drop: vec![files[0].id], ..log_commit(2, 10) }).expect("commits");

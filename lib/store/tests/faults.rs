@@ -3,10 +3,15 @@
 mod common;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use common::{config, log_commit, open, scratch, try_open};
+use object_store::ObjectStoreExt;
 use prometheus_client::registry::Registry;
 use shipwake_store::{Store, StoreConfig, StoreError};
 
@@ -60,25 +65,87 @@ fn a_configuration_that_cannot_work_is_refused() {
     assert!(error.contains("retention of logs") && error.contains("drop_grace_ns"), "{error}");
 }
 
-fn flip(path: &Path, at: impl Fn(usize) -> usize) {
-    let mut bytes = fs::read(path).expect("reads");
-    let at = at(bytes.len());
-    bytes[at] ^= 0x10;
-    fs::write(path, bytes).expect("writes");
+/// What is read of a segment, and only that, is checked before it is used, by whatever way it is read.
+#[test]
+fn damage_is_found_by_whoever_reads_it_and_named_with_its_offset() {
+    let dir = scratch();
+    let files = {
+        let store = open(dir.path());
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        committer.commit(log_commit(1, 30_000)).expect("commits")
+    };
+    let (path, bytes) = (dir.path().join(&*files[0].path), files[0].bytes);
+    let whole = fs::read(&path).expect("reads");
+    let count = |batch: RecordBatch, rows: &mut usize| {
+        *rows += batch.num_rows();
+        ControlFlow::Continue(())
+    };
+    let by_columns = |store: &Arc<Store>, columns: &[&str]| -> Result<usize, StoreError> {
+        let reader = store.open_segment(&files[0], &["service"])?;
+        let mut rows = 0;
+        (0..reader.groups().len())
+            .try_for_each(|group| reader.read(group, columns, None, |batch| count(batch, &mut rows)))?;
+        Ok(rows)
+    };
+    let by_objects = |store: &Arc<Store>| -> Result<(), String> {
+        store.know_segment(&files[0]).map_err(|error| error.to_string())?;
+        let (objects, location) = (store.object_store(), object_store::path::Path::from(&*files[0].path));
+        let read =
+            |from: u64| futures::executor::block_on(objects.get_range(&location, from..(from + 5000).min(bytes)));
+        (0..bytes).step_by(5000).try_for_each(|from| read(from).map(drop)).map_err(|error| error.to_string())
+    };
+    // Of the first columns, of the last, of the sums or counts, of the footer.
+    let (mut found, mut unseen, mut rows_found) = (0, 0, 0);
+    for part in 0..40 {
+        let at = (bytes as usize - 1) * part / 39;
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, &damaged).expect("writes");
+        let store = open(dir.path());
+        let says = |error: String| {
+            assert!(error.contains("data/logs/0-0-0-0-1.parquet is damaged: the checksum at offset"), "{error}");
+        };
+        // The filters of trace ids are not rows.
+        match store.read_segment(&files[0], None, EVER) {
+            Ok(batches) => assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 30_000),
+            Err(error) => {
+                says(error.to_string());
+                rows_found += 1;
+            }
+        }
+        says(by_objects(&store).expect_err("reads all of it"));
+        match by_columns(&store, &["service", "version"]) {
+            Ok(rows) => {
+                assert_eq!(rows, 30_000);
+                unseen += 1;
+            }
+            Err(error) => {
+                says(error.to_string());
+                found += 1;
+            }
+        }
+        drop(store);
+        let findings = shipwake_store::check(dir.path()).findings;
+        assert!(
+            findings.iter().any(|finding| finding.path == path && finding.what.starts_with("offset ")),
+            "{findings:?}"
+        );
+    }
+    assert!(found > 0 && unseen > 20 && rows_found > 35, "{found} found, {unseen} not read, {rows_found} in rows");
+    fs::write(&path, &whole).expect("writes");
+    let store = open(dir.path());
+    assert_eq!(by_columns(&store, &["body", "attributes"]).expect("reads"), 30_000);
+    by_objects(&store).expect("reads");
 }
 
 #[test]
-fn a_whole_segment_whose_rows_are_not_parquet_is_named_by_the_first_reader() {
+fn the_lines_of_a_segment_are_counted_when_it_is_written() {
     let dir = scratch();
     let store = open(dir.path());
     let (mut committer, _) = store.open_shard(0).expect("opens");
-    let files = committer.commit(log_commit(1, 50)).expect("commits");
-    store.verify_segment(&files[0]).expect("this process wrote it");
-    drop((committer, store));
-    flip(&dir.path().join(&*files[0].path), |bytes| bytes / 3);
-    let store = open(dir.path());
-    let error = store.verify_segment(&files[0]).expect_err("finds the damage");
-    assert!(error.to_string().contains("data/logs/0-0-0-0-1.parquet is damaged: its checksum"), "{error}");
+    let files = committer.commit(log_commit(1, 30_000)).expect("commits");
+    let counts = store.counts(&files[0]).expect("reads").expect("lines are counted");
+    assert_eq!(arrow::compute::sum(counts["lines"].as_primitive::<Int64Type>()), Some(30_000));
 }
 
 /// Runs the body of `test` again, in a mount namespace of its own, with a tmpfs of `bytes` bytes; `false` when this

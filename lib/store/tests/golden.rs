@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::Float64Type;
+use arrow::datatypes::{Float64Type, Int64Type};
 use common::{Lent, SECOND, START, log_commit, open, rows, scratch};
-use shipwake_store::{Candidates, Commit, HotRows, Severity, Table, Wanted};
+use shipwake_store::{Candidates, Commit, HotRows, Recovered, Severity, Table, Wanted};
 
 fn golden(version: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
@@ -69,8 +69,20 @@ fn a_directory_of_format_version_2_opens_with_its_contents() {
         fs::remove_file(to.join("LOCK")).expect("removes");
         fs::remove_dir(to.join("tmp")).expect("removes");
     }
+    opens_with_its_contents(&golden("v2"));
+}
+
+/// The same version, from when the parts of a segment had got checksums of their own and lines were counted.
+#[test]
+fn a_directory_with_checksums_of_parts_opens_with_its_contents() {
+    let recovered = opens_with_its_contents(&golden("v2-parts"));
+    let compacted = recovered.files.iter().find(|file| file.index.is_some()).expect("is there");
+    assert!(compacted.has_counts());
+}
+
+fn opens_with_its_contents(golden: &Path) -> Recovered {
     let dir = scratch();
-    copy(&golden("v2"), dir.path());
+    copy(golden, dir.path());
     let store = open(dir.path());
     let (_zero, recovered) = store.open_shard(0).expect("opens");
     let recovered = recovered.expect("has commits");
@@ -88,10 +100,20 @@ fn a_directory_of_format_version_2_opens_with_its_contents() {
     let wanted = Wanted::text(bodies[0].column(0).as_string::<i32>().value(5));
     assert!(matches!(store.candidates(compacted, &wanted), Candidates::Rows(rows) if rows.contains(&5)));
     assert!(store.candidates(compacted, &Wanted::text("nowhere")).is_none());
-    let (_one, recovered) = store.open_shard(1).expect("opens");
-    assert_eq!(recovered.expect("has a commit").next_offset, 40);
+    let counted: Vec<Option<i64>> = recovered
+        .files
+        .iter()
+        .filter_map(|file| store.counts(file).expect("reads"))
+        .map(|counts| arrow::compute::sum(counts["lines"].as_primitive::<Int64Type>()))
+        .collect();
+    let expected: Vec<Option<i64>> =
+        recovered.files.iter().filter(|file| file.has_counts()).map(|file| Some(file.rows as i64)).collect();
+    assert_eq!(counted, expected);
+    let (_one, other) = store.open_shard(1).expect("opens");
+    assert_eq!(other.expect("has a commit").next_offset, 40);
     drop((store, _zero, _one));
     assert!(shipwake_store::check(dir.path()).findings.iter().all(|finding| finding.severity == Severity::Note));
+    recovered
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl HotShard for Shard {
         let rows = HotRows::Chunk(Arc::new(rows::logs(START, 3)));
         let hot = tables.iter().filter(|table| **table == Table::Logs).map(|table| (*table, vec![rows.clone()]));
         let (shard, files, hot) = (self.number, self.files.clone(), hot.collect());
-        ShardSnapshot { shard, files, hot, next_offset: 7, watermark_ns: START, last_line: 0 }
+        ShardSnapshot { shard, seq: None, writer: 0, files, hot, next_offset: 7, watermark_ns: START, last_line: 0 }
     }
 
     fn health(&self, _query: &HealthQuery) -> Vec<HealthSeries> {

@@ -1,40 +1,34 @@
 //! The store in a bucket of a real S3 server (versitygw), and behind a proxy that lets requests go wrong: every row once, whatever
 //! happened to an answer.
-//!
-//! Needs Go, once: the server is built into `target/s3`, which takes some minutes.
 
+#[path = "common/bucket.rs"]
+mod bucket;
 mod common;
 #[path = "common/proxy.rs"]
 mod proxy;
 
-use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use common::{Lent, SECOND, START, log_commit};
+use arrow::array::AsArray;
+use bucket::{Bucket, CREDENTIALS, versitygw};
+use common::failing::Failing;
+use common::{Lent, SECOND, START, log_commit, rows};
 use prometheus_client::registry::Registry;
 use proxy::{Fault, Proxy};
-use shipwake_store::{Commit, Store, StoreConfig, StoreError, Table, Wanted};
+use shipwake_store::{Candidates, Commit, HotRows, Store, StoreConfig, StoreError, Table, Wanted};
 
-const VERSION: &str = "v1.8.0";
 /// Set in the process that has the credentials in its environment.
 const INSIDE: &str = "SHIPWAKE_S3_TEST";
 
 /// A server with an empty bucket, and a proxy in front of it.
 struct Server {
-    process: Child,
-    port: u16,
+    bucket: Bucket,
     proxy: Proxy,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// Runs `test` in a process of its own with credentials in its environment, where it gets a server; `None` in the first process.
@@ -44,52 +38,31 @@ fn server(test: &str) -> Option<Server> {
         let status = Command::new(std::env::current_exe().expect("is known"))
             .args(["--exact", test, "--nocapture"])
             .env(INSIDE, "1")
-            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "testtest"), ("AWS_REGION", "us-east-1")])
+            .envs(CREDENTIALS)
             .status()
             .expect("starts");
         assert!(status.success(), "{test} failed with a server");
         return None;
     }
-    let dir = tempfile::tempdir().expect("a directory");
-    std::fs::create_dir(dir.path().join("bucket")).expect("a bucket is a folder");
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    let process = Command::new(versitygw())
-        .args(["--port", &format!("127.0.0.1:{port}"), "--quiet", "posix"])
-        .arg(dir.path())
-        .envs([("ROOT_ACCESS_KEY", "test"), ("ROOT_SECRET_KEY", "testtest")])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the server starts");
-    let since = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(since.elapsed() < Duration::from_secs(20), "the server does not listen");
-        std::thread::yield_now();
-    }
-    Some(Server { process, port, proxy: Proxy::start(port), _dir: dir })
-}
-
-/// The server's program, built on first use.
-fn versitygw() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/s3");
-    let program = folder.join("versitygw");
-    if !program.exists() {
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let folder = folder.canonicalize().expect("is there");
-        let status = Command::new("go")
-            .args(["install", &format!("github.com/versity/versitygw/cmd/versitygw@{VERSION}")])
-            .env("GOBIN", folder)
-            .status()
-            .expect("Go is there");
-        assert!(status.success(), "versitygw cannot be built");
-    }
-    program
+    let bucket = Bucket::start();
+    Some(Server { proxy: Proxy::start(bucket.port), bucket })
 }
 
 impl Server {
+    fn url(&self) -> String {
+        format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", self.proxy.port)
+    }
+
+    fn config(&self) -> StoreConfig {
+        StoreConfig { url: Some(self.url()), drop_grace_ns: 0, ..StoreConfig::new("not-used") }
+    }
+
     fn try_open(&self) -> Result<Arc<Store>, StoreError> {
-        let url = format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", self.proxy.port);
-        let config = StoreConfig { url: Some(url), drop_grace_ns: 0, ..StoreConfig::new("not-used") };
-        Store::open(config, &mut Registry::default())
+        Store::open(self.config(), &mut Registry::default())
+    }
+
+    fn follow(&self) -> Result<Arc<Store>, StoreError> {
+        Store::follow(self.config(), &mut Registry::default())
     }
 
     fn open(&self) -> Arc<Store> {
@@ -141,6 +114,103 @@ fn a_store_in_a_bucket_commits_compacts_searches_and_goes_on_after_a_restart() {
     assert_eq!(server.seen(), (7, 105));
 }
 
+/// A word that one line of many has: of an object of some megabytes the footer and a few pages are read, in a few requests.
+#[test]
+fn a_search_reads_a_few_ranges_of_an_object() {
+    let Some(server) = server("a_search_reads_a_few_ranges_of_an_object") else { return };
+    {
+        let store = server.open();
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        let chunk = |n: usize| HotRows::Chunk(Arc::new(rows::logs_numbered(START + 600 * SECOND, n * 5000, 5000)));
+        let rows = vec![(Table::Logs, (0..40).map(chunk).collect())];
+        let lent = Lent::register(&store, committer.commit(Commit { rows, ..log_commit(1, 0) }).expect("commits"));
+        assert_eq!(store.compact_now(START + 3600 * SECOND).expect("compacts"), 1);
+        lent.publish(committer.commit(log_commit(2, 0)).expect("commits"));
+    }
+    let config = server.config();
+    let mut counting = None;
+    let wrap = |inner| -> Arc<dyn object_store::ObjectStore> { counting.insert(Failing::new(inner)).clone() };
+    let store = Store::open_with(config, &mut Registry::default(), wrap).expect("opens");
+    let counting = counting.expect("it was wrapped");
+    let (_committer, recovered) = store.open_shard(0).expect("opens");
+    let file = &recovered.expect("has commits").files[0];
+    assert!(file.rows == 200_000 && file.index.is_some());
+    let taken = || (counting.gets.load(Ordering::Relaxed), counting.bytes.load(Ordering::Relaxed));
+    let before = taken();
+    let started = Instant::now();
+    let Candidates::Rows(found) = store.candidates(file, &Wanted::text("after 123 ms")) else {
+        panic!("these words are in the index")
+    };
+    let asked = taken();
+    let reader = store.open_segment(file, &["service"]).expect("opens");
+    let group = reader.groups().iter().rposition(|group| group.first_row <= u64::from(found[0])).expect("is there");
+    let row = found[0] as usize - reader.groups()[group].first_row as usize;
+    let mut bodies = Vec::new();
+    let each = |batch: arrow::array::RecordBatch| {
+        bodies.push(batch.column_by_name("body").expect("was asked for").as_string::<i32>().value(0).to_owned());
+        ControlFlow::Continue(())
+    };
+    let columns = ["service", "time", "body", "trace_id", "attributes", "line"];
+    let one = row..row + 1;
+    reader.read(group, &columns, Some(std::slice::from_ref(&one)), each).expect("reads");
+    let read = taken();
+    println!(
+        "of {} bytes and {} beside them: {} bytes in {} requests to find it, {} bytes in {} requests to read it; {:.0} ms",
+        file.bytes,
+        file.index.as_ref().map_or(0, |side| side.bytes) + file.blooms.as_ref().map_or(0, |side| side.bytes),
+        asked.1 - before.1,
+        asked.0 - before.0,
+        read.1 - asked.1,
+        read.0 - asked.0,
+        started.elapsed().as_secs_f64() * 1e3
+    );
+    assert!(bodies.len() == 1 && bodies[0].contains("after 123 ms"), "{bodies:?}");
+    assert!((read.1 - asked.1) * 8 < file.bytes && read.0 - asked.0 < 16, "{asked:?} {read:?} of {}", file.bytes);
+}
+
+#[test]
+fn a_reader_follows_a_bucket_and_leaves_nothing_there() {
+    let Some(server) = server("a_reader_follows_a_bucket_and_leaves_nothing_there") else { return };
+    let objects = |server: &Server| walk(&server.bucket.folder());
+    let before = objects(&server);
+    let error = server.follow().expect_err("there is no store");
+    assert!(matches!(error, StoreError::NotYet { .. }), "{error}");
+    assert_eq!(objects(&server), before);
+    let store = server.open();
+    let (mut committer, _) = store.open_shard(3).expect("opens");
+    committer.commit(log_commit(4, 6)).expect("commits");
+    let before = objects(&server);
+    let reader = server.follow().expect("it is there now");
+    let follower = reader.follower();
+    follower.look_for_shards().expect("lists");
+    assert_eq!(follower.listed_shards(), [3]);
+    follower.look(3).expect("looks");
+    committer.commit(log_commit(5, 6)).expect("commits");
+    follower.look(3).expect("looks");
+    let newest = follower.newest(3).expect("known");
+    assert_eq!((newest.seq, newest.next_offset, newest.writer), (1, 5, committer.writer()));
+    let rows: usize = (newest.files.iter())
+        .flat_map(|file| reader.read_segment(file, None, i64::MIN..i64::MAX).expect("reads"))
+        .map(|batch| batch.num_rows())
+        .sum();
+    assert_eq!(rows, 12);
+    drop((store, committer));
+    let after = objects(&server);
+    assert!(after.len() > before.len(), "the writer wrote");
+    follower.look(3).expect("looks");
+    assert_eq!(objects(&server), after, "the reader did not");
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
 #[test]
 fn of_many_writers_one_commits_each_position() {
     let Some(server) = server("of_many_writers_one_commits_each_position") else { return };
@@ -174,7 +244,7 @@ fn a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice() {
     let mut rows = 0;
     let mut offset = 0;
     for path in ["data/logs", "state/0", "manifest/0"] {
-        for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SlowDown, Fault::Late] {
+        for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SlowDown, Fault::Late, Fault::Conflict] {
             let before = server.proxy.happened();
             server.proxy.plan(path, fault);
             let mut tries = 0;
@@ -194,11 +264,11 @@ fn a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice() {
                     }
                     Err(error) => {
                         assert!(matches!(error, StoreError::Io { .. }), "{path} {fault:?}: {error}");
-                        server.proxy.deliver(server.port);
+                        server.proxy.deliver(server.bucket.port);
                     }
                 }
             }
-            server.proxy.deliver(server.port);
+            server.proxy.deliver(server.bucket.port);
             rows += 2;
             assert_eq!(server.proxy.happened(), before + 1, "{path} {fault:?}");
             assert_eq!(server.seen(), (offset, rows), "{path} {fault:?}");
@@ -213,4 +283,39 @@ fn a_server_that_lets_an_object_be_created_twice_is_refused_in_words() {
     server.proxy.plan("probe/", Fault::Lie);
     let error = server.try_open().expect_err("refuses").to_string();
     assert!(error.contains("If-None-Match") && error.contains("s3://bucket/shop/store"), "{error}");
+}
+
+#[test]
+fn whoever_takes_a_shard_over_fences_the_writer_before_and_says_where_it_is_reached() {
+    let Some(server) = server("whoever_takes_a_shard_over_fences_the_writer_before_and_says_where_it_is_reached")
+    else {
+        return;
+    };
+    let open = |owner: &str| {
+        let url = format!("s3://bucket/shop/store?endpoint=http://127.0.0.1:{}", server.bucket.port);
+        let config = StoreConfig { url: Some(url), advertise: Some(owner.to_owned()), ..StoreConfig::new("not-used") };
+        Store::open(config, &mut Registry::default()).expect("opens")
+    };
+    let (first, second) = (open("http://node-1:4400"), open("http://node-2:4400"));
+    let (mut old, _) = first.open_shard(0).expect("opens");
+    assert!(old.take_over(START).is_err(), "there is nothing to take over yet");
+    old.commit(log_commit(1, 10)).expect("commits");
+    let (mut new, recovered) = second.open_shard(0).expect("opens");
+    new.take_over(START).expect("takes over");
+    assert_eq!((recovered.expect("has a commit").seq, new.seq()), (0, Some(1)));
+    let error = old.commit(log_commit(2, 10)).expect_err("it is fenced");
+    assert!(matches!(error, StoreError::Fenced { seq: 1, .. }), "{error}");
+    assert!(matches!(old.take_over(START), Err(StoreError::Fenced { .. })), "for good");
+    // The same state serves both manifests, and is kept for as long as one of them may be read.
+    for offset in 2..6 {
+        new.commit(log_commit(offset, 10)).expect("commits");
+    }
+    assert_eq!(server.seen(), (5, 50));
+    let path = object_store::path::Path::from(format!("manifest/0/{:020}.json", 1));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let manifest = runtime.block_on(async {
+        let found = second.object_store().get_opts(&path, Default::default()).await.expect("is there");
+        found.bytes().await.expect("is readable")
+    });
+    assert!(String::from_utf8_lossy(&manifest).contains(r#""owner":"http://node-2:4400""#));
 }

@@ -32,6 +32,14 @@ pub(crate) async fn health(
     query: &HealthQuery,
     memory_bytes: usize,
 ) -> Result<Vec<HealthSeries>, QueryError> {
+    engine.without_damage(|| health_once(engine, query, memory_bytes)).await
+}
+
+async fn health_once(
+    engine: &Engine,
+    query: &HealthQuery,
+    memory_bytes: usize,
+) -> Result<Vec<HealthSeries>, QueryError> {
     let (state, read) = engine.session_for(&[Table::Windows], memory_bytes).await?;
     let fail = |error: DataFusionError| explain(&error, "", None);
     let parts = SessionContext::new_with_state(state).read_table(window_parts(&read)).map_err(fail)?;
@@ -43,6 +51,14 @@ pub(crate) async fn health(
 
 /// Answers a question for KPIs, usage and toggles from `windows`. The step is a multiple of ten seconds.
 pub(crate) async fn measures(
+    engine: &Engine,
+    query: &MeasureQuery,
+    memory_bytes: usize,
+) -> Result<Vec<MeasureSeries>, QueryError> {
+    engine.without_damage(|| measures_once(engine, query, memory_bytes)).await
+}
+
+async fn measures_once(
     engine: &Engine,
     query: &MeasureQuery,
     memory_bytes: usize,

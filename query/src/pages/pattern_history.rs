@@ -29,6 +29,15 @@ pub(crate) async fn patterns(
     step_ms: i64,
     memory_bytes: usize,
 ) -> Result<Vec<PatternRow>, QueryError> {
+    engine.without_damage(|| patterns_once(engine, query, step_ms, memory_bytes)).await
+}
+
+async fn patterns_once(
+    engine: &Engine,
+    query: &PatternQuery,
+    step_ms: i64,
+    memory_bytes: usize,
+) -> Result<Vec<PatternRow>, QueryError> {
     let (state, read) = engine.session_for(&[Table::Windows], memory_bytes).await?;
     let fail = |error: DataFusionError| explain(&error, "", None);
     let parts = SessionContext::new_with_state(state).read_table(window_parts(&read)).map_err(fail)?;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use shipwake_store::{PatternQuery, Store};
 
@@ -38,6 +39,7 @@ impl KeptPatterns {
         {
             return shapes.clone();
         }
+        let asked = Instant::now();
         let shapes = Arc::new(Shapes::of(store.patterns(&PatternQuery {
             service: Some(key.0.clone()),
             environment: Some(key.1.clone()),
@@ -45,6 +47,10 @@ impl KeptPatterns {
             // Clocks that run a little ahead.
             to_ms: now_ms + MINUTE_MS,
         })));
+        if !store.incomplete(asked).is_empty() {
+            // What lacks something is good for one answer, which says so.
+            return shapes;
+        }
         let mut kept = self.lock();
         if kept.len() >= SERVICES_MAX {
             kept.retain(|_, (asked_ms, _)| fresh(*asked_ms));

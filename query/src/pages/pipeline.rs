@@ -59,7 +59,7 @@ pub struct PipelineStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenSender {
     /// A word such as `sdk_python` or `nginx`.
-    pub kind: &'static str,
+    pub kind: String,
     /// Records in its requests.
     pub received: u64,
     /// When the last request came, in milliseconds since the epoch.

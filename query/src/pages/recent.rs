@@ -54,6 +54,11 @@ impl Recent {
         &self.series
     }
 
+    /// Forgets what is kept: the next call asks for everything.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     fn next_slice(&mut self, settled: Range<i64>) -> Range<i64> {
         let start_ms = if settled.contains(&self.slice_ms) { self.slice_ms } else { settled.start };
         let end_ms = (start_ms + SLICE_MS).min(settled.end);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::incomplete::IncompleteShard;
+
 /// What every data answer carries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Meta {
@@ -21,6 +23,9 @@ pub(crate) struct Meta {
     /// Something is missing; the warnings say what.
     pub partial: bool,
     pub warnings: Vec<String>,
+    /// Shards whose newest records are missing, because the process that has them does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<IncompleteShard>,
     pub query_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub envs: Option<Vec<String>>,
@@ -488,7 +493,7 @@ pub(crate) struct LastReceived {
 /// `varnish`, `syslog`, `events`, `remote_write`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct SeenSender {
-    pub kind: &'static str,
+    pub kind: String,
     pub received: u64,
     pub last: i64,
 }

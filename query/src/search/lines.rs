@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
-
-use shipwake_store::StoreError;
+use std::sync::Arc;
 
 use super::id::LineId;
 use super::request::Direction;
 use super::rows::Rows;
 use super::scan::{Found, Place, Sink, hot_rows};
 use super::wire::Line;
+use crate::error::QueryError;
+use crate::sql::budget::SharedMemory;
 
 const KEY_COLUMNS: [&str; 2] = ["time", "line"];
 /// Everything that a line is shown with.
@@ -109,7 +110,13 @@ impl Page {
     }
 
     /// The lines, in the order of the direction, read from where they are. Bodies longer than `body_bytes` are cut.
-    pub fn read(mut self, columns: &[&'static str], body_bytes: usize) -> Result<Vec<Line>, StoreError> {
+    pub fn read(
+        mut self,
+        memory: &Arc<SharedMemory>,
+        columns: &[&'static str],
+        body_bytes: usize,
+    ) -> Result<Vec<Line>, QueryError> {
+        let mut held = memory.hold(0)?;
         let mut wanted: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for spot in self.spots.values() {
             wanted.entry(spot.place).or_default().push(spot.row);
@@ -119,7 +126,10 @@ impl Page {
             rows.sort_unstable();
             let place = self.places[place].clone();
             read_lines(&place, &rows, columns, |id, columns, row| {
-                lines.push((id, Line::new(id, columns, row, body_bytes)));
+                let line = Line::new(id, columns, row, body_bytes);
+                held.grow(line.bytes())?;
+                lines.push((id, line));
+                Ok(())
             })?;
         }
         self.spots.clear();
@@ -150,6 +160,10 @@ impl Sink for Page {
             }
         }
         matters
+    }
+
+    fn ends_early(&self) -> bool {
+        true
     }
 
     fn take(&mut self, found: &Found<'_>) {
@@ -203,30 +217,33 @@ fn read_lines(
     place: &Place,
     rows: &[u32],
     columns: &[&'static str],
-    mut each: impl FnMut(LineId, &Rows, usize),
-) -> Result<(), StoreError> {
+    mut each: impl FnMut(LineId, &Rows, usize) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
     match place {
         Place::Hot { rows: chunk, .. } => {
             let columns = hot_rows(chunk, columns);
             for row in rows {
                 if let Some(id) = id_of(place, &columns, *row as usize, *row) {
-                    each(id, &columns, *row as usize);
+                    each(id, &columns, *row as usize)?;
                 }
             }
             Ok(())
         }
         Place::Stored { reader, group, .. } => {
-            let mut at = 0;
+            let (mut at, mut refused) = (0, None);
             reader.read(*group, columns, Some(&super::scan::ranges_of(rows)), |batch| {
                 let columns = Rows::of_batch(&batch);
                 for index in 0..columns.len {
-                    if let Some(id) = id_of(place, &columns, index, rows[at + index]) {
-                        each(id, &columns, index);
+                    let Some(id) = id_of(place, &columns, index, rows[at + index]) else { continue };
+                    if let Err(error) = each(id, &columns, index) {
+                        refused = Some(error);
+                        return ControlFlow::Break(());
                     }
                 }
                 at += columns.len;
                 ControlFlow::Continue(())
-            })
+            })?;
+            refused.map_or(Ok(()), Err)
         }
     }
 }

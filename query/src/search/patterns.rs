@@ -24,8 +24,14 @@ type Key = (Arc<str>, Arc<str>, Arc<str>);
 
 #[derive(Default)]
 struct Count {
-    level: Level,
+    levels: BTreeMap<Level, u64>,
     versions: BTreeMap<Arc<str>, u64>,
+}
+
+impl Count {
+    fn worst(&self) -> Level {
+        self.levels.keys().next_back().copied().unwrap_or_default()
+    }
 }
 
 /// Counts lines by pattern.
@@ -52,15 +58,13 @@ impl Sink for Counts {
         let columns = found.columns;
         let column = |name: &str| columns.column(name);
         // Counted by the indices of values first: texts are compared once per batch.
-        let mut counts: HashMap<[Option<usize>; 4], (u64, Level)> = HashMap::new();
+        let mut counts: HashMap<([Option<usize>; 4], Level), u64> = HashMap::new();
         for row in 0..columns.len {
             let value = |name: &str| column(name).and_then(|column| column.value_of(row));
             let key = [value("service"), value("environment"), value("version"), value("pattern_id")];
-            let count = counts.entry(key).or_default();
-            count.0 += 1;
-            count.1 = count.1.max(level_of_row(columns, row));
+            *counts.entry((key, level_of_row(columns, row))).or_default() += 1;
         }
-        for ([service, environment, version, pattern], (lines, level)) in counts {
+        for (([service, environment, version, pattern], level), lines) in counts {
             let text = |name: &str, at: Option<usize>| at.zip(column(name)?.texts()).map(|(at, texts)| texts.value(at));
             let name: Arc<str> = text("version", version).unwrap_or("").into();
             self.total += lines;
@@ -79,7 +83,7 @@ impl Sink for Counts {
                 continue;
             }
             let count = self.patterns.entry(key).or_default();
-            count.level = count.level.max(level);
+            *count.levels.entry(level).or_default() += lines;
             *count.versions.entry(name).or_default() += lines;
         }
     }
@@ -104,7 +108,7 @@ impl Counts {
         for (key, count) in &self.patterns {
             let rows = known.get(key).map(Vec::as_slice).unwrap_or_default();
             let has_others = versions.get(&(key.0.clone(), key.1.clone())).is_some_and(|all| all.len() > 1);
-            lines.push((count.level, line(key, count, rows, has_others)));
+            lines.push((count.worst(), line(key, count, rows, has_others)));
         }
         lines.sort_by(|(a_level, a), (b_level, b)| {
             let (a_bad, b_bad) = ((*a_level).max(Level::Info), (*b_level).max(Level::Info));
@@ -132,7 +136,8 @@ fn line(key: &Key, count: &Count, rows: &[&PatternRow], has_others: bool) -> Pat
         env: key.1.to_string(),
         template: rows.first().map(|row| row.template.to_string()),
         example: rows.first().map(|row| row.example.to_string()).filter(|example| !example.is_empty()),
-        level: count.level.as_str(),
+        level: count.worst().as_str(),
+        levels: count.levels.iter().map(|(level, lines)| (level.as_str(), *lines)).collect(),
         total: count.versions.values().sum(),
         counts: count.versions.iter().map(|(version, lines)| (version.to_string(), *lines)).collect(),
         first_seen,

@@ -13,7 +13,7 @@ use crate::time::parse_time;
 
 /// Lines of a page when it does not say, and the most it may ask for.
 const LINES: usize = 200;
-const LINES_MAX: usize = 1_000;
+pub(crate) const LINES_MAX: usize = 1_000;
 /// Time that a search gets when it does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How far back a search looks that names no beginning.
@@ -30,7 +30,9 @@ pub(crate) struct Body {
     pub service: Option<String>,
     pub env: Option<String>,
     pub version: Option<String>,
+    #[serde(default, deserialize_with = "time")]
     pub from: Option<String>,
+    #[serde(default, deserialize_with = "time")]
     pub to: Option<String>,
     pub limit: Option<usize>,
     /// Only lines before or after this one.
@@ -72,11 +74,8 @@ impl Body {
         let from_ns = from_ms.saturating_mul(NS_PER_MS);
         if from_ns >= to_ns {
             let value = given(&self.from).unwrap_or(FROM).to_owned();
-            return Err(QueryError::BadArgument {
-                argument: "from",
-                value,
-                reason: "it is not before `to`".to_owned(),
-            });
+            let reason = format!("the range is empty: `from` has to lie before `to` ({to})");
+            return Err(QueryError::BadArgument { argument: "from", value, reason });
         }
         Ok(Question {
             search,
@@ -106,6 +105,12 @@ impl Body {
         })
     }
 
+    /// The filters that stand in front of the search, in their order.
+    pub fn filters(&self) -> Vec<&'static str> {
+        let filters = [("service", &self.service), ("env", &self.env), ("version", &self.version)];
+        filters.into_iter().filter(|(_, value)| given(value).is_some()).map(|(name, _)| name).collect()
+    }
+
     /// The line that the page goes on from, and whether it goes to newer ones.
     pub fn cursor(&self) -> Result<Option<(LineId, Direction)>, QueryError> {
         match (given(&self.before), given(&self.after)) {
@@ -127,6 +132,21 @@ pub(crate) enum Direction {
     Older,
     /// From a line on.
     Newer,
+}
+
+/// A time as text, or epoch milliseconds as a number, as answers have them.
+fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a time is a text, like \"now-30m\", or epoch milliseconds")]
+    enum Time {
+        Text(String),
+        EpochMs(i64),
+    }
+    let given = Option::<Time>::deserialize(deserializer)?;
+    Ok(given.map(|time| match time {
+        Time::Text(text) => text,
+        Time::EpochMs(ms) => ms.to_string(),
+    }))
 }
 
 /// Reads a search, with its place in the error.

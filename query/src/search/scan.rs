@@ -20,15 +20,24 @@ use super::matching::{Cost, columns, conjuncts, cost, matches};
 use super::prune::{candidates, may_match};
 use super::request::Direction;
 use super::rows::{FEW_VALUES, Rows};
+use crate::error::QueryError;
+use crate::sql::budget::SharedMemory;
 
 /// Opened segments that are kept: their row groups and pages, not their rows.
 const READERS_BYTES: usize = 48 << 20;
+/// What lines are counted by in a segment, besides the minute.
+const COUNTED_BY: [&str; 6] = ["service", "namespace", "environment", "version", "severity_number", "severity_text"];
+const MINUTE_NS: i64 = 60_000_000_000;
+/// Rows of a row group that are looked at first where what they have may be enough: two pages.
+const FIRST_ROWS: usize = 4096;
 
 /// What the snapshot is looked through for.
 pub(crate) struct Scan<'a> {
     pub store: &'a Store,
     pub snapshot: &'a Snapshot,
     pub readers: &'a Readers,
+    /// What batches of rows are charged to while they are looked at.
+    pub memory: &'a Arc<SharedMemory>,
     pub search: &'a Search,
     /// Event times, ns.
     pub range_ns: Range<i64>,
@@ -73,6 +82,16 @@ pub(crate) trait Sink: Send {
     fn matters(&self) -> Range<i64>;
     /// Takes rows.
     fn take(&mut self, found: &Found<'_>);
+    /// Whether what it has taken can make rows that come later in the direction not matter any more.
+    fn ends_early(&self) -> bool {
+        false
+    }
+    /// Whether it takes lines that were counted minute by minute instead of the lines themselves.
+    fn takes_counted(&self) -> bool {
+        false
+    }
+    /// Takes lines that were counted: some rows of the columns that [`Store::counts`] has.
+    fn take_counted(&mut self, _columns: &Rows, _rows: &[u32]) {}
     /// Takes all rows of a row group by what is known of it, without reading it; `false` when it has to be read.
     fn take_unread(&mut self, _group: &RowGroup) -> bool {
         false
@@ -141,11 +160,13 @@ impl Unit<'_> {
 
 impl Scan<'_> {
     /// Looks through everything that matters to the sink. The first error of a thread ends all.
-    pub fn run<S: Sink>(&self, sink: &mut S) -> Result<Scanned, StoreError> {
+    pub fn run<S: Sink>(&self, sink: &mut S) -> Result<Scanned, QueryError> {
         let (units, skipped) = self.units();
         let work = Work {
             scan: self,
+            counts_only: sink.takes_counted() && columns(self.search).iter().all(|name| COUNTED_BY.contains(name)),
             conjuncts: conjuncts(self.search),
+            ends_early: sink.ends_early(),
             wanted: sink.columns(),
             next: AtomicUsize::new(0),
             rows: AtomicU64::new(0),
@@ -225,13 +246,16 @@ pub(crate) fn hot_rows(rows: &HotRows, names: &[&'static str]) -> Rows {
 struct Work<'a, S> {
     scan: &'a Scan<'a>,
     conjuncts: Vec<&'a Search>,
+    /// Lines that were counted are as good as the lines.
+    counts_only: bool,
+    ends_early: bool,
     wanted: &'static [&'static str],
     next: AtomicUsize,
     rows: AtomicU64,
     segments: AtomicU64,
     skipped: AtomicU64,
     stopped: Mutex<Option<i64>>,
-    failed: Mutex<Option<StoreError>>,
+    failed: Mutex<Option<QueryError>>,
     sink: Mutex<&'a mut S>,
 }
 
@@ -252,13 +276,9 @@ impl<S: Sink> Work<'_, S> {
                 }
                 Unit::Stored { shard, file } => self.stored(*shard, file),
             };
-            match looked {
-                // What is damaged is set aside: the rest is the answer, and the answer says so.
-                Err(error) if !self.scan.store.set_aside(&error) => {
-                    lock(&self.failed).get_or_insert(error);
-                    return;
-                }
-                _ => {}
+            if let Err(error) = looked {
+                lock(&self.failed).get_or_insert(error);
+                return;
             }
         }
     }
@@ -274,14 +294,14 @@ impl<S: Sink> Work<'_, S> {
         });
     }
 
-    /// The times that are still of interest.
-    fn matters(&self) -> Range<i64> {
-        let (asked, matters) = (&self.scan.range_ns, lock(&self.sink).matters());
+    /// The times of those asked for that are still of interest.
+    fn matters(&self, asked: &Range<i64>) -> Range<i64> {
+        let matters = lock(&self.sink).matters();
         asked.start.max(matters.start)..asked.end.min(matters.end)
     }
 
     fn hot(&self, shard: u32, rows: &HotRows, time_ns: (i64, i64)) {
-        let matters = self.matters();
+        let matters = self.matters(&self.scan.range_ns);
         if !overlaps(time_ns, &matters) {
             return;
         }
@@ -301,8 +321,27 @@ impl<S: Sink> Work<'_, S> {
         lock(&self.sink).take(&Found { place: &place, rows: &left, columns: &columns });
     }
 
-    fn stored(&self, shard: u32, file: &SegmentFile) -> Result<(), StoreError> {
-        if !overlaps((file.time_min_ns, file.time_max_ns), &self.matters()) {
+    fn stored(&self, shard: u32, file: &SegmentFile) -> Result<(), QueryError> {
+        let asked = &self.scan.range_ns;
+        let minutes = whole_minutes(asked);
+        if !self.counts_only || minutes.is_empty() {
+            return self.rows_of(shard, file, asked);
+        }
+        let Some(counts) = self.scan.store.counts(file)? else { return self.rows_of(shard, file, asked) };
+        let counts = Rows::of_batch(&counts);
+        let stage = Stage { parts: self.conjuncts.clone(), columns: Vec::new(), checks_time: true };
+        let found = stage.narrow(&counts, None, &minutes);
+        lock(&self.sink).take_counted(&counts, &found);
+        // Of a minute that is asked for in part the lines themselves say which of them are meant.
+        let mut parts = vec![asked.start..minutes.start, minutes.end..asked.end];
+        parts.retain(|part| !part.is_empty() && overlaps((file.time_min_ns, file.time_max_ns), part));
+        self.segments.fetch_add(u64::from(parts.is_empty()), Ordering::Relaxed);
+        parts.iter().try_for_each(|part| self.rows_of(shard, file, part))
+    }
+
+    /// Looks at the rows of a segment with times that are asked for.
+    fn rows_of(&self, shard: u32, file: &SegmentFile, asked: &Range<i64>) -> Result<(), QueryError> {
+        if !overlaps((file.time_min_ns, file.time_max_ns), &self.matters(asked)) {
             return Ok(());
         }
         let candidates = candidates(self.scan.store, file, self.scan.search);
@@ -320,7 +359,7 @@ impl<S: Sink> Work<'_, S> {
         for group in order {
             let known = &reader.groups()[group];
             let times = (known.time_min_ns, known.time_max_ns);
-            let matters = self.matters();
+            let matters = self.matters(asked);
             if !overlaps(times, &matters) || !may_match(self.scan.search, known) {
                 continue;
             }
@@ -334,7 +373,50 @@ impl<S: Sink> Work<'_, S> {
                 continue;
             }
             let place = Place::Stored { shard, segment: file.id, reader: reader.clone(), group };
-            self.group(&place, (&reader, group), of_group, &matters)?;
+            if self.ends_early && of_group.as_ref().map_or(known.rows, Vec::len) > FIRST_ROWS {
+                self.by_time(&place, (&reader, group), of_group.as_deref(), asked)?;
+            } else {
+                self.group(&place, (&reader, group), of_group, &matters)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at rows of a row group in the order of the direction, a few at first and then the rest: a page of lines that the first of them fill
+    /// needs no others. They are sorted by service and version before the time, so the newest are the ends of many runs.
+    fn by_time(
+        &self,
+        place: &Place,
+        (reader, group): (&SegmentReader, usize),
+        left: Option<&[u32]>,
+        asked: &Range<i64>,
+    ) -> Result<(), QueryError> {
+        let mut rows: Vec<(i64, u32)> = Vec::new();
+        self.batches(reader, group, &["time"], left, |columns, numbers| {
+            let times = columns.column("time").and_then(|column| column.all_times()).unwrap_or_default();
+            rows.extend(times.iter().copied().zip(numbers.iter().copied()));
+        })?;
+        match self.scan.direction {
+            Direction::Older => rows.sort_unstable_by_key(|row| std::cmp::Reverse(*row)),
+            Direction::Newer => rows.sort_unstable(),
+        }
+        let mut rest = rows.as_slice();
+        let mut next = FIRST_ROWS;
+        while let Some((time_ns, _)) = rest.first() {
+            let matters = self.matters(asked);
+            if self.scan.stop.is_due() {
+                self.stopped_before((*time_ns, *time_ns));
+                return Ok(());
+            }
+            let (band, others) = rest.split_at(next.min(rest.len()));
+            let mut band: Vec<u32> =
+                band.iter().filter(|(time_ns, _)| within(*time_ns, &matters)).map(|(_, row)| *row).collect();
+            band.sort_unstable();
+            if !band.is_empty() {
+                self.group(place, (reader, group), Some(band), &matters)?;
+            }
+            // A page of the file may have rows of both: it is read twice, and not more often.
+            (rest, next) = (others, usize::MAX);
         }
         Ok(())
     }
@@ -346,7 +428,7 @@ impl<S: Sink> Work<'_, S> {
         (reader, group): (&SegmentReader, usize),
         mut left: Option<Vec<u32>>,
         matters: &Range<i64>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         let known = &reader.groups()[group];
         self.rows.fetch_add(left.as_ref().map_or(known.rows, Vec::len) as u64, Ordering::Relaxed);
         for stage in self.stages(!covers(matters, (known.time_min_ns, known.time_max_ns))) {
@@ -373,7 +455,7 @@ impl<S: Sink> Work<'_, S> {
         columns: &[&str],
         left: Option<&[u32]>,
         mut each: impl FnMut(&Rows, &[u32]),
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         let all: Vec<u32>;
         let numbers = match left {
             Some(rows) => rows,
@@ -383,8 +465,15 @@ impl<S: Sink> Work<'_, S> {
             }
         };
         let ranges = left.map(ranges_of);
-        let mut at = 0;
+        let (mut at, mut refused) = (0, None);
         reader.read(group, columns, ranges.as_deref(), |batch| {
+            let _held = match self.scan.memory.hold(batch.get_array_memory_size()) {
+                Ok(held) => held,
+                Err(error) => {
+                    refused = Some(error);
+                    return ControlFlow::Break(());
+                }
+            };
             let rows = Rows::of_batch(&batch);
             each(&rows, &numbers[at..at + rows.len]);
             at += rows.len;
@@ -393,7 +482,8 @@ impl<S: Sink> Work<'_, S> {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
-        })
+        })?;
+        refused.map_or(Ok(()), Err)
     }
 
     /// The steps in which rows are narrowed down, each with what it reads.
@@ -415,6 +505,22 @@ impl<S: Sink> Work<'_, S> {
         }
         stages
     }
+}
+
+/// The part of a range that is whole minutes; the ends of time are the ends of a minute. Empty where there is none.
+fn whole_minutes(range: &Range<i64>) -> Range<i64> {
+    let start = match range.start {
+        i64::MIN => i64::MIN,
+        start => start
+            .div_euclid(MINUTE_NS)
+            .saturating_add(i64::from(start.rem_euclid(MINUTE_NS) > 0))
+            .saturating_mul(MINUTE_NS),
+    };
+    let end = match range.end {
+        i64::MAX => i64::MAX,
+        end => end.div_euclid(MINUTE_NS).saturating_mul(MINUTE_NS),
+    };
+    if start < end { start..end } else { range.start..range.start }
 }
 
 fn covers(range: &Range<i64>, (min, max): (i64, i64)) -> bool {
@@ -478,4 +584,19 @@ pub(crate) fn ranges_of(rows: &[u32]) -> Vec<Range<usize>> {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // What a thread that panicked left is whole; the panic itself is passed on when the scope ends.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_range_the_whole_minutes_are_known() {
+        let minutes = |range: Range<i64>| whole_minutes(&range);
+        assert_eq!(minutes(0..3 * MINUTE_NS), 0..3 * MINUTE_NS);
+        assert_eq!(minutes(1..3 * MINUTE_NS - 1), MINUTE_NS..2 * MINUTE_NS);
+        assert_eq!(minutes(-1..MINUTE_NS), 0..MINUTE_NS);
+        assert_eq!(minutes(i64::MIN..i64::MAX), i64::MIN..i64::MAX);
+        assert!(minutes(1..2 * MINUTE_NS - 1).is_empty() && minutes(5..5).is_empty());
+    }
 }

@@ -13,8 +13,10 @@ use super::request::Direction;
 use super::scan::{Found, Sink, hot_rows};
 use crate::error::QueryError;
 
-/// Lines of an answer.
-pub(crate) const LINES_MAX: usize = 200;
+/// Lines of an answer when it does not say: more than a person reads in a second.
+pub(crate) const LINES: usize = 200;
+/// The most it may ask for: somebody who writes them into a file wants all of them.
+pub(crate) const LINES_MAX: usize = 5_000;
 /// A body is shown on one or a few rows of a screen.
 pub(crate) const BODY_BYTES: usize = 4 << 10;
 
@@ -47,6 +49,16 @@ impl Cursor {
     pub fn end_of(snapshot: &Snapshot) -> Self {
         let end = |shard: &ShardSnapshot| (shard.shard, (shard.last_line, shard.next_offset));
         Self { shards: snapshot.shards.iter().map(end).collect() }
+    }
+
+    /// The end, but not before where the reader is: a shard that another process takes over is for a moment behind what the one
+    /// before has shown, and one that cannot be asked says nothing of its end.
+    pub fn not_before(mut self, seen: &Cursor) -> Self {
+        for (shard, (line, offset)) in &seen.shards {
+            let end = self.shards.entry(*shard).or_insert((*line, *offset));
+            *end = (end.0.max(*line), end.1.max(*offset));
+        }
+        self
     }
 
     /// Only what can have lines that the reader has not seen: segments with records of later offsets, and hot chunks with higher
@@ -126,6 +138,14 @@ impl Sink for Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cursor_never_goes_back() {
+        let seen = Cursor { shards: [(0, (5, 9)), (1, (7, 3)), (2, (1, 1))].into() };
+        let end = Cursor { shards: [(0, (4, 12)), (2, (6, 8)), (4, (2, 2))].into() };
+        let expected = Cursor { shards: [(0, (5, 12)), (1, (7, 3)), (2, (6, 8)), (4, (2, 2))].into() };
+        assert_eq!(end.not_before(&seen), expected);
+    }
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {

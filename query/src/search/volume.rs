@@ -1,6 +1,7 @@
 //! Lines by time: for each step of the range how many lines there are, by version, level or service.
 //!
-//! Without a search, row groups that lie within one step and have one version are counted without being read.
+//! Where the search is only about services, versions and levels, and steps are whole minutes, segments have counted their lines
+//! already (`Store::counts`). Where they have not, row groups that lie within one step and have one version need not be read.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,6 +14,7 @@ use super::wire::{VolumeSeries, level_of_row};
 use crate::error::QueryError;
 
 const NS_PER_MS: i64 = 1_000_000;
+const MINUTE_NS: i64 = 60_000 * NS_PER_MS;
 /// Steps of a range when nothing is said: bars of a few pixels.
 const STEPS: i64 = 120;
 const STEPS_MAX: i64 = 2_000;
@@ -181,6 +183,26 @@ impl Sink for Counts {
         }
         if let Some((value, step, lines)) = run {
             self.add(keys.texts().map_or("", |texts| texts.value(value)), step, lines);
+        }
+    }
+
+    fn takes_counted(&self) -> bool {
+        self.step_ns % MINUTE_NS == 0
+    }
+
+    fn take_counted(&mut self, columns: &Rows, rows: &[u32]) {
+        let Some((times, lines)) =
+            columns.column("time").and_then(|column| column.all_times()).zip(columns.column("lines"))
+        else {
+            return;
+        };
+        for row in rows.iter().map(|row| *row as usize) {
+            let step = self.step(times[row]);
+            let lines = lines.number(row).and_then(|lines| u64::try_from(lines).ok()).unwrap_or(0);
+            match columns.column(self.by.as_str()) {
+                Some(keys) => self.add(keys.text(row).unwrap_or(""), step, lines),
+                None => self.add(level_of_row(columns, row).as_str(), step, lines),
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use shipwake_model::pattern::Level;
 use super::id::LineId;
 use super::rows::Rows;
 use super::scan::Scanned;
+use super::without::Without;
+use crate::incomplete::IncompleteShard;
 use crate::time::rfc3339_ns;
 
 const NS_PER_MS: i64 = 1_000_000;
@@ -27,9 +29,10 @@ pub(crate) struct Meta {
     /// The search as it was understood.
     pub search: String,
     pub scanned: ScannedText,
-    /// Segments of the range are damaged: lines are missing. The warnings say which.
-    pub incomplete: bool,
     pub warnings: Vec<String>,
+    /// Shards whose newest records are missing, because the process that has them does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<IncompleteShard>,
 }
 
 /// What was looked at.
@@ -50,8 +53,8 @@ impl Meta {
             seen_until: stopped_at_ns.map(|ns| ns.div_euclid(NS_PER_MS)),
             search,
             scanned: ScannedText { segments, segments_skipped, rows },
-            incomplete: false,
             warnings: Vec::new(),
+            incomplete: Vec::new(),
         }
     }
 }
@@ -63,6 +66,9 @@ pub(crate) struct Lines {
     pub lines: Vec<Line>,
     /// For `before` (or `after`, on the way to newer lines) of the next page; null when there is none.
     pub next: Option<String>,
+    /// When nothing is found: what would be, without one condition. Most lines first; conditions that change nothing are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Without>,
 }
 
 /// A line.
@@ -211,7 +217,10 @@ pub(crate) struct PatternLine {
     /// What its lines have in common; null when it is not remembered any more.
     pub template: Option<String>,
     pub example: Option<String>,
+    /// The worst of its lines.
     pub level: &'static str,
+    /// Lines by level.
+    pub levels: BTreeMap<&'static str, u64>,
     pub total: u64,
     /// Lines by version.
     pub counts: BTreeMap<String, u64>,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use datafusion::common::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool, MemoryReservation};
 
-use crate::error::Budget;
+use crate::error::{Budget, QueryError};
 use crate::sql::metered;
 
 /// What all queries together use.
@@ -23,10 +23,41 @@ impl SharedMemory {
         Arc::new(Self { used: AtomicUsize::new(0), limit })
     }
 
+    /// Reserves bytes for a question that is not SQL, until they are dropped.
+    pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, QueryError> {
+        let mut held = Held { shared: self.clone(), bytes: 0 };
+        held.grow(bytes)?;
+        Ok(held)
+    }
+
     /// Bytes reserved now.
     #[cfg(test)]
     fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that are reserved. Gives them back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    shared: Arc<SharedMemory>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Reserves more.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), QueryError> {
+        if !try_add(&self.shared.used, bytes, self.shared.limit) {
+            return Err(QueryError::OverBudget(Budget::SharedMemory { bytes: self.shared.limit }));
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -153,5 +184,17 @@ mod tests {
         two.try_grow(50).expect("what is left");
         drop((one, two, pool, first, second));
         assert_eq!(shared.used(), 0, "everything is given back");
+    }
+
+    #[test]
+    fn what_is_not_sql_has_the_same_cap_and_gives_back_what_it_held() {
+        let shared = SharedMemory::new(100);
+        let mut one = shared.hold(60).expect("within the cap");
+        let refused = shared.hold(41).expect_err("beyond");
+        assert!(matches!(refused, QueryError::OverBudget(Budget::SharedMemory { bytes: 100 })), "{refused}");
+        one.grow(40).expect("what is left");
+        assert!(one.grow(1).is_err());
+        drop(one);
+        assert_eq!(shared.used(), 0);
     }
 }

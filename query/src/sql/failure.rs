@@ -1,5 +1,7 @@
 //! What DataFusion's errors mean to the asker, and where in the text they are. Pure.
 
+use std::error::Error;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use shipwake_store::StoreError;
@@ -11,6 +13,17 @@ use crate::sql::wording::{NO_SIGNATURE, in_words};
 /// Translates an error. `text` is the query, for positions; `memory` knows which memory budget was refused.
 pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&QueryMemory>) -> QueryError {
     let root = error.find_root();
+    if is_gone(error) {
+        return QueryError::Gone { message: clean(&root.strip_backtrace()) };
+    }
+    if let Some(error) = of_store(root) {
+        return match error {
+            StoreError::Damaged { path, reason } => {
+                QueryError::Damaged(StoreError::Damaged { path: path.clone(), reason: reason.clone() })
+            }
+            error => QueryError::Store { message: error.to_string() },
+        };
+    }
     match root {
         DataFusionError::ResourcesExhausted(message) => match memory {
             Some(memory) => QueryError::OverBudget(memory.exhausted()),
@@ -34,9 +47,6 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
         DataFusionError::ArrowError(arrow_error, _) if is_about_values(arrow_error) => {
             QueryError::Evaluation { message: clean(&arrow_error.to_string()) }
         }
-        DataFusionError::External(outside) if outside.is::<StoreError>() => {
-            QueryError::Store { message: outside.to_string() }
-        }
         // The regular expression of a query, from the library that compiles it.
         DataFusionError::External(outside) if outside.to_string().contains("regex") => {
             QueryError::Evaluation { message: outside.to_string() }
@@ -55,9 +65,22 @@ pub(crate) fn explain(error: &DataFusionError, text: &str, memory: Option<&Query
     }
 }
 
-/// What the store has said, which readers of Parquet and of objects wrap in errors of their own.
-pub(crate) fn store_error(error: &DataFusionError) -> Option<&StoreError> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// Whether the reason, somewhere down, is that a segment is not there.
+fn is_gone(error: &DataFusionError) -> bool {
+    let mut found: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = found {
+        let of_store = matches!(error.downcast_ref(), Some(StoreError::Gone { .. }));
+        if of_store || matches!(error.downcast_ref(), Some(object_store::Error::NotFound { .. })) {
+            return true;
+        }
+        found = error.source();
+    }
+    false
+}
+
+/// What the store has said, which the readers of Parquet and of objects wrap in errors of their own.
+fn of_store(error: &DataFusionError) -> Option<&StoreError> {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<StoreError>() {
             return Some(error);
@@ -123,6 +146,19 @@ fn position(line: u64, column: u64, text: &str) -> Option<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_that_is_gone_is_told_from_one_that_cannot_be_read() {
+        let gone = StoreError::Gone { path: "data/logs/1.parquet".into() };
+        let error = DataFusionError::External(Box::new(gone)).context("scan");
+        assert!(matches!(explain(&error, "", None), QueryError::Gone { message } if message.contains("1.parquet")));
+        let not_found = object_store::Error::NotFound { path: "data/logs/2.parquet".into(), source: "none".into() };
+        let error = DataFusionError::ObjectStore(Box::new(not_found));
+        assert!(matches!(explain(&error, "", None), QueryError::Gone { message } if message.contains("2.parquet")));
+        let damaged = StoreError::Damaged { path: "x".into(), reason: "y".into() };
+        let error = DataFusionError::External(Box::new(damaged));
+        assert!(matches!(explain(&error, "", None), QueryError::Damaged(_)));
+    }
 
     #[test]
     fn a_position_is_counted_in_characters() {

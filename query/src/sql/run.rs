@@ -1,7 +1,7 @@
 //! One query from its text to batches, with every budget but time, which the caller watches: it aborts the task.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use arrow::array::{RecordBatch, StringArray};
@@ -16,18 +16,26 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use shipwake_store::{Store, Table};
+use shipwake_store::{PatternQuery, Store, Table};
+use tracing::warn;
 
 use crate::damage::missing_in;
 use crate::error::QueryError;
+use crate::metrics::Metrics;
 use crate::sql::answer::{SqlAnswer, SqlMeta};
 use crate::sql::budget::{QueryMemory, SharedMemory};
-use crate::sql::failure::{explain, store_error};
+use crate::sql::failure::explain;
 use crate::sql::guard::{self, Ask};
 use crate::sql::metered;
-use crate::sql::session::Sessions;
+use crate::sql::session::{Sessions, plan_for_several};
+use crate::sql::spread::{Others, Spread};
 use crate::sql::tables::{Read, SqlTable, comment_of};
 use crate::sql::wording::no_such_table;
+
+/// The metric of scans for the bytes that they have read.
+pub(crate) const SCANNED: &str = "bytes_scanned";
+/// The node of a plan that takes in what other nodes have computed: it counts what they have read.
+pub(crate) const OPENED: &str = "Opened";
 
 /// What somebody asks.
 #[derive(Clone, Debug, Default)]
@@ -54,39 +62,47 @@ pub(crate) struct Limits {
 /// What queries run on.
 pub(crate) struct Engine {
     pub store: Arc<Store>,
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     pub shared_memory: Arc<SharedMemory>,
+    pub spread: Spread,
+    pub metrics: Metrics,
+}
+
+/// A statement that is to be computed.
+struct Planned<'a> {
+    state: &'a SessionState,
+    plan: &'a LogicalPlan,
+    pool: &'a Arc<dyn MemoryPool>,
+    read: &'a Read,
+    limits: &'a Limits,
+    now_ms: i64,
 }
 
 impl Engine {
-    /// Answers one statement. `now_ms` is the moment of the snapshot. When a segment turns out to be damaged while it is read, it is
-    /// set aside and the question asked again: the answer is made of the rest, and says so.
+    /// Answers one statement. `now_ms` is the moment of the snapshot.
     pub async fn run(&self, text: &str, limits: &Limits, now_ms: i64) -> Result<SqlAnswer, QueryError> {
         guard::check_size(text, limits.query_bytes)?;
+        self.without_damage(|| self.run_once(text, limits, now_ms)).await
+    }
+
+    /// Asks until no damaged segment is met any more: each is set aside, and the next snapshot is without it. The answer is made of the
+    /// rest, and [`missing_in`] says what it lacks.
+    pub async fn without_damage<T, F: Future<Output = Result<T, QueryError>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<T, QueryError> {
         loop {
-            let is_damage_found = AtomicBool::new(false);
-            let answer = self.run_once(text, limits, now_ms, &is_damage_found).await;
-            if answer.is_ok() || !is_damage_found.into_inner() {
-                return answer;
+            match ask().await {
+                Err(QueryError::Damaged(error)) if self.store.set_aside(&error) => {}
+                answered => return answered,
             }
         }
     }
 
-    async fn run_once(
-        &self,
-        text: &str,
-        limits: &Limits,
-        now_ms: i64,
-        is_damage_found: &AtomicBool,
-    ) -> Result<SqlAnswer, QueryError> {
+    async fn run_once(&self, text: &str, limits: &Limits, now_ms: i64) -> Result<SqlAnswer, QueryError> {
         let memory = QueryMemory::new(self.shared_memory.clone(), limits.memory_bytes);
-        let fail = |error: DataFusionError| {
-            if store_error(&error).is_some_and(|error| self.store.set_aside(error)) {
-                is_damage_found.store(true, Ordering::Relaxed);
-            }
-            explain(&error, text, Some(&memory))
-        };
-        let (state, tables) = self.sessions.open(memory.clone()).map_err(fail)?;
+        let fail = |error: DataFusionError| explain(&error, text, Some(&memory));
+        let (mut state, tables) = self.sessions.open(memory.clone()).map_err(fail)?;
         let dialect = state.config().options().sql_parser.dialect;
         let statement = state.sql_to_statement(text, &dialect).map_err(fail)?;
         let limited = match guard::classify(&statement)? {
@@ -95,13 +111,17 @@ impl Engine {
             Ask::Plan { limited } => limited,
         };
         let wanted = wanted_tables(&state, &statement).map_err(fail)?;
-        let read = Arc::new(self.read(&wanted));
+        let (read, others) = self.read_with_others(&wanted).await?;
+        if !others.is_empty() {
+            plan_for_several(&mut state);
+        }
         register(&state, tables.as_ref(), &wanted, &read).await.map_err(fail)?;
         let plan = state.statement_to_plan(statement).await.map_err(fail)?;
         verify(&plan)?;
         let plan = if limited { limit_rows(plan, limits.rows).map_err(fail)? } else { plan };
         let pool: Arc<dyn MemoryPool> = memory.clone();
-        let mut answer = self.execute(&state, &plan, &pool, &read, limits, now_ms).await.map_err(fail)?;
+        let planned = Planned { state: &state, plan: &plan, pool: &pool, read: &read, limits, now_ms };
+        let mut answer = self.answer(&planned, &others).await.map_err(fail)?;
         answer.meta.warnings.extend(resolution_warning(text, &wanted));
         answer.meta.warnings.extend(self.missing(&wanted));
         Ok(answer)
@@ -115,43 +135,96 @@ impl Engine {
     ) -> Result<(SessionState, Arc<Read>), QueryError> {
         let memory = QueryMemory::new(self.shared_memory.clone(), memory_bytes);
         let (state, _) = self.sessions.open(memory).map_err(|error| explain(&error, "", None))?;
-        let read = Arc::new(Read::new(&self.store, tables));
+        let tables = tables.to_vec();
+        let read = Arc::new(self.taken(move |store| Read::new(store, &tables)).await?);
         Ok((state, read))
     }
 
-    /// What the answer is made without.
+    /// What an answer is made without.
     fn missing(&self, wanted: &[SqlTable]) -> Vec<String> {
         let is_read = |table: Table| wanted.iter().any(|read| read.stored().contains(&table));
         missing_in(&self.store, is_read, i64::MIN..i64::MAX)
     }
 
-    fn read(&self, wanted: &[SqlTable]) -> Read {
+    async fn read(&self, wanted: &[SqlTable]) -> Result<Read, QueryError> {
         let mut stored: Vec<Table> = wanted.iter().flat_map(|table| table.stored()).copied().collect();
         stored.sort_unstable();
         stored.dedup();
-        let mut read = Read::new(&self.store, &stored);
-        if wanted.contains(&SqlTable::Releases) {
-            read.releases = self.store.releases();
-        }
-        if wanted.contains(&SqlTable::Toggles) {
-            read.toggles = self.store.toggles(None);
-        }
-        read
+        let wants = |table| wanted.contains(&table);
+        let (releases, toggles, patterns) =
+            (wants(SqlTable::Releases), wants(SqlTable::Toggles), wants(SqlTable::Patterns));
+        self.taken(move |store| {
+            let mut read = Read::new(store, &stored);
+            if releases {
+                read.releases = store.releases();
+            }
+            if toggles {
+                read.toggles = store.toggles(None);
+            }
+            if patterns {
+                read.patterns =
+                    store.patterns(&PatternQuery { service: None, environment: None, from_ms: 0, to_ms: 0 });
+            }
+            read
+        })
+        .await
     }
 
+    /// What a question reads, taken on a thread that may wait: other processes may have some of it.
+    async fn taken(&self, take: impl FnOnce(&Arc<Store>) -> Read + Send + 'static) -> Result<Read, QueryError> {
+        let store = self.store.clone();
+        let taken = tokio::task::spawn_blocking(move || take(&store)).await;
+        taken.map_err(|error| QueryError::Engine { message: format!("the snapshot could not be taken: {error}") })
+    }
+
+    /// The snapshot, and the other nodes that compute with us: none for most statements.
+    async fn read_with_others(&self, wanted: &[SqlTable]) -> Result<(Arc<Read>, Others), QueryError> {
+        let mut read = self.read(wanted).await?;
+        let stored: Vec<Table> = wanted.iter().flat_map(|table| table.stored()).copied().collect();
+        let others = self.spread.others(&read.snapshot, &stored).await;
+        read.is_checked_later = !others.is_empty();
+        Ok((Arc::new(read), others))
+    }
+
+    /// Computes it with the others, and alone when one of them fails. What they had computed is thrown away as a whole.
+    async fn answer(&self, planned: &Planned<'_>, others: &Others) -> Result<SqlAnswer, DataFusionError> {
+        let mut nodes = 1;
+        let error = match self.execute(planned, others, &mut nodes).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if nodes == 1 => return Err(error),
+            Err(error) => error,
+        };
+        let reason = error.strip_backtrace();
+        warn!(nodes, error = reason, "a query over several nodes failed; it is computed by this one alone");
+        self.metrics.count_spread("repeated");
+        self.spread.failed().await;
+        let mut answer = self.execute(planned, &Others::default(), &mut nodes).await?;
+        answer
+            .meta
+            .warnings
+            .push("another node failed while it computed its part; this one computed all of it".to_owned());
+        Ok(answer)
+    }
+
+    /// `nodes` says by how many it is computed, as soon as that is known.
     async fn execute(
         &self,
-        state: &SessionState,
-        plan: &LogicalPlan,
-        pool: &Arc<dyn MemoryPool>,
-        read: &Read,
-        limits: &Limits,
-        now_ms: i64,
+        planned: &Planned<'_>,
+        others: &Others,
+        nodes: &mut usize,
     ) -> Result<SqlAnswer, DataFusionError> {
+        let Planned { state, plan, pool, read, limits, now_ms } = *planned;
         let optimised = metered::charged_for_values(state.optimize(plan)?, pool, limits.deadline)?;
         let physical = guarded(state.query_planner().create_physical_plan(&optimised, state).await?, pool)?;
         let schema = physical.schema();
-        let mut stream = execute_stream(physical.clone(), state.task_ctx())?;
+        let (physical, context) = if read.is_checked_later {
+            let spreading = self.spread.plan(physical, state, others, &read.snapshot, limits.deadline).await?;
+            *nodes = spreading.nodes;
+            (spreading.plan, spreading.state.task_ctx())
+        } else {
+            (physical, state.task_ctx())
+        };
+        let mut stream = execute_stream(physical.clone(), context)?;
         let mut collected = Collected::new(limits);
         while let Some(batch) = stream.next().await {
             if !collected.take(batch?) {
@@ -168,8 +241,13 @@ impl Engine {
             as_of_ms: now_ms,
             truncated: collected.truncated,
             positions,
+            nodes: *nodes,
             warnings: Vec::new(),
+            incomplete: Vec::new(),
         };
+        if *nodes > 1 {
+            self.metrics.count_spread("spread");
+        }
         Ok(SqlAnswer { schema, batches: collected.batches, meta })
     }
 }
@@ -296,16 +374,17 @@ pub(crate) fn sliced_bytes(batch: &RecordBatch) -> usize {
 }
 
 /// Bytes that the plan read from segments.
-fn segment_bytes(plan: &dyn ExecutionPlan) -> u64 {
-    let own = plan
-        .metrics()
-        .and_then(|metrics| metrics.sum_by_name("bytes_scanned"))
-        .map_or(0, |value| value.as_usize() as u64);
+pub(crate) fn segment_bytes(plan: &dyn ExecutionPlan) -> u64 {
+    let own =
+        plan.metrics().and_then(|metrics| metrics.sum_by_name(SCANNED)).map_or(0, |value| value.as_usize() as u64);
+    if plan.name() == OPENED {
+        return own;
+    }
     own + plan.children().iter().map(|child| segment_bytes(child.as_ref())).sum::<u64>()
 }
 
 fn answer_at_once(batch: RecordBatch, now_ms: i64) -> SqlAnswer {
-    let meta = SqlMeta { rows: batch.num_rows(), as_of_ms: now_ms, ..SqlMeta::default() };
+    let meta = SqlMeta { rows: batch.num_rows(), as_of_ms: now_ms, nodes: 1, ..SqlMeta::default() };
     SqlAnswer { schema: batch.schema(), batches: vec![batch], meta }
 }
 

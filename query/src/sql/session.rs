@@ -76,6 +76,21 @@ impl Sessions {
         Ok((state, schema))
     }
 
+    /// A session for the part of a statement that another node has planned: it computes and plans nothing.
+    #[cfg(feature = "distributed")]
+    pub fn for_part(
+        &self,
+        builder: SessionStateBuilder,
+        memory: Arc<dyn MemoryPool>,
+    ) -> Result<SessionStateBuilder, DataFusionError> {
+        let environment =
+            RuntimeEnvBuilder::from_runtime_env(&self.environment).with_memory_pool(memory).build_arc()?;
+        Ok(builder
+            .with_runtime_env(environment)
+            .with_scalar_functions(scalar_functions())
+            .with_aggregate_functions(aggregate_functions()))
+    }
+
     fn config(&self) -> SessionConfig {
         let mut config = SessionConfig::new()
             .with_target_partitions(self.target_partitions)
@@ -89,6 +104,16 @@ impl Sessions {
         options.sql_parser.map_string_types_to_utf8view = false;
         config
     }
+}
+
+/// Has statements planned so that there is a place where they can be cut: with a single stream there would be no first half
+/// of an aggregation, and streams that are dealt out row by row would lie across it.
+pub(crate) fn plan_for_several(state: &mut SessionState) {
+    let options = state.config_mut().options_mut();
+    options.execution.target_partitions = options.execution.target_partitions.max(2);
+    options.optimizer.enable_round_robin_repartition = false;
+    // The value of a subquery would be handed to filters through memory that other nodes do not share; as a join it is not.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
 }
 
 pub(crate) fn segments_url() -> ObjectStoreUrl {

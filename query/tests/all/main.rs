@@ -11,4 +11,6 @@ mod pages;
 mod patterns;
 mod scripts;
 mod search;
+#[cfg(feature = "distributed")]
+mod spread;
 mod support;

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
+use shipwake_query::QueryConfig;
 
 use crate::support::rows::{Log, release, release_in};
 use crate::support::{T0, World};
@@ -94,6 +95,46 @@ async fn lines_are_found_in_memory_and_in_segments_alike() {
         check("of two", &["second of two", "first of two"]).await;
         assert_eq!(found(&world, "").await.len(), 12);
     }
+}
+
+#[tokio::test]
+async fn times_may_be_numbers_and_a_page_that_is_too_large_is_said() {
+    let world = world();
+    let (status, answer) = post(&world, "search", json!({"from": T0, "to": T0 + 3_000})).await;
+    assert_eq!((status, bodies(&answer["lines"]).len()), (StatusCode::OK, 3), "{answer}");
+    let (status, answer) = post(&world, "search", json!({"from": [1]})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("epoch milliseconds")), "{answer}");
+    let (_, answer) = post(&world, "search", json!({"limit": 5_000})).await;
+    assert!(answer["meta"]["warnings"][0].as_str().is_some_and(|text| text.contains("1000 lines")), "{answer}");
+    let (status, answer) = world.get("/api/v1/logs/search").await;
+    assert_eq!((status, &answer["title"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("Another method is wanted")));
+}
+
+/// What would be found without a condition is what a search without it finds.
+#[tokio::test]
+async fn a_search_that_finds_nothing_says_which_condition_keeps_the_most_away() {
+    let world = world();
+    for committed in [false, true] {
+        if committed {
+            world.shard.commit();
+        }
+        let question = json!({"q": "order level:warn", "version": "2", "env": "prod"});
+        let (_, answer) = post(&world, "search", question).await;
+        assert_eq!(answer["lines"], json!([]));
+        let without = answer["without"].as_array().expect("a list");
+        let told: Vec<_> = without.iter().map(|one| (&one["condition"], &one["filter"], &one["lines"])).collect();
+        let (level, most) = (json!("level:\"warn\""), json!(3));
+        assert_eq!(told, [(&level, &Value::Null, &most)]);
+        assert_eq!((&without[0]["q"], &without[0]["at_least"]), (&json!("\"order\""), &json!(false)));
+        assert_eq!(found(&world, "order version:2").await.len(), 3);
+
+        let (_, answer) = post(&world, "search", json!({"q": "order", "version": "3"})).await;
+        assert_eq!(answer["without"][0]["filter"], "version");
+        assert_eq!(answer["without"][0]["lines"].as_u64(), Some(found(&world, "order").await.len() as u64));
+    }
+    let (_, answer) = post(&world, "search", json!({"q": "order"})).await;
+    assert!(answer.get("without").is_none(), "there are lines");
 }
 
 #[tokio::test]
@@ -210,6 +251,112 @@ async fn volumes_add_up_whatever_they_are_counted_by() {
             json!([{"key": "info", "total": 6, "n": [3, 3, 0]}, {"key": "error", "total": 3, "n": [1, 1, 1]}])
         );
         assert_eq!(by_level["total"], 9);
+    }
+}
+
+/// Lines are counted minute by minute when a segment is written. What is answered from that is what the rows say, whatever the range;
+/// a search that is about words looks at the rows.
+#[tokio::test]
+async fn lines_that_were_counted_are_as_many_as_are_read() {
+    let world = World::new();
+    for second in 0..900 {
+        let severity = if second % 7 == 3 { 17 } else { 9 };
+        log(&world, second, if second % 3 == 0 { "2" } else { "1" }, severity, &format!("line {second}"), &[]);
+        if second == 500 || second == 650 {
+            world.shard.commit();
+        }
+    }
+    world.set_now(T0 + 900_000);
+    let mut counted_rows = 0;
+    for (from, to, step_ms) in [
+        (0, 900_000, 60_000),
+        (59_999, 700_001, 60_000),
+        (61_500, 64_500, 60_000),
+        (30_000, 640_000, 120_000),
+        (0, 640_000, 1_000),
+    ] {
+        for by in ["version", "level", "service"] {
+            for search in ["", "version:2", "-level:error", "service:other", "level:>=warn version:1"] {
+                let ask = async |search: String| {
+                    let range = json!({"from": (T0 + from).to_string(), "to": (T0 + to).to_string()});
+                    let mut body = json!({"q": search, "by": by, "step_ms": step_ms});
+                    body.as_object_mut().expect("an object").extend(range.as_object().expect("an object").clone());
+                    let (status, answer) = post(&world, "volume", body).await;
+                    assert_eq!(status, StatusCode::OK, "{answer}");
+                    answer
+                };
+                let counted = ask(search.to_owned()).await;
+                let read = ask(format!("{search} -nowhere")).await;
+                for part in ["t", "series", "total"] {
+                    assert_eq!(counted[part], read[part], "{search:?} by {by} of {from}..{to}");
+                }
+                let rows = |answer: &Value| answer["meta"]["scanned"]["rows"].as_u64().expect("a number");
+                counted_rows += rows(&read).saturating_sub(rows(&counted));
+            }
+        }
+    }
+    assert!(counted_rows > 0, "nothing was counted without being read");
+}
+
+/// Of a large segment the newest lines are looked at first; whatever the page and the direction, every line comes once and in order.
+#[tokio::test]
+async fn pages_of_a_large_segment_have_every_line_once_and_in_order() {
+    let world = World::new();
+    for n in 0..9_000_i64 {
+        // In many runs of services' versions that overlap in time, and some lines of one time.
+        log(
+            &world,
+            (n * 7919) % 600,
+            &(n % 5).to_string(),
+            9,
+            &format!("line {n} {}", if n % 9 == 0 { "rare" } else { "often" }),
+            &[],
+        );
+    }
+    world.shard.commit();
+    world.set_now(T0 + 600_000);
+    for (search, lines) in [("rare", 1_000), ("often version:3", 1_600), ("-rare -version:3", 6_400)] {
+        let mut seen: Vec<(i64, String)> = Vec::new();
+        let mut body = json!({"q": search, "from": T0.to_string(), "limit": 1_000});
+        loop {
+            let (status, answer) = post(&world, "search", body.clone()).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let page = answer["lines"].as_array().expect("lines");
+            seen.extend(page.iter().map(|line| (line["t"].as_i64().expect("a time"), line["id"].to_string())));
+            if answer["next"].is_null() {
+                break;
+            }
+            body["before"] = answer["next"].clone();
+        }
+        assert!(seen.is_sorted_by(|one, other| one.0 >= other.0), "{search}");
+        let different: std::collections::HashSet<&String> = seen.iter().map(|(_, id)| id).collect();
+        assert_eq!((seen.len(), different.len()), (lines, lines), "{search}");
+        let oldest = seen[seen.len() - 1].1.trim_matches('"').to_owned();
+        let newer = json!({"q": search, "from": T0.to_string(), "limit": 1_000, "after": oldest});
+        let (_, answer) = post(&world, "search", newer).await;
+        let page = answer["lines"].as_array().expect("lines").iter();
+        let page: Vec<(i64, String)> =
+            page.map(|line| (line["t"].as_i64().expect("a time"), line["id"].to_string())).collect();
+        let expected: Vec<(i64, String)> = seen.iter().rev().skip(1).take(1_000).cloned().collect();
+        assert_eq!(page, expected, "{search}");
+    }
+}
+
+/// What a search reads is charged to the memory of all queries while it looks at it.
+#[tokio::test]
+async fn a_search_that_needs_more_memory_than_there_is_is_refused_in_words() {
+    let world = World::with(QueryConfig { memory_bytes: 256 << 10, ..QueryConfig::default() });
+    for second in 0..300 {
+        log(&world, second, "1", 9, &format!("{} long line {second}", "word ".repeat(1_500)), &[]);
+    }
+    world.shard.commit();
+    world.set_now(T0 + 300_000);
+    let (status, answer) = post(&world, "search", json!({"q": "long"})).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert_eq!(answer["type"], "urn:shipwake:problem:shared-memory-budget");
+    for _ in 0..20 {
+        let (status, volume) = post(&world, "volume", json!({"q": "version:1", "by": "level", "step_ms": 2_000})).await;
+        assert_eq!((status, &volume["total"]), (StatusCode::OK, &json!(300)), "what was held was given back");
     }
 }
 

@@ -1,5 +1,5 @@
 // What the API says about log lines; `docs/search.md` describes it.
-import type { Meta } from './types.ts';
+import type { IncompleteShard, Meta } from './types.ts';
 
 export interface LogLine {
   id: string;
@@ -33,12 +33,25 @@ export interface LogMeta {
   search: string;
   scanned: { segments: number; segments_skipped: number; rows: number };
   warnings: string[];
+  incomplete?: IncompleteShard[];
 }
 
 export interface LogLines {
   meta: LogMeta;
   lines: LogLine[];
   next: string | null;
+  /** When nothing was found: what would be without one condition, most lines first. */
+  without?: Without[];
+}
+
+export interface Without {
+  condition: string;
+  /** The filter beside the search that it is. */
+  filter: 'service' | 'env' | 'version' | null;
+  /** The search without it. */
+  q: string;
+  lines: number;
+  at_least: boolean;
 }
 
 export interface LogVolume {
@@ -57,6 +70,8 @@ export interface LogPattern {
   template: string | null;
   example: string | null;
   level: string;
+  /** Lines of each level. */
+  levels: Record<string, number>;
   total: number;
   counts: Record<string, number>;
   first_seen: Record<string, number>;

@@ -11,8 +11,17 @@ export interface Meta {
   to?: number;
   partial?: boolean;
   warnings?: string[];
+  incomplete?: IncompleteShard[];
   query_ms?: number;
   envs?: string[];
+}
+
+/** A shard whose newest records are missing from an answer: the process that has them does not answer. */
+export interface IncompleteShard {
+  shard: number;
+  /** Since when, epoch ms. */
+  since: number;
+  reason: string;
 }
 
 export type Source = 'spans' | 'metrics' | 'access_log' | 'logs';
@@ -343,7 +352,7 @@ export interface Pipeline {
   instances_guessed?: boolean;
   /** Data is not taken, or not kept, as it should be. */
   unready?: boolean;
-  /** Something of what was stored is damaged or lost. */
+  /** Answers lack something: a part of what was stored is damaged or lost, or a process does not answer. */
   degraded?: boolean;
   problems?: string[];
 }

@@ -2,7 +2,7 @@
 // the data is behind. Pages subscribe through `query.svelte.ts`.
 import { flushSync } from 'svelte';
 import { getJson } from '../api/rest.ts';
-import type { Meta, Num, ServerEnvelope } from '../api/types.ts';
+import type { IncompleteShard, Meta, Num, ServerEnvelope } from '../api/types.ts';
 import { connection, startLink, stepLink, type Connection, type Effect, type Link, type LinkEvent, type Mode } from './link.ts';
 
 export interface Subscription {
@@ -33,6 +33,8 @@ class LiveClient {
   pausedAt = $state(0);
   /** Data watermark of the newest heartbeat or answer, in the server's clock. */
   wm = $state<number | null>(null);
+  /** Shards whose newest records the newest answer lacks. */
+  incomplete = $state.raw<IncompleteShard[]>([]);
   /** What the pipeline had received: what one page shows may be quiet while other services are not. */
   #counts = $state.raw<{ received: number; now: number; risen: number; compared: boolean } | null>(null);
   /** Event time that the newest record known to the page has at least; the watermark goes on without records. */
@@ -103,8 +105,15 @@ class LiveClient {
 
   /** Takes over what a REST answer says about the watermark. */
   noteMeta(meta: Meta | undefined): void {
+    if (meta) this.noteIncomplete(meta.incomplete);
     if (meta?.wm == null) return;
     this.#noteClock(meta.lag_ms == null ? undefined : meta.wm + meta.lag_ms, meta.wm);
+  }
+
+  /** Takes over which shards the newest answer lacks. */
+  noteIncomplete(shards: IncompleteShard[] | undefined): void {
+    if (shards === undefined && this.incomplete.length === 0) return;
+    this.incomplete = shards ?? [];
   }
 
   /** A record of this event time has arrived. */

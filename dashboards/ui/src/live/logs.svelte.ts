@@ -83,6 +83,7 @@ export class LogFollower {
   }
 
   #take(news: LogTail): void {
+    live.noteMeta(news.meta);
     this.#cursor = news.cursor;
     this.tail = takeNew(this.tail, news.lines, news.skipped, this.#paused);
     const at = Date.now();

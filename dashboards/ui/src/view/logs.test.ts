@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { LogLine, LogPattern } from '../api/logs.ts';
-import { EMPTY_TAIL, faultAt, fieldTerm, newIn, resume, stackedBars, takeNew, WAITING_MAX, withTerm } from './logs.ts';
+import { EMPTY_TAIL, faultAt, fieldTerm, marksOf, newIn, resume, stackedBars, takeNew, WAITING_MAX, withTerm } from './logs.ts';
 
 function line(n: number): LogLine {
   return { id: `${n}.0.${n}`, t: n, time: '', level: 'info', service: 's', env: 'prod', version: '1', body: `line ${n}`, attrs: {} };
@@ -71,5 +71,13 @@ describe('bars', () => {
     expect(steps[0]).toEqual([{ y: 0, height: 0.25 }, { y: 0.25, height: 0.75 }]);
     expect(steps[1]).toEqual([{ y: 0, height: 0 }, { y: 0, height: 0.5 }]);
     expect(stackedBars([]).steps).toEqual([]);
+  });
+});
+
+describe('marks', () => {
+  it('stand at their time, close ones together, those outside nowhere', () => {
+    const marks = marksOf([{ t: 500 }, { t: 0 }, { t: 510 }, { t: 1_000 }, { t: 1_001 }, { t: -1 }], 0, 1_000);
+    expect(marks.map((mark) => [mark.at, mark.events.length])).toEqual([[0, 1], [0.5, 2], [1, 1]]);
+    expect(marksOf([{ t: 5 }], 5, 5)).toEqual([{ at: 0, events: [{ t: 5 }] }]);
   });
 });

@@ -8,6 +8,8 @@ export const HELD_MAX = 2_000;
 export const WAITING_MAX = 2_000;
 /** New lines that are drawn at once. */
 const DRAWN_AT_ONCE = 200;
+/** Of a mark, as a part of the width of a chart. */
+const MARK_WIDTH = 0.025;
 
 export const LEVELS: Record<string, { glyph: string; tone: string }> = {
   fatal: { glyph: '✕', tone: 'no-go' },
@@ -94,6 +96,19 @@ export function lineTime(ms: number, zone: 'local' | 'utc'): string {
   const two = (n: number) => String(n).padStart(2, '0');
   const [hours, minutes, seconds] = zone === 'utc' ? [at.getUTCHours(), at.getUTCMinutes(), at.getUTCSeconds()] : [at.getHours(), at.getMinutes(), at.getSeconds()];
   return `${two(hours)}:${two(minutes)}:${two(seconds)}.${String(at.getMilliseconds()).padStart(3, '0')}`;
+}
+
+/** Events at their place between two times, 0 to 1; those closer than a mark is wide are one. */
+export function marksOf<E extends { t: number }>(events: readonly E[], from: number, to: number): { at: number; events: E[] }[] {
+  const marks: { at: number; events: E[] }[] = [];
+  for (const event of [...events].sort((a, b) => a.t - b.t)) {
+    const at = (event.t - from) / Math.max(1, to - from);
+    if (at < 0 || at > 1) continue;
+    const last = marks.at(-1);
+    if (last && at - last.at < MARK_WIDTH) last.events.push(event);
+    else marks.push({ at, events: [event] });
+  }
+  return marks;
 }
 
 /** Bars that lie on each other: for each step and series where the bar begins and how high it is, 0 to 1 of the highest step. */

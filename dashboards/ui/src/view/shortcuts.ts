@@ -15,7 +15,7 @@ export const SHORTCUTS: Shortcut[] = [
   { keys: 't', does: 'Choose the time range' },
   { keys: 'z', does: 'Zoom out' },
   { keys: 'y', does: 'Copy a link to this view, frozen in time' },
-  { keys: 'j', does: 'Next line of the logs' },
+  { keys: 'j', does: 'Next line of the logs; Enter opens it, Escape closes it' },
   { keys: 'k', does: 'Line before' },
   { keys: 'p', does: 'Patterns of the logs' },
   { keys: 'n', does: 'Patterns that are new in a version' },

@@ -1,5 +1,5 @@
 // Sentences: what a release looks like in words, built only from what the server said. No judgement is made here.
-import type { Difference, Num, Overview, OverviewService, ReleaseLane, ServiceRelease } from '../api/types.ts';
+import type { Difference, Num, Overview, OverviewService, ReleaseEvent, ReleaseLane, ServiceRelease } from '../api/types.ts';
 import { clockTime, count, duration, plural, rate, ratio, share, type Zone } from './format.ts';
 import { kpiValue } from './product.ts';
 
@@ -189,6 +189,12 @@ const EVENT_WORDS: Record<string, string> = {
 
 export function eventWord(kind: string): string {
   return EVENT_WORDS[kind] ?? kind.replaceAll('_', ' ');
+}
+
+/** What happened, when, in one line. */
+export function eventTitle(event: ReleaseEvent, zone: Zone): string {
+  const part = event.share == null ? '' : ` ${share(event.share)}`;
+  return `${clockTime(event.t, zone)} ${event.title ?? `${eventWord(event.kind)} ${event.version ?? ''}${part}`}`;
 }
 
 export const EVENT_GLYPHS: Record<string, string> = { release: '▲', deploy: '▲', rollback: '↶', rollout_step: '◔', share: '◔', toggle: '⇄', alert: '!' };

@@ -61,7 +61,7 @@ pub fn check(dir: &Path) -> Result<Checked, JournalError> {
     if !dir.exists() {
         return Ok(Checked { findings: vec![nothing()], partitions: Some(0), ..checked });
     }
-    let _lock = files::lock_dir(dir)?;
+    let _lock = files::lock_dir_to_check(dir)?;
     let Some(journal) = noted(identity::read(dir), &mut checked.findings)? else {
         if checked.findings.is_empty() {
             checked.findings.push(nothing());

@@ -158,6 +158,26 @@ pub(super) fn lock_dir(dir: &Path) -> Result<DirLock, JournalError> {
     Ok(DirLock(file))
 }
 
+/// The same for somebody who changes nothing, the lock's own file included: that may be on a file system that cannot be written to.
+/// `None` where nobody has ever taken the lock.
+pub(super) fn lock_dir_to_check(dir: &Path) -> Result<Option<DirLock>, JournalError> {
+    let path = dir.join("LOCK");
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("open", &path, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(DirLock(file))),
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            Err(JournalError::InUse { path: dir.into(), pid: holder.trim().parse().ok() })
+        }
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &path, error)),
+    }
+}
+
 fn write_new(path: &Path, content: &[u8]) -> Result<File, JournalError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true).mode(0o600);

@@ -1,5 +1,7 @@
 //! What librdkafka is told: one place for every setting that differs from its defaults, with the reason.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
@@ -95,6 +97,42 @@ pub(super) fn consumer(connection: &Connection, message_bytes_max: usize) -> Res
         ("queued.max.messages.kbytes", "16384"),
         ("fetch.queue.backoff.ms", "20"),
         ("fetch.error.backoff.ms", "100"),
+    ];
+    for (name, value) in settings {
+        config.set(name, value);
+    }
+    Ok(config)
+}
+
+/// The group of those who read the journal's topic, beside the one that offsets are noted in.
+pub(super) fn owners(connection: &Connection) -> String {
+    format!("{}-owners", connection.group)
+}
+
+/// A client that is a member of the group of owners and fetches nothing.
+pub(super) fn member(
+    connection: &Connection,
+    name: &str,
+    session_max: Duration,
+    heard_every: Duration,
+    look_max: Duration,
+) -> Result<ClientConfig, JournalError> {
+    let mut config = common(connection)?;
+    let ms = |time: Duration| time.as_millis().to_string();
+    let settings = [
+        ("client.id", name.to_owned()),
+        ("group.id", owners(connection)),
+        ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
+        ("session.timeout.ms", ms(session_max)),
+        ("heartbeat.interval.ms", ms(heard_every)),
+        ("max.poll.interval.ms", ms(look_max)),
+        ("enable.auto.commit", "false".to_owned()),
+        ("enable.auto.offset.store", "false".to_owned()),
+        ("auto.offset.reset", "error".to_owned()),
+        // A message that slips through before its partition is paused is dropped.
+        ("queued.max.messages.kbytes", "64".to_owned()),
+        // A topic that grows is seen within a minute.
+        ("topic.metadata.refresh.interval.ms", "60000".to_owned()),
     ];
     for (name, value) in settings {
         config.set(name, value);

@@ -39,6 +39,8 @@ pub(super) enum Command {
     GoOn { partition: u32 },
     /// Ask Kafka anew for what is due.
     Again { partition: u32 },
+    /// Read a partition no more.
+    End { partition: u32 },
     /// Tell Kafka how far a partition is done.
     Commit { partition: u32, offset: u64, note: String },
     /// End.
@@ -95,6 +97,7 @@ impl Consumer {
             Command::Begin { partition, from } => self.begin(partition, from),
             Command::GoOn { partition } => self.go_on(partition),
             Command::Again { partition } => self.again(partition),
+            Command::End { partition } => self.end(partition),
             Command::Commit { partition, offset, note } => {
                 let list = self.list(partition, Some(offset));
                 if let Some(mut element) =
@@ -130,16 +133,31 @@ impl Consumer {
         }
     }
 
+    fn end(&mut self, partition: u32) {
+        let mut inner = self.shared.lanes[partition as usize].lock();
+        inner.window.forget();
+        (inner.paused, inner.fault, inner.gap) = (false, None, None);
+        drop(inner);
+        self.unassign(partition);
+        // Somebody who has begun to wait meanwhile asks anew.
+        self.shared.lanes[partition as usize].changed();
+    }
+
+    /// Also forgets what was fetched and not handed out.
+    fn unassign(&mut self, partition: u32) {
+        let place = partition as usize;
+        if !std::mem::take(&mut self.assigned[place]) {
+            return;
+        }
+        if let Err(error) = self.client.incremental_unassign(&self.list(partition, None)) {
+            tracing::debug!(partition, %error, "partition cannot be given back");
+        }
+    }
+
     fn assign(&mut self, partition: u32, from: u64) {
         self.shared.lanes[partition as usize].lock().moved = Instant::now();
         let place = partition as usize;
-        if self.assigned[place] {
-            // Also forgets what was fetched from the old place and not handed out.
-            if let Err(error) = self.client.incremental_unassign(&self.list(partition, None)) {
-                tracing::debug!(partition, %error, "partition cannot be given back");
-            }
-            self.assigned[place] = false;
-        }
+        self.unassign(partition);
         match self.client.incremental_assign(&self.list(partition, Some(from))) {
             Ok(()) => self.assigned[place] = true,
             Err(error) => {

@@ -3,14 +3,17 @@
 //!
 //! An append goes through `producer` and is answered when all in-sync replicas have it. What is read comes through
 //! `consumer`, one thread for all partitions, into the `window` of each `lane`; a partition is read by this process from
-//! the moment a reader asks for it, from where the reader says. `watch` sees how far partitions reach and whether reading
+//! the moment a reader asks for it, from where the reader says. Which process is to read it, where several share the topic, is what
+//! `membership` is told. `watch` sees how far partitions reach and whether reading
 //! one stands still. `topics` reads what a Collector has written. `trouble` says in words what is wrong. The form of a
 //! message: `FORMAT.md`.
 
 mod client;
 mod config;
 mod consumer;
+mod holding;
 mod lane;
+mod membership;
 mod message;
 mod metrics;
 mod open;
@@ -29,6 +32,7 @@ use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 
 pub use config::{Config, Connection, Create, Password, Sasl, Tls, TopicsConfig};
+pub use membership::Membership;
 pub use topics::{Source, Topics};
 
 use crate::error::JournalError;
@@ -140,6 +144,10 @@ impl Journal for KafkaJournal {
             return Err(JournalError::NoPartition { partition, partitions });
         }
         self.reader.commit(partition, offset, String::new())
+    }
+
+    fn release(&self, partition: u32) {
+        self.reader.release(partition);
     }
 
     async fn close(&self) -> Result<(), JournalError> {

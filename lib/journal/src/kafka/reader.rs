@@ -183,6 +183,14 @@ impl Reader {
         }
     }
 
+    /// Reads ahead of a partition no more.
+    pub(super) fn release(&self, partition: u32) {
+        if (partition as usize) < self.shared.lanes.len() {
+            // A thread that has ended reads nothing more.
+            let _ = self.commands.send(Command::End { partition });
+        }
+    }
+
     /// Tells Kafka how far a partition is done, with a note for whoever goes on from there.
     pub(super) fn commit(&self, partition: u32, offset: u64, note: String) -> Result<(), JournalError> {
         self.commands.send(Command::Commit { partition, offset, note }).map_err(|_| JournalError::Closed)

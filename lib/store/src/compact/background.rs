@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, Job, Situation};
@@ -96,7 +97,7 @@ impl Worker<'_> {
     fn round(&mut self) -> Result<bool, StoreError> {
         let shared = self.store.shared().clone();
         let mut is_any = false;
-        for shard in self.store.snapshot(&[]).shards {
+        for shard in self.store.snapshot_here(&[]).shards {
             let now_ns = (self.background.now_ns)();
             if shared.proposals.is_full(shard.shard) {
                 continue;
@@ -125,7 +126,7 @@ impl Worker<'_> {
         Ok(is_any)
     }
 
-    fn work(&mut self, shared: &Shared, shard: u32, job: &Job, now_ns: i64) -> Result<bool, StoreError> {
+    fn work(&mut self, shared: &Arc<Shared>, shard: u32, job: &Job, now_ns: i64) -> Result<bool, StoreError> {
         let mut since = Instant::now();
         let started = since;
         let mut pace = || {
@@ -156,6 +157,13 @@ impl Worker<'_> {
                     tracing::error!(shard, %error, "a segment cannot be compacted; it is left as it is");
                     self.unreadable.extend(job.inputs.iter().map(|file| file.id));
                 }
+                Ok(true)
+            }
+            Err(error @ StoreError::Gone { .. }) => {
+                shared.metrics.compaction_failed();
+                tracing::warn!(shard, %error, "a segment cannot be compacted; looking which are there");
+                self.store.look_over(shard)?;
+                self.unreadable.extend(job.inputs.iter().map(|file| file.id));
                 Ok(true)
             }
             Err(error) => {

@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::errors::Result;
 
 use crate::read::with_columns;
+use crate::scan::Ranges;
 use crate::{Retention, Table};
 
 /// Rows of an input that are in memory at a time.
@@ -31,10 +31,10 @@ const COPIED_ROWS: usize = 8;
 /// The texts that rows are sorted by, in the order of the table's sort columns.
 type Texts = Arc<[String]>;
 
-/// The contents of a segment.
+/// A segment to be merged.
 pub(super) enum Contents {
-    /// A file, read as it is merged.
-    File(File),
+    /// Read as it is merged.
+    File(Box<ParquetRecordBatchReaderBuilder<Ranges>>),
     /// What was fetched from a server.
     Bytes(Bytes),
 }
@@ -42,7 +42,7 @@ pub(super) enum Contents {
 impl Contents {
     fn batches(self) -> Result<ParquetRecordBatchReader> {
         match self {
-            Contents::File(file) => ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(INPUT_ROWS).build(),
+            Contents::File(rows) => rows.with_batch_size(INPUT_ROWS).build(),
             Contents::Bytes(bytes) => {
                 ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(INPUT_ROWS).build()
             }

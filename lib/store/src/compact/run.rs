@@ -1,9 +1,8 @@
-//! One job: the inputs are read and checked as a whole, merged, written under a new name, and proposed to the committer.
+//! One job: the inputs are read and checked, merged, written under a new name, and proposed to the committer.
 //!
 //! Until the committer has published it nobody sees what was written. A crash leaves files that no manifest names, which are removed
 //! when the shard is opened.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use parquet::errors::ParquetError;
@@ -13,6 +12,7 @@ use super::plan::Job;
 use crate::attempt::Attempt;
 use crate::encode::SegmentEncoder;
 use crate::proposals::Replacement;
+use crate::scan::{OpenSegment, Ranges};
 use crate::shared::Shared;
 use crate::{SegmentFile, SegmentId, StoreError};
 
@@ -25,21 +25,17 @@ pub(crate) enum Pace {
 
 /// Does the job; `None` when `pace`, which is asked after every few thousand rows, has stopped it.
 pub(crate) fn run(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     job: &Job,
     now_ns: i64,
     pace: &mut dyn FnMut() -> Pace,
 ) -> Result<Option<Replacement>, StoreError> {
-    let mut segments = Vec::with_capacity(job.inputs.len());
-    for file in &job.inputs {
-        segments.push((contents(shared, file)?, now_ns.saturating_sub(file.committed_ns)));
-        if pace() == Pace::Stop {
-            return Ok(None);
-        }
-    }
-    // The checksums were right: what cannot be read now was written so.
+    let Some((segments, files)) = inputs(shared, job, now_ns, pace)? else { return Ok(None) };
+    // What is damaged or cannot be read has said so. What else goes wrong was written so.
     let unreadable = |error: ParquetError| {
-        StoreError::damaged(shared.objects.file(&job.inputs[0].path), format!("cannot be merged: {error}"))
+        let known = files.iter().find_map(Ranges::take_failure);
+        let file = || shared.objects.file(&job.inputs[0].path);
+        known.unwrap_or_else(|| StoreError::damaged(file(), format!("cannot be merged: {error}")))
     };
     let retention = &shared.config.retention;
     let mut merge = Merge::new(job.table, segments, retention).map_err(unreadable)?;
@@ -91,21 +87,45 @@ pub(crate) fn run(
         thinned_ns: job.inputs.iter().map(thinned).min().unwrap_or(0),
         blooms: written.blooms,
         index: written.index,
+        parts: Some(written.parts),
         pin: Arc::default(),
     };
     Ok(Some(Replacement { inputs, output: Some(output), is_void: false }))
 }
 
-/// A segment whose checksum was right. A file is read again while it is merged, so that all inputs together need not be in memory; it does not
-/// change, and stays as long as the job has its description.
-fn contents(shared: &Shared, file: &SegmentFile) -> Result<Contents, StoreError> {
-    let bytes = shared.segment_bytes(file)?;
-    if shared.objects.is_remote() {
-        return Ok(Contents::Bytes(bytes));
+/// A segment to be merged, with its age in ns.
+type Aged = (Contents, i64);
+
+/// Segments to be merged, and those who know what went wrong when reading them fails.
+type Inputs = (Vec<Aged>, Vec<Ranges>);
+
+/// The inputs, ready to be read, and those who know what went wrong when reading them fails; `None` when `pace` has stopped it.
+fn inputs(
+    shared: &Arc<Shared>,
+    job: &Job,
+    now_ns: i64,
+    pace: &mut dyn FnMut() -> Pace,
+) -> Result<Option<Inputs>, StoreError> {
+    let (mut segments, mut files) = (Vec::with_capacity(job.inputs.len()), Vec::new());
+    for file in &job.inputs {
+        let age_ns = now_ns.saturating_sub(file.committed_ns);
+        if shared.objects.is_remote() {
+            segments.push((Contents::Bytes(shared.segment_bytes(file)?), age_ns));
+        } else {
+            // Read and checked as it is merged, so that all inputs together need not be in memory. It does not change, and stays as long as
+            // the job has its description.
+            if file.parts.is_none() {
+                shared.segment_bytes(file)?;
+            }
+            let (rows, ranges) = OpenSegment::open(shared, file)?.rows();
+            segments.push((Contents::File(Box::new(rows)), age_ns));
+            files.push(ranges);
+        }
+        if pace() == Pace::Stop {
+            return Ok(None);
+        }
     }
-    let path = shared.objects.file(&file.path);
-    let opened = File::open(&path).map_err(|error| StoreError::io("cannot read", &path, error, 0))?;
-    Ok(Contents::File(opened))
+    Ok(Some((segments, files)))
 }
 
 /// What follows from the descriptions of the inputs.

@@ -3,12 +3,12 @@
 //! A search reads a few ranges of a file that may be large; each is checked before it is used, so that a damaged index is
 //! found out and never hides a row. The bytes are described in `FORMAT.md`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tantivy::HasLen;
@@ -21,6 +21,10 @@ const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 16;
 /// What one checksum covers.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// What was read last and is kept while the index is open: so many readings, none of them larger than its share.
+const RECENT: usize = 16;
+const RECENT_BYTES: usize = 4 << 20;
 
 /// How ranges of the file are read. Whole ranges or an error.
 pub(crate) type Ranges = dyn Fn(Range<u64>) -> io::Result<Vec<u8>> + Send + Sync;
@@ -100,11 +104,15 @@ pub(crate) struct Bundle {
     start: u64,
     bytes: u64,
     read: Box<Ranges>,
+    /// Chunks that are read at a time.
+    ahead: u64,
+    recent: Mutex<VecDeque<(u64, Arc<[u8]>)>>,
 }
 
 impl Bundle {
-    /// Reads the description. `file_bytes` is the size of the file, `rows` those of its segment. The error says what is wrong.
-    pub(crate) fn open(file_bytes: u64, rows: u64, read: Box<Ranges>) -> Result<Self, String> {
+    /// Reads the description. `file_bytes` is the size of the file, `rows` those of its segment; where every reading takes its time,
+    /// `ahead` says how many chunks to read at a time. The error says what is wrong.
+    pub(crate) fn open(file_bytes: u64, rows: u64, ahead: u64, read: Box<Ranges>) -> Result<Self, String> {
         let words = |error: io::Error| error.to_string();
         let head = read(0..(HEAD_BYTES as u64).min(file_bytes)).map_err(words)?;
         let length = read_head(&head)?;
@@ -125,7 +133,7 @@ impl Bundle {
         if u64::from(description.rows) != rows {
             return Err(format!("it is of {} rows, its segment has {rows}", description.rows));
         }
-        Ok(Self { description, start, bytes, read })
+        Ok(Self { description, start, bytes, read, ahead: ahead.max(1), recent: Mutex::default() })
     }
 
     pub(super) fn parts(&self) -> usize {
@@ -143,26 +151,57 @@ impl Bundle {
         PartDirectory { bundle: self.clone(), files: Arc::new(files) }
     }
 
-    /// A range of the contents, checked.
+    /// A range of the contents, checked. Opening an index reads a few bytes here and there, often of the same chunk.
     fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
-        if range.is_empty() {
-            return Ok(Vec::new());
-        }
         let chunk = CHUNK_BYTES as u64;
-        let first = range.start / chunk;
-        let from = first * chunk;
-        let to = (range.end.div_ceil(chunk) * chunk).min(self.bytes);
-        let mut bytes = (self.read)(self.start + from..self.start + to)?;
-        for (number, contents) in bytes.chunks(CHUNK_BYTES).enumerate() {
-            let number = first as usize + number;
-            if self.description.chunk_crc32c.get(number) != Some(&crc32c::crc32c(contents)) {
-                let at = self.start + number as u64 * chunk;
+        if range.end > self.bytes {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "its description names what is behind its end"));
+        }
+        let mut wanted = Vec::with_capacity((range.end - range.start) as usize);
+        let mut at = range.start;
+        while at < range.end {
+            let number = at / chunk;
+            let (first, chunks) = self.chunks(number, range.end.div_ceil(chunk) - number)?;
+            let from = (at - first * chunk) as usize;
+            let to = ((range.end - first * chunk) as usize).min(chunks.len());
+            wanted.extend_from_slice(&chunks[from..to]);
+            at = first * chunk + to as u64;
+        }
+        Ok(wanted)
+    }
+
+    /// Chunks of which one is `number`, and the number of the first of them: some that were read before, or this one and those behind it, as many as are
+    /// wanted.
+    fn chunks(&self, number: u64, wanted: u64) -> io::Result<(u64, Arc<[u8]>)> {
+        let chunk = CHUNK_BYTES as u64;
+        let has = |(first, chunks): &&(u64, Arc<[u8]>)| {
+            *first <= number && number < first + (chunks.len() as u64).div_ceil(chunk)
+        };
+        if let Some(recent) = self.recent().iter().find(has) {
+            return Ok(recent.clone());
+        }
+        let to = ((number + wanted.max(self.ahead)) * chunk).min(self.bytes);
+        let bytes = (self.read)(self.start + number * chunk..self.start + to)?;
+        for (number, contents) in (number..).zip(bytes.chunks(CHUNK_BYTES)) {
+            if self.description.chunk_crc32c.get(number as usize) != Some(&crc32c::crc32c(contents)) {
+                let at = self.start + number * chunk;
                 return Err(io::Error::new(io::ErrorKind::InvalidData, format!("offset {at}: the checksum is wrong")));
             }
         }
-        bytes.truncate((range.end - from) as usize);
-        bytes.drain(..(range.start - from) as usize);
-        Ok(bytes)
+        let read: (u64, Arc<[u8]>) = (number, bytes.into());
+        // What is large is read once, and would only push out what is small.
+        if read.1.len() <= RECENT_BYTES / RECENT {
+            let mut recent = self.recent();
+            recent.push_back(read.clone());
+            if recent.len() > RECENT {
+                recent.pop_front();
+            }
+        }
+        Ok(read)
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Arc<[u8]>)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads and checks everything. The error names the offset.

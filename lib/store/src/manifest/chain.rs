@@ -30,10 +30,20 @@ pub(crate) struct Chain {
     pub(crate) manifests: Vec<ManifestFile>,
     /// Live segments whose rows may be in another live segment too.
     pub(crate) in_doubt: Vec<LostSegment>,
-    /// Manifests that are not as they were written: path and what is wrong and what was done about it.
-    pub(crate) problems: Vec<(String, String)>,
+    /// Manifests that are not as they were written.
+    pub(crate) problems: Vec<Problem>,
     /// The number of the next commit: no file of that number is there.
     pub(crate) next_seq: u64,
+}
+
+/// A manifest that is not as it was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) path: String,
+    /// What is wrong, and what was done about it.
+    pub(crate) what: String,
+    /// Something is missing for it; otherwise the others say the same.
+    pub(crate) costs: bool,
 }
 
 /// A manifest file that is there, read or not.
@@ -58,7 +68,7 @@ pub(crate) fn read_chain(objects: &Objects, shard: u32) -> Result<Option<Chain>,
     if *last_seq < newest {
         for (seq, what) in found.bad.range(last_seq + 1..) {
             let what = format!("{what}; the shard goes on from the commit before it, number {last_seq}");
-            problems.push((path(shard, *seq), what));
+            problems.push(Problem { path: path(shard, *seq), what, costs: true });
         }
     }
     let mut list = LiveList::default();
@@ -85,17 +95,44 @@ pub(crate) fn superseded(newest: u64) -> std::ops::Range<u64> {
     0..base.saturating_sub(SNAPSHOT_EVERY)
 }
 
+/// One manifest; `None` when it is not there.
+pub(crate) fn read(objects: &Objects, shard: u32, seq: u64) -> Result<Option<Manifest>, StoreError> {
+    let Some(bytes) = objects.get(&path(shard, seq))? else { return Ok(None) };
+    let damaged = |reason: String| StoreError::damaged(objects.file(&path(shard, seq)), reason);
+    decoded(objects, shard, seq, &bytes)?.map(Some).map_err(damaged)
+}
+
+/// The live segments after a manifest, from those before it.
+pub(crate) fn apply(live: &mut BTreeMap<SegmentId, SegmentFile>, manifest: &Manifest) -> Result<(), String> {
+    if let Some(files) = &manifest.snapshot {
+        *live = files.iter().map(|file| (file.id, file.clone())).collect();
+        return Ok(());
+    }
+    for id in &manifest.dropped {
+        live.remove(id).ok_or_else(|| format!("it drops segment {id}, which is not there"))?;
+    }
+    for file in &manifest.added {
+        if live.insert(file.id, file.clone()).is_some() {
+            return Err(format!("it adds segment {} a second time", file.id));
+        }
+    }
+    Ok(())
+}
+
 /// The largest number in the name of a manifest, whether it can be read or not.
 pub(crate) fn newest_seq(objects: &Objects, shard: u32) -> Result<Option<u64>, StoreError> {
     Ok(objects.list(&folder(shard))?.iter().filter_map(|listed| seq_of(&listed.path)).max())
 }
 
-fn list(objects: &Objects, shard: u32, problems: &mut Vec<(String, String)>) -> Result<Vec<ManifestFile>, StoreError> {
+fn list(objects: &Objects, shard: u32, problems: &mut Vec<Problem>) -> Result<Vec<ManifestFile>, StoreError> {
     let mut manifests = Vec::new();
     for listed in objects.list(&folder(shard))? {
         match seq_of(&listed.path) {
             Some(seq) => manifests.push(ManifestFile { seq, path: listed.path, modified_s: listed.modified_s }),
-            None => problems.push((listed.path, "not the name of a manifest; it is left alone".to_owned())),
+            None => {
+                let what = "not the name of a manifest; it is left alone".to_owned();
+                problems.push(Problem { path: listed.path, what, costs: false });
+            }
         }
     }
     Ok(manifests)
@@ -114,7 +151,7 @@ impl Found {
         let oldest = there.first().copied().unwrap_or(newest).max(newest.saturating_sub(LOOK_BACK));
         let mut found = Self::default();
         for seq in (oldest..=newest).rev() {
-            match read(objects, shard, seq)? {
+            match try_read(objects, shard, seq)? {
                 Ok(manifest) => {
                     let is_base = manifest.snapshot.is_some();
                     found.good.insert(seq, manifest);
@@ -144,7 +181,7 @@ struct LiveList {
 
 impl LiveList {
     /// Begins with a full snapshot that can be read, the second newest if there are two; gives the number of the next commit.
-    fn begin(&mut self, found: &Found, shard: u32, problems: &mut Vec<(String, String)>) -> u64 {
+    fn begin(&mut self, found: &Found, shard: u32, problems: &mut Vec<Problem>) -> u64 {
         let base = found.good.iter().find(|(_, manifest)| manifest.snapshot.is_some());
         if let Some((seq, manifest)) = base {
             self.take_snapshot(manifest);
@@ -155,13 +192,14 @@ impl LiveList {
             // The very first commit had nothing before it.
             self.change(before);
             let why = found.bad.get(&0).map_or("it is missing, and later ones are there", String::as_str);
-            problems.push((path(shard, 0), format!("{why}; the one after it says what was in it, nothing is lost")));
+            let what = format!("{why}; the one after it says what was in it, nothing is lost");
+            problems.push(Problem { path: path(shard, 0), what, costs: false });
             return 1;
         }
         self.unknown.insert(seq.saturating_sub(1));
         let what =
             "no full list of segments can be read; segments that were committed before this are not known any more";
-        problems.push((path(shard, *seq), what.to_owned()));
+        problems.push(Problem { path: path(shard, *seq), what: what.to_owned(), costs: true });
         *seq
     }
 
@@ -170,7 +208,7 @@ impl LiveList {
         self.live = files.map(|file| (file.id, file.clone())).collect();
     }
 
-    fn apply(&mut self, found: &Found, shard: u32, seq: u64, problems: &mut Vec<(String, String)>) {
+    fn apply(&mut self, found: &Found, shard: u32, seq: u64, problems: &mut Vec<Problem>) {
         if let Some(manifest) = found.good.get(&seq) {
             let delta = Delta { added: manifest.added.clone(), dropped: manifest.dropped.clone() };
             let is_odd = self.change(&delta);
@@ -179,21 +217,22 @@ impl LiveList {
                 self.unknown.clear();
                 self.in_doubt = manifest.lost.iter().filter(|lost| lost.for_good).cloned().collect();
             } else if let Some(what) = is_odd.filter(|_| self.unknown.is_empty()) {
-                problems.push((path(shard, seq), what));
+                problems.push(Problem { path: path(shard, seq), what, costs: true });
             }
             return;
         }
         let why = found.bad.get(&seq).map_or("it is missing, and later ones are there", String::as_str);
         let told = found.good.get(&(seq + 1));
-        if told.is_some_and(|next| next.snapshot.is_some()) {
-            problems.push((path(shard, seq), format!("{why}; the one after it lists everything, nothing is lost")));
+        let (what, costs) = if told.is_some_and(|next| next.snapshot.is_some()) {
+            ("the one after it lists everything, nothing is lost", false)
         } else if let Some(delta) = told.and_then(|next| next.before.as_ref()) {
             self.change(delta);
-            problems.push((path(shard, seq), format!("{why}; the one after it says what was in it, nothing is lost")));
+            ("the one after it says what was in it, nothing is lost", false)
         } else {
             self.unknown.insert(seq);
-            problems.push((path(shard, seq), format!("{why}; the segments that it added are not known any more")));
-        }
+            ("the segments that it added are not known any more", true)
+        };
+        problems.push(Problem { path: path(shard, seq), what: format!("{why}; {what}"), costs });
     }
 
     /// Applies what a commit changed; what is odd about it.
@@ -241,14 +280,18 @@ impl LiveList {
 }
 
 /// A manifest, or what is wrong with it.
-fn read(objects: &Objects, shard: u32, seq: u64) -> Result<Result<Manifest, String>, StoreError> {
-    let Some(bytes) = objects.get(&path(shard, seq))? else {
-        return Ok(Err("it is missing, and later ones are there".to_owned()));
-    };
-    if let Some(found) = newer_version(&bytes) {
+fn try_read(objects: &Objects, shard: u32, seq: u64) -> Result<Result<Manifest, String>, StoreError> {
+    match objects.get(&path(shard, seq))? {
+        Some(bytes) => decoded(objects, shard, seq, &bytes),
+        None => Ok(Err("it is missing, and later ones are there".to_owned())),
+    }
+}
+
+fn decoded(objects: &Objects, shard: u32, seq: u64, bytes: &[u8]) -> Result<Result<Manifest, String>, StoreError> {
+    if let Some(found) = newer_version(bytes) {
         return Err(StoreError::TooNew { path: objects.file(&path(shard, seq)), found, known: version_known() });
     }
-    Ok(decode(&bytes).and_then(|manifest| match (manifest.shard, manifest.seq) == (shard, seq) {
+    Ok(decode(bytes).and_then(|manifest| match (manifest.shard, manifest.seq) == (shard, seq) {
         true => Ok(manifest),
         false => Err(format!("it says shard {} and sequence {}", manifest.shard, manifest.seq)),
     }))

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::{LostSegment, SegmentFile, SegmentId};
 
-pub(crate) use chain::{Chain, newest_seq, read_chain, superseded};
-pub(crate) use wire::{decode, encode, newer_version, version_known};
+pub(crate) use chain::{Chain, apply, newest_seq, read, read_chain, superseded};
+pub(crate) use wire::{decode, encode, newer_version, segment_of, segment_text, version_known};
 
 /// Every how many manifests one lists all live segments.
 pub(crate) const SNAPSHOT_EVERY: u64 = 64;
@@ -23,6 +23,8 @@ pub(crate) struct Manifest {
     pub(crate) seq: u64,
     /// Random per committer: tells our own commit, whose answer was lost, from another writer's.
     pub(crate) writer: u64,
+    /// Where others reach the writer's process, a base URL; `None` where there is one process.
+    pub(crate) owner: Option<Arc<str>>,
     /// The journal that the offsets are of, if it has a name.
     pub(crate) journal: Option<u128>,
     pub(crate) next_offset: u64,
@@ -54,14 +56,17 @@ pub(crate) struct StateFile {
     pub(crate) crc32c: u32,
 }
 
+/// Where the manifests of all shards are, a folder for each.
+pub(crate) const FOLDER: &str = "manifest";
+
 /// Where the manifests of a shard are.
 pub(crate) fn folder(shard: u32) -> String {
-    format!("manifest/{shard}")
+    format!("{FOLDER}/{shard}")
 }
 
 /// Where a manifest is.
 pub(crate) fn path(shard: u32, seq: u64) -> String {
-    format!("manifest/{shard}/{seq:020}.json")
+    format!("{FOLDER}/{shard}/{seq:020}.json")
 }
 
 /// The sequence number in a manifest's path.

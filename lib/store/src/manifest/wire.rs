@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Delta, Manifest, StateFile};
+use crate::parts::Parts;
 use crate::segment::{SideFile, Window};
 use crate::{LostSegment, SegmentFile, SegmentId, Table};
 
@@ -26,6 +27,8 @@ struct Body {
     shard: u32,
     seq: u64,
     writer: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     /// 32 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<String>,
@@ -104,6 +107,19 @@ struct Segment {
     blooms: Option<Side>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<Side>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parts: Option<PartsOfFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PartsOfFile {
+    data: u64,
+    sums_crc32c: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    counts: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    counts_crc32c: u32,
+    end_crc32c: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -162,6 +178,18 @@ pub(crate) fn version_known() -> u32 {
     VERSION
 }
 
+/// A segment by itself, for another process.
+pub(crate) fn segment_text(file: &SegmentFile) -> String {
+    serde_json::to_string(&(file.shard, Segment::of(file))).expect("numbers and texts are always valid JSON")
+}
+
+/// The segment of such a text, or what is wrong with it.
+pub(crate) fn segment_of(text: &str) -> Result<SegmentFile, String> {
+    let (shard, segment): (u32, Segment) =
+        serde_json::from_str(text).map_err(|error| format!("a segment cannot be read: {error}"))?;
+    segment.into_segment(shard)
+}
+
 /// The number after `prefix`, and what comes after its digits.
 fn number_after<'a>(bytes: &'a [u8], prefix: &str, radix: u32) -> Option<(u32, &'a [u8])> {
     let rest = bytes.strip_prefix(prefix.as_bytes())?;
@@ -179,6 +207,7 @@ impl Body {
             shard: manifest.shard,
             seq: manifest.seq,
             writer: manifest.writer,
+            owner: manifest.owner.as_deref().map(str::to_owned),
             journal: manifest.journal.map(|id| format!("{id:032x}")),
             next_offset: manifest.next_offset,
             watermark_ns: manifest.watermark_ns,
@@ -214,6 +243,7 @@ impl Body {
             shard,
             seq: self.seq,
             writer: self.writer,
+            owner: self.owner.map(Arc::from),
             journal: self.journal.as_deref().map(journal_id).transpose()?,
             next_offset: self.next_offset,
             watermark_ns: self.watermark_ns,
@@ -289,11 +319,16 @@ impl Segment {
             thinned_ns: file.thinned_ns,
             blooms: file.blooms.as_ref().map(Side::of),
             index: file.index.as_ref().map(Side::of),
+            parts: file.parts.as_ref().map(PartsOfFile::of),
         }
     }
 
     fn into_segment(self, shard: u32) -> Result<SegmentFile, String> {
         let table = table(&self.table)?;
+        let parts = self.parts.map(PartsOfFile::into_parts);
+        if parts.is_some_and(|parts| !parts.fit(self.bytes)) {
+            return Err(format!("the parts of {} do not fit into its {} bytes", self.path, self.bytes));
+        }
         Ok(SegmentFile {
             id: SegmentId { shard, seq: self.seq, table, part: self.part },
             table,
@@ -312,8 +347,21 @@ impl Segment {
             thinned_ns: self.thinned_ns,
             blooms: self.blooms.map(Side::into_side),
             index: self.index.map(Side::into_side),
+            parts,
             pin: Arc::default(),
         })
+    }
+}
+
+impl PartsOfFile {
+    fn of(parts: &Parts) -> Self {
+        let Parts { data, sums_crc32c, counts, counts_crc32c, end_crc32c } = *parts;
+        Self { data, sums_crc32c, counts, counts_crc32c, end_crc32c }
+    }
+
+    fn into_parts(self) -> Parts {
+        let Self { data, sums_crc32c, counts, counts_crc32c, end_crc32c } = self;
+        Parts { data, sums_crc32c, counts, counts_crc32c, end_crc32c }
     }
 }
 
@@ -360,6 +408,7 @@ mod tests {
             thinned_ns: 5,
             blooms: side("data/logs/1-3-10-20.blooms"),
             index: side("data/logs/1-3-10-20.index"),
+            parts: Some(Parts { data: 800, sums_crc32c: 9, counts: 10, counts_crc32c: 11, end_crc32c: 12 }),
             pin: Arc::default(),
         };
         let plain = SegmentFile {
@@ -369,12 +418,14 @@ mod tests {
             thinned_ns: 0,
             blooms: None,
             index: None,
+            parts: None,
             ..file.clone()
         };
         Manifest {
             shard: 1,
             seq: 3,
             writer: u64::MAX,
+            owner: Some("http://node-1:4400".into()),
             next_offset: 20,
             watermark_ns: i64::MIN,
             committed_ns: 77,
@@ -395,6 +446,15 @@ mod tests {
         assert_eq!(format!("{back:?}"), format!("{:?}", manifest()));
         let json: serde_json::Value = serde_json::from_slice(&file).expect("is JSON");
         assert_eq!(json["body"]["added"][0]["path"], "data/logs/1-3-10-20.parquet");
+    }
+
+    #[test]
+    fn a_segment_goes_to_another_process_as_it_is() {
+        for file in manifest().snapshot.expect("listed").iter() {
+            let back = segment_of(&segment_text(file)).expect("reads");
+            assert_eq!(format!("{back:?}"), format!("{file:?}"));
+        }
+        assert!(segment_of("[1,{}]").is_err_and(|reason| reason.contains("a segment cannot be read")));
     }
 
     #[test]

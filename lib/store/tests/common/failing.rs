@@ -26,13 +26,29 @@ pub struct Fault {
     pub crash: bool,
 }
 
+/// Something that happens in the middle of a read.
+struct Interruption {
+    /// In the path of what is read.
+    place: &'static str,
+    happens: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Interruption({})", self.place)
+    }
+}
+
 /// See the head of the file.
 #[derive(Debug)]
 pub struct Failing {
     inner: Arc<dyn ObjectStore>,
     plan: Arc<Mutex<Plan>>,
-    /// How many objects were read.
+    /// How many objects were read, or ranges of them.
     pub gets: AtomicU64,
+    interruption: Mutex<Option<Interruption>>,
+    /// Bytes of what was read.
+    pub bytes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -49,12 +65,27 @@ enum Verdict {
 
 impl Failing {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Arc<Self> {
-        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0) })
+        let interruption = Mutex::default();
+        Arc::new(Self { inner, plan: Arc::default(), gets: AtomicU64::new(0), interruption, bytes: AtomicU64::new(0) })
     }
 
     /// Plans a fault; steps count from here.
     pub fn plan(&self, fault: Fault) {
         *self.plan.lock().expect("lock") = Plan { fault: Some(fault), steps: 0, crashed: false };
+    }
+
+    /// Lets something happen, once, before an object with `place` in its path is read.
+    pub fn interrupt(&self, place: &'static str, happens: impl FnOnce() + Send + 'static) {
+        *self.interruption.lock().expect("lock") = Some(Interruption { place, happens: Box::new(happens) });
+    }
+
+    fn interrupted(&self, path: &Path) {
+        let is_there = |planned: &mut Interruption| path.as_ref().contains(planned.place);
+        let planned = self.interruption.lock().expect("lock").take_if(is_there);
+        if let Some(Interruption { happens, .. }) = planned {
+            // On another thread: it may use this store, and waits for it in its own way.
+            std::thread::spawn(happens).join().expect("it does not panic");
+        }
     }
 
     /// Whether the planned fault has happened.
@@ -110,8 +141,11 @@ impl ObjectStore for Failing {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.check_alive()?;
+        self.interrupted(location);
         self.gets.fetch_add(1, Ordering::Relaxed);
-        self.inner.get_opts(location, options).await
+        let got = self.inner.get_opts(location, options).await?;
+        self.bytes.fetch_add(got.range.end - got.range.start, Ordering::Relaxed);
+        Ok(got)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

@@ -71,7 +71,16 @@ impl Lent {
 impl HotShard for Lent {
     fn snapshot(&self, _: &[Table]) -> ShardSnapshot {
         let files = self.files.lock().expect("lock").clone();
-        ShardSnapshot { shard: 0, files, hot: Vec::new(), next_offset: 0, watermark_ns: 0, last_line: 0 }
+        ShardSnapshot {
+            shard: 0,
+            seq: None,
+            writer: 0,
+            files,
+            hot: Vec::new(),
+            next_offset: 0,
+            watermark_ns: 0,
+            last_line: 0,
+        }
     }
 
     fn health(&self, _: &HealthQuery) -> Vec<HealthSeries> {

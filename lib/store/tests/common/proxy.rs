@@ -17,6 +17,8 @@ pub enum Fault {
     Late,
     /// It is not done: 503 SlowDown.
     SlowDown,
+    /// It is not done: 409, as for two who create the object at the same moment.
+    Conflict,
     /// It is not done, and the answer is that it is.
     Lie,
 }
@@ -84,10 +86,14 @@ fn serve(client: &TcpStream, server: u16, plan: &Plan) -> Option<()> {
                 plan.late.lock().expect("lock").push(request);
                 return end(client);
             }
-            Some(Fault::SlowDown) => {
-                let body = "<Error><Code>SlowDown</Code><Message>later</Message></Error>";
+            Some(fault @ (Fault::SlowDown | Fault::Conflict)) => {
+                let (status, code) = match fault {
+                    Fault::SlowDown => ("503 Slow Down", "SlowDown"),
+                    _ => ("409 Conflict", "ConditionalRequestConflict"),
+                };
+                let body = format!("<Error><Code>{code}</Code><Message>later</Message></Error>");
                 let length = body.len();
-                write!(to_client, "HTTP/1.1 503 Slow Down\r\ncontent-length: {length}\r\n\r\n{body}").ok()?;
+                write!(to_client, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").ok()?;
                 continue;
             }
             Some(Fault::Lie) => {

@@ -41,6 +41,11 @@ struct Parser {
     terms: usize,
 }
 
+/// Whether a name is one that Shipwake gives, or is made as attributes are named.
+fn looks_like_field(name: &str) -> bool {
+    !matches!(Field::named(name), Field::Attribute(_)) || is_body(name) || name.contains(['.', '_'])
+}
+
 /// A value as it was written.
 struct Value {
     text: String,
@@ -158,6 +163,7 @@ impl Parser {
 
     /// `name:`, when that is what comes next.
     fn field_name(&mut self) -> Result<Option<String>, SearchError> {
+        let start = self.at;
         let name = match self.peek() {
             Some('"') => self.quoted()?,
             Some(first) if first.is_alphabetic() || matches!(first, '_' | '@') => {
@@ -173,7 +179,10 @@ impl Parser {
             return Ok(None);
         }
         self.at += 1;
-        Ok(Some(name))
+        // `ERROR: connection refused`, as a log line has it, is text; `service: checkout` is meant as a field.
+        let is_spaced = self.peek().is_some_and(char::is_whitespace);
+        let is_prose = is_spaced && self.text[start] != '"' && !looks_like_field(&name);
+        Ok(Some(name).filter(|_| !is_prose))
     }
 
     fn test(&mut self, field: &Field) -> Result<Test, SearchError> {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::SqlAnswer;
 use super::value::json_value;
+use crate::incomplete;
 use crate::sql::run::type_name;
 
 pub(super) fn write(answer: &SqlAnswer) -> String {
@@ -23,6 +24,12 @@ pub(super) fn write(answer: &SqlAnswer) -> String {
         "truncated": answer.meta.truncated,
         "positions": positions,
     });
+    if answer.meta.nodes > 1 {
+        meta["nodes"] = json!(answer.meta.nodes);
+    }
+    if !answer.meta.incomplete.is_empty() {
+        meta["incomplete"] = json!(incomplete::listed(&answer.meta.incomplete));
+    }
     if !answer.meta.warnings.is_empty() {
         meta["warnings"] = json!(answer.meta.warnings);
     }

@@ -7,6 +7,7 @@ mod value;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use shipwake_store::Incomplete;
 
 use crate::error::QueryError;
 
@@ -36,8 +37,12 @@ pub struct SqlMeta {
     pub truncated: bool,
     /// For each shard the journal offset up to which records are included.
     pub positions: Vec<(u32, u64)>,
+    /// Query nodes that computed it: 1 unless its stored rows were shared out.
+    pub nodes: usize,
     /// What the asker may have overlooked, a sentence each.
     pub warnings: Vec<String>,
+    /// Shards whose newest records are missing, because the process that has them does not answer.
+    pub incomplete: Vec<Incomplete>,
 }
 
 /// How an answer is written.

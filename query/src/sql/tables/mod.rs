@@ -31,7 +31,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use shipwake_store::tables::COMMENT;
-use shipwake_store::{ReleaseRow, Snapshot, Store, Table, ToggleRow};
+use shipwake_store::{PatternRow, ReleaseRow, Snapshot, Store, Table, ToggleRow};
 
 pub(crate) use windows::parts as window_parts;
 
@@ -146,14 +146,20 @@ pub(crate) struct Read {
     pub snapshot: Snapshot,
     pub releases: Vec<ReleaseRow>,
     pub toggles: Vec<ToggleRow>,
+    /// What is remembered of patterns, without cells.
+    pub patterns: Vec<PatternRow>,
+    /// Segments are checked by whoever reads them, which may be another node, and not before.
+    pub is_checked_later: bool,
     /// Bytes of hot rows that were handed to operators.
     pub hot_bytes: AtomicU64,
 }
 
 impl Read {
     pub fn new(store: &Arc<Store>, stored: &[Table]) -> Self {
-        let (releases, toggles) = (Vec::new(), Vec::new());
-        Self { store: store.clone(), snapshot: store.snapshot(stored), releases, toggles, hot_bytes: AtomicU64::new(0) }
+        let (releases, toggles, patterns) = (Vec::new(), Vec::new(), Vec::new());
+        let (store, snapshot) = (store.clone(), store.snapshot(stored));
+        let (is_checked_later, hot_bytes) = (false, AtomicU64::new(0));
+        Self { store, snapshot, releases, toggles, patterns, is_checked_later, hot_bytes }
     }
 
     fn count_hot(&self, bytes: usize) {

@@ -15,7 +15,7 @@ use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
 use shipwake_model::pattern::id_text;
 use shipwake_store::tables::time_type;
-use shipwake_store::{PatternQuery, PatternRow, Table};
+use shipwake_store::{PatternRow, Table};
 
 use super::{Read, column, plain, telemetry};
 
@@ -61,8 +61,7 @@ pub(super) fn schema() -> SchemaRef {
 pub(super) async fn provider(state: &SessionState, read: &Arc<Read>) -> Result<Arc<dyn TableProvider>> {
     let tables = MemorySchemaProvider::new();
     tables.register_table("parts".to_owned(), telemetry::provider(&[Table::Windows], read))?;
-    let all = PatternQuery { service: None, environment: None, from_ms: 0, to_ms: 0 };
-    tables.register_table("examples".to_owned(), examples(&read.store.patterns(&all))?)?;
+    tables.register_table("examples".to_owned(), examples(&read.patterns)?)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
     catalog.register_schema("inner", Arc::new(tables))?;
     let context = SessionContext::new_with_state(state.clone());

@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
-use shipwake_store::{SegmentFile, Table};
+use shipwake_store::{SegmentFile, StoreError, Table};
 
 use super::hot::{HotPartition, Wanted};
 use super::{Read, plain, prune};
@@ -64,8 +64,10 @@ impl TableProvider for Telemetry {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        let files = self.with_words(self.files(filters), filters).await?;
-        let files = self.verify(files).await?;
+        let mut files = self.with_words(self.files(filters), filters).await?;
+        if !self.read.is_checked_later {
+            files = self.known(files).await?;
+        }
         if !files.is_empty() {
             parts.push(self.scan_segments(state, &files, &projection, limit)?);
         }
@@ -103,22 +105,22 @@ impl Telemetry {
         Ok(files.into_iter().zip(may_match).filter_map(|(file, may)| may.then_some(file)).collect())
     }
 
-    /// Parquet pages carry no checksum: a segment that this process has not written is checked as a whole before its
-    /// first read, so that a damaged one is never answered from. It is set aside, the rest is the answer, and the answer says so.
-    async fn verify<'a>(&self, files: Vec<&'a SegmentFile>) -> Result<Vec<&'a SegmentFile>> {
-        let mut good = Vec::with_capacity(files.len());
-        for file in files {
-            let (store, checked) = (self.read.store.clone(), file.clone());
-            let verified = tokio::task::spawn_blocking(move || match store.verify_segment(&checked) {
+    /// Makes the store know how to check what DataFusion will read of these segments, so that a damaged one is never answered from.
+    /// It is set aside: the rest is the answer, and the answer says so.
+    async fn known<'a>(&self, files: Vec<&'a SegmentFile>) -> Result<Vec<&'a SegmentFile>> {
+        let outside = |error: StoreError| DataFusionError::External(Box::new(error));
+        let store = self.read.store.clone();
+        let asked: Vec<SegmentFile> = files.iter().map(|file| (*file).clone()).collect();
+        let known = move || -> std::result::Result<Vec<bool>, StoreError> {
+            let is_good = |file: &SegmentFile| match store.know_segment(file) {
                 Err(error) if store.set_aside(&error) => Ok(false),
-                verified => verified.map(|()| true),
-            });
-            let verified = verified.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            if verified.map_err(|error| DataFusionError::External(Box::new(error)))? {
-                good.push(file);
-            }
-        }
-        Ok(good)
+                known => known.map(|()| true),
+            };
+            asked.iter().map(is_good).collect()
+        };
+        let known = tokio::task::spawn_blocking(known).await;
+        let known = known.map_err(|error| DataFusionError::External(Box::new(error)))?.map_err(outside)?;
+        Ok(files.into_iter().zip(known).filter_map(|(file, is_good)| is_good.then_some(file)).collect())
     }
 
     fn scan_segments(

@@ -164,6 +164,8 @@ impl HotShard for TestShard {
         let state = self.state.lock().expect("a test");
         ShardSnapshot {
             shard: 0,
+            seq: None,
+            writer: 0,
             files: state.files.clone(),
             hot: state.hot.iter().filter(|(table, _)| tables.contains(table)).cloned().collect(),
             next_offset: state.offset,

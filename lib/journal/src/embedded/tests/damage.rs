@@ -12,7 +12,7 @@ use crate::embedded::{Config, EmbeddedJournal, Folded, check};
 use crate::error::JournalError;
 use crate::journal::Journal;
 
-const RECORDS: u64 = 100;
+const RECORDS: u64 = 300;
 
 /// A journal as `kill -9` leaves it.
 async fn written() -> TempDir {

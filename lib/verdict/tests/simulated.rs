@@ -1,0 +1,64 @@
+//! Simulated releases in small: good ones under every kind of noise are not called bad, bad ones are found as soon as they were
+//! when the table was written. `make verdict-bench` runs the same worlds many more times.
+
+mod simulation;
+
+use simulation::scenario::{Judging, Outcome, run, upper_99};
+use simulation::table::{RATIOS, bad_releases, good_releases};
+use simulation::world::{Burst, World};
+
+/// One per cent may be called bad. In so few runs of each world none should be, and one is bad luck.
+#[test]
+fn good_releases_are_not_called_bad() {
+    for good in good_releases().into_iter().filter(|good| good.judging.windows <= 360) {
+        let outcome = run(&good.world, &good.judging, 1_000, 30);
+        assert!(outcome.no_go <= 1, "{}: {outcome:?}", good.name);
+    }
+}
+
+/// The noise that a test of counts alone gets wrong every third time.
+#[test]
+fn bursts_do_not_exceed_the_budget() {
+    let world = World { burst: Burst::Windows(4.0), ..World::default() };
+    let outcome = run(&world, &Judging::default(), 5_000, 400);
+    assert!(upper_99(outcome.no_go, outcome.runs) <= 0.015, "{outcome:?}");
+    assert!(outcome.go >= 396, "{outcome:?}");
+}
+
+/// Runs of each world and factor in the table below.
+const RUNS: u32 = 20;
+
+/// Twenty runs of each: how many of a hundred were called "no go" within the time, and the median of the seconds it took (0: more
+/// than half were not). Written by `SHIPWAKE_WRITE_TABLE=1 cargo test --release -p shipwake-verdict --test simulated`.
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/simulation/power.txt");
+
+#[test]
+fn bad_releases_are_found_as_soon_as_before() {
+    let mut table = String::new();
+    for bad in bad_releases() {
+        for ratio in RATIOS {
+            let world = World { ratio, ..bad.world.clone() };
+            let outcome = run(&world, &bad.judging, 9_000, RUNS);
+            let median_s = Outcome::median(&outcome.no_go_after_s, RUNS).unwrap_or(0);
+            table.push_str(&format!("{} | {ratio} | {} | {median_s}\n", bad.name, 100 * outcome.no_go / RUNS));
+            assert!(world.breaks_at > 0 || outcome.go <= 3, "called good: {} {ratio}: {outcome:?}", bad.name);
+        }
+    }
+    if std::env::var_os("SHIPWAKE_WRITE_TABLE").is_some() {
+        std::fs::write(TABLE, &table).expect("a folder to write to");
+    }
+    let golden = std::fs::read_to_string(TABLE).expect("the table");
+    assert_eq!(golden.lines().count(), table.lines().count());
+    for (was, is) in golden.lines().zip(table.lines()) {
+        let fields = |line: &str| -> Vec<String> { line.split(" | ").map(str::to_owned).collect() };
+        let (was_fields, is_fields) = (fields(was), fields(is));
+        assert_eq!(was_fields[..2], is_fields[..2]);
+        let number = |fields: &[String], at: usize| fields[at].parse::<f64>().expect("a number");
+        // Five per cent, or one run of the twenty, or one look.
+        let near = |at: usize, least: f64| {
+            let (was, is) = (number(&was_fields, at), number(&is_fields, at));
+            (was - is).abs() <= (0.05 * was).max(least)
+        };
+        assert!(near(2, 5.0) && near(3, 10.0), "was {was}, is {is}");
+    }
+}

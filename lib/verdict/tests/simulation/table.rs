@@ -1,0 +1,105 @@
+//! The worlds of the published tables: good releases that must not be called bad, and bad ones that must be found.
+
+use super::scenario::Judging;
+use super::world::{Burst, World};
+
+const HOUR: i64 = 360;
+
+/// A good release under noise of some kind.
+pub struct Good {
+    pub name: &'static str,
+    pub world: World,
+    pub judging: Judging,
+}
+
+fn good(name: &'static str, world: World, hours: i64) -> Good {
+    Good { name, world, judging: Judging { windows: hours * HOUR, ..Judging::default() } }
+}
+
+/// Bursts that last about a hundred seconds.
+pub fn correlated() -> Burst {
+    Burst::Wander { deviation: 0.75, memory_s: 100.0 }
+}
+
+pub fn good_releases() -> Vec<Good> {
+    let bursts = |dispersion| World { burst: Burst::Windows(dispersion), ..World::default() };
+    let half = |world: World| World { candidate_rps: 500.0, baseline_rps: 500.0, ..world };
+    let ramp = World { ramp_to_rps: Some(500.0), ..World::default() };
+    let wander = || World { burst: correlated(), ..World::default() };
+    let pods = World { spread: 0.2, candidate_pods: 2, baseline_pods: 18, ..World::default() };
+    let little = World { candidate_rps: 1.0, baseline_rps: 9.0, ..World::default() };
+    let incidents = World { season: true, shared_incidents: true, ..World::default() };
+    let skewed = World { skewed_endpoints: true, ..World::default() };
+    let late = Judging { late: 6, ..Judging::default() };
+    let adaptive = Judging { block_s: None, ..Judging::default() };
+    vec![
+        good("each failure for itself, 1 h", World::default(), 1),
+        good("the same, 24 h", World::default(), 24),
+        good("share grows from 10 to 50 %", ramp.clone(), 1),
+        good("bursts, four times the variance", bursts(4.0), 1),
+        good("bursts, ten times", bursts(10.0), 1),
+        good("the same, half of the traffic", half(bursts(10.0)), 1),
+        good("bursts of about 100 s, 1 h", wander(), 1),
+        good("the same, 6 h", wander(), 6),
+        good("pods differ by 20 %, 2 of 20, 6 h", pods, 6),
+        good("1 and 9 requests a second, 6 h", little, 6),
+        good("season and shared incidents", incidents, 1),
+        good("one endpoint fails more and has another share", skewed, 1),
+        good("one pod falls silent", World { silent_pod: true, ..World::default() }, 1),
+        good("restarts that lose counts", World { restarts: true, ..World::default() }, 1),
+        Good { name: "a third comes up to a minute late", world: bursts(4.0), judging: late },
+        Good {
+            name: "all of that at once",
+            world: World {
+                burst: Burst::Windows(4.0),
+                season: true,
+                shared_incidents: true,
+                skewed_endpoints: true,
+                silent_pod: true,
+                restarts: true,
+                ..ramp
+            },
+            judging: late,
+        },
+        Good { name: "bursts, ten times, blocks by the noise", world: bursts(10.0), judging: adaptive },
+        Good { name: "bursts of about 100 s, blocks by the noise", world: wander(), judging: adaptive },
+        Good {
+            name: "bursts, four times, no history",
+            world: bursts(4.0),
+            judging: Judging { history: 0, ..Judging::default() },
+        },
+    ]
+}
+
+/// A release that is worse by a factor.
+pub struct Bad {
+    pub name: &'static str,
+    pub world: World,
+    pub judging: Judging,
+}
+
+/// How much worse.
+pub const RATIOS: [f64; 4] = [1.5, 2.0, 5.0, 20.0];
+
+pub fn bad_releases() -> Vec<Bad> {
+    let little = World { candidate_rps: 1.0, baseline_rps: 9.0, ..World::default() };
+    let rare = World { failing: 0.000_5, ..little };
+    let adaptive = Judging { block_s: None, ..Judging::default() };
+    let bad = |name, world| Bad { name, world, judging: Judging::default() };
+    vec![
+        bad("100 and 900 requests a second, 0.5 % fail", World::default()),
+        bad("the same, bursts of about 100 s", World { burst: correlated(), ..World::default() }),
+        bad("1 and 9 requests a second, 0.5 % fail", little),
+        bad("1 and 9 requests a second, 0.05 % fail", rare),
+        bad(
+            "100 and 900, pods differ by 20 %, 2 of 20",
+            World { spread: 0.2, candidate_pods: 2, baseline_pods: 18, ..World::default() },
+        ),
+        Bad {
+            name: "100 and 900, fine for an hour first",
+            world: World { breaks_at: HOUR, ..World::default() },
+            judging: Judging { windows: 2 * HOUR, ..Judging::default() },
+        },
+        Bad { name: "100 and 900, blocks by the noise", world: World::default(), judging: adaptive },
+    ]
+}
