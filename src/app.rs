@@ -150,16 +150,12 @@ impl App {
         if roles.needs_store() {
             let place = store_config(&config, addresses.ui);
             let opened = reader::open_store(place, roles, &registry, &readiness).await?;
-            if roles.aggregate {
-                look_at_disk(&readiness, &opened);
-            }
-            look_at_damage(&readiness, &opened);
+            look_at_store(&readiness, &opened, roles);
             store = Some(opened);
         }
         let mut journal = None;
         if roles.needs_journal() {
-            let place = journal_place(&config, store.as_ref()).await?;
-            journal = Some(journal::open(place, &registry, &waiting).await?);
+            journal = Some(journal::open(journal_place(&config, store.as_ref()).await?, &registry, &waiting).await?);
         }
         let stop_aggregate = CancellationToken::new();
         let (mut aggregate, mut progress) = (None, None);
@@ -167,8 +163,7 @@ impl App {
             let stage = aggregate_config(&config, &kpis);
             let stage = Aggregate::new(stage, journal.clone(), store.clone(), &mut registry.lock());
             progress = Some(stage.progress());
-            look_at_shards(&readiness, store, stage.progress());
-            look_at_losses(&readiness, journal, stage.progress());
+            look_at_shards(&readiness, store, journal, stage.progress());
             let group = join_group(&config, addresses.ui, &readiness)?;
             let running = end_with(start_aggregate(stage, group, &stop_aggregate), shutdown.clone());
             aggregate = Some(("aggregate", running));
@@ -351,6 +346,10 @@ fn start_aggregate(
     stop: &CancellationToken,
 ) -> JoinHandle<anyhow::Result<()>> {
     let stop = stop.clone();
+    if group.is_none() {
+        // Before anybody can ask whether all of them are ready.
+        aggregate.assign_all();
+    }
     tokio::spawn(async move {
         let Some((member, membership)) = group else { return aggregate.run(stop).await.context("aggregate failed") };
         let outcome = aggregate.run_as_member(member, stop).await.context("aggregate failed");
@@ -480,16 +479,20 @@ fn journal_problems(ingest: Option<&Ingest>, waiting: &Waiting) -> impl Fn() -> 
     }
 }
 
-fn look_at_disk(readiness: &Readiness, store: &Arc<Store>) {
-    let store = store.clone();
-    readiness.add("disk", move || match store.check_room() {
-        Ok(()) => Vec::new(),
-        Err(error) => vec![format!("{error}; free some, Shipwake goes on by itself")],
-    });
+fn look_at_store(readiness: &Readiness, store: &Arc<Store>, roles: Roles) {
+    let (of_disk, damaged) = (store.clone(), store.clone());
+    if roles.aggregate {
+        readiness.add("disk", move || match of_disk.check_room() {
+            Ok(()) => Vec::new(),
+            Err(error) => vec![format!("{error}; free some, Shipwake goes on by itself")],
+        });
+    }
+    readiness.add_wanted("store", move || damage_of(&damaged.lost()));
 }
 
-fn look_at_shards(readiness: &Readiness, store: &Arc<Store>, progress: Progress) {
-    let store = store.clone();
+fn look_at_shards(readiness: &Readiness, store: &Arc<Store>, journal: &Arc<dyn Journal>, progress: Progress) {
+    let (store, journal, losses) = (store.clone(), journal.clone(), progress.clone());
+    readiness.add_wanted("journal", move || journal.damage().into_iter().chain(losses.losses()).collect());
     readiness.add("shards", move || {
         let shards = store.status_here();
         let trouble = |(shard, why): (u32, Option<String>)| match why {
@@ -498,16 +501,6 @@ fn look_at_shards(readiness: &Readiness, store: &Arc<Store>, progress: Progress)
         };
         progress.shards().into_iter().filter_map(trouble).collect()
     });
-}
-
-fn look_at_damage(readiness: &Readiness, store: &Arc<Store>) {
-    let store = store.clone();
-    readiness.add_wanted("store", move || damage_of(&store.lost()));
-}
-
-fn look_at_losses(readiness: &Readiness, journal: &Arc<dyn Journal>, progress: Progress) {
-    let journal = journal.clone();
-    readiness.add_wanted("journal", move || journal.damage().into_iter().chain(progress.losses()).collect());
 }
 
 /// Damaged segments by name, and of many how many more there are.

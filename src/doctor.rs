@@ -1,5 +1,5 @@
 //! `shipwake doctor`: reads a whole data folder while no Shipwake runs on it, and names every damaged file and offset.
-//! Changes nothing. What `serve` refuses is damage here too: besides the files themselves, the journal and the store
+//! Changes nothing. What `serve` has to go on without is damage here: besides the files themselves, the journal and the store
 //! have to fit together.
 
 use std::fmt;

@@ -49,9 +49,7 @@ impl Aggregate {
     /// same orderly way. The first error is the answer.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AggregateError> {
         let stop = shutdown.child_token();
-        for shard in 0..self.journal.partitions() {
-            self.progress.assigned(shard, None);
-        }
+        self.assign_all();
         let background =
             background::start(&self.store, &self.journal, &self.progress, &self.config.clock, stop.clone())?;
         let mut ends = Vec::new();
@@ -84,6 +82,13 @@ impl Aggregate {
         }
         background.stop().await;
         first_error
+    }
+
+    /// Says that this process is to run all shards, as [`Aggregate::run`] does: until then nobody waits for any.
+    pub fn assign_all(&self) {
+        for shard in 0..self.journal.partitions() {
+            self.progress.assigned(shard, None);
+        }
     }
 
     /// Starts a shard on a thread of its own. `takes_over`: other processes have had it, and may believe that they still have.

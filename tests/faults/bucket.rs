@@ -68,4 +68,11 @@ async fn whatever_happens_to_requests_to_the_bucket_each_record_counts_once() {
     let (code, said) = doctor();
     let is_named = said.contains("error: s3://bucket/shop/store/data/logs/") && said.contains("it is missing");
     assert!(code == Some(1) && is_named, "{code:?} {said}");
+
+    // It starts all the same, and every answer says what it lacks.
+    let again = spawn_with(&start, &CREDENTIALS);
+    again.wait_ready().await;
+    let (status, answer) = again.sql_answer("select count(*) from logs").await;
+    assert!(status == 200 && answer["rows"][0][0] == 0, "{answer}");
+    assert!(answer["meta"]["warnings"].to_string().contains("rows of logs from"), "{answer}");
 }

@@ -87,7 +87,8 @@ async fn a_segment_that_is_gone_is_named_and_the_rest_is_served() {
     assert!(again.terminate().0.success());
     let files = fs::read_dir(data.join("store/data/logs")).expect("a folder");
     let paths = files.flatten().map(|entry| entry.path());
-    let segment = paths.filter(|path| path.extension().is_some_and(|end| end == "parquet")).min().expect("there is one");
+    let segment =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "parquet")).min().expect("there is one");
     fs::remove_file(&segment).expect("removed");
     let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
     let (code, said) = doctor(&data);

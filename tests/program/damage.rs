@@ -56,9 +56,12 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 fn flip(path: &Path) {
+    flip_at(path, fs::metadata(path).expect("is there").len() as usize / 2);
+}
+
+fn flip_at(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("read");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x40;
+    bytes[at] ^= 0x40;
     fs::write(path, bytes).expect("written");
 }
 
@@ -67,7 +70,8 @@ async fn degraded(shipwake: &Shipwake) -> String {
     let answer = reqwest::get(format!("{}/readyz", shipwake.ui())).await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 200);
     let said: Value = answer.json().await.expect("JSON");
-    said["degraded"].to_string()
+    // It is left out where there is nothing to say.
+    said.get("degraded").map_or("[]".to_owned(), ToString::to_string)
 }
 
 /// Rows of logs that are missing by the metrics.
@@ -105,11 +109,8 @@ async fn answers_are_made_of_the_good_segments_and_say_what_is_missing() {
         let volume =
             reqwest::Client::new().post(format!("{}/api/v1/logs/volume", shipwake.ui())).json(&serde_json::json!({}));
         let volume: Value = volume.send().await.expect("an answer").json().await.expect("JSON");
-        assert_eq!(
-            (volume["total"].as_i64(), &volume["meta"]["incomplete"]),
-            (Some(rows), &Value::Bool(true)),
-            "{volume}"
-        );
+        assert_eq!(volume["total"].as_i64(), Some(rows), "{volume}");
+        assert!(volume["meta"]["warnings"].to_string().contains(&file), "{volume}");
         assert!(degraded(&shipwake).await.contains(&file), "{name}");
         assert_eq!(shipwake.log().matches("answers are made without them").count(), 1, "{}", shipwake.log());
         send(&shipwake).await;
@@ -130,13 +131,16 @@ async fn a_bad_state_manifest_or_superblock_costs_nothing() {
     let all = worked_in(&original, true).await;
     let newest = |data: &Path, kind: &str| files(&data.join(format!("store/{kind}/0")), "").pop().expect("a file");
     let remove = |path: &Path| fs::remove_file(path).expect("removed");
-    let damages: [(&str, &dyn Fn(&Path)); 8] = [
+    let damages: [(&str, &dyn Fn(&Path)); 11] = [
         ("state-flipped", &|data| flip(&newest(data, "state"))),
         ("state-gone", &|data| remove(&newest(data, "state"))),
         ("manifest-flipped", &|data| flip(&newest(data, "manifest"))),
         ("manifest-gone", &|data| remove(&newest(data, "manifest"))),
         ("old-manifest-flipped", &|data| flip(&files(&data.join("store/manifest/0"), ".json")[0])),
         ("old-manifest-gone", &|data| remove(&files(&data.join("store/manifest/0"), ".json")[0])),
+        ("all-states-gone", &|data| files(&data.join("store/state/0"), "").iter().for_each(|path| remove(path))),
+        ("all-manifests-gone", &|data| fs::remove_dir_all(data.join("store/manifest/0")).expect("removed")),
+        ("superblock-half", &|data| flip_at(&data.join("store/SUPERBLOCK"), 10)),
         ("superblock-gone", &|data| remove(&data.join("store/SUPERBLOCK"))),
         ("journal-flipped", &|data| flip(&data.join("journal/JOURNAL"))),
     ];

@@ -55,7 +55,10 @@ async fn after_random_damage_what_is_read_and_what_is_lost_add_up() {
         assert!(records == expected, "{context}: not what was written");
         if !lost.is_empty() {
             let finding = named.unwrap_or_else(|| panic!("{context}: {findings:?}"));
-            assert!(finding.offset <= fs::metadata(&victim).map_or(u64::MAX, |found| found.len()), "{context}: {finding:?}");
+            assert!(
+                finding.offset <= fs::metadata(&victim).map_or(u64::MAX, |found| found.len()),
+                "{context}: {finding:?}"
+            );
             costly += 1;
         }
         // Once more: it says the same, and gives no offset a second time.

@@ -129,7 +129,12 @@ impl Elsewhere for RemoteShards {
 
     fn live_files(&self) -> Vec<Arc<[SegmentFile]>> {
         let follower = &self.known.follower;
-        follower.known_shards().into_iter().filter_map(|shard| follower.newest(shard)).map(|of| of.files.clone()).collect()
+        follower
+            .known_shards()
+            .into_iter()
+            .filter_map(|shard| follower.newest(shard))
+            .map(|of| of.files.clone())
+            .collect()
     }
 
     fn status(&self, here: &[u32]) -> Vec<ShardStatus> {

@@ -197,4 +197,3 @@ fn still_damaged(shared: &Shared, file: &SegmentFile) -> Result<Option<String>, 
         Err(error) => Err(error),
     }
 }
-

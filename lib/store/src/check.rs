@@ -146,7 +146,12 @@ fn check_shards(objects: &Objects, checked: &mut Checked) -> Result<(), StoreErr
     for shard in shards(objects, findings)? {
         match read_chain(objects, shard) {
             Ok(Some(chain)) => committed.push(check_shard(objects, shard, &chain, findings)?),
-            Ok(None) => {}
+            Ok(None) => {
+                if recover::later_commit(&recover::written_files(objects, shard)?).is_some() {
+                    let (path, what) = (objects.file(&manifest::folder(shard)), recover::NO_MANIFEST.to_owned());
+                    findings.push(Finding { severity: Severity::Error, path, what });
+                }
+            }
             Err(error @ StoreError::Io { .. }) => return Err(error),
             Err(error) => findings.push(finding(&objects.file("manifest"), error)),
         }
@@ -154,9 +159,12 @@ fn check_shards(objects: &Objects, checked: &mut Checked) -> Result<(), StoreErr
     Ok(())
 }
 
-/// The shards that have manifests.
+/// The shards that have manifests or states.
 fn shards(objects: &Objects, findings: &mut Vec<Finding>) -> Result<BTreeSet<u32>, StoreError> {
     let mut shards = BTreeSet::new();
+    for listed in objects.list("state")? {
+        shards.extend(listed.path.split('/').nth(1).and_then(|shard| shard.parse::<u32>().ok()));
+    }
     for listed in objects.list("manifest")? {
         let folder = listed.path.split('/').nth(1).unwrap_or_default();
         match folder.parse() {

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::{SegmentFile, Table};
 use crate::health::{HealthQuery, HealthSeries};
 use crate::hot::{ReleaseRow, ShardSnapshot, ShardStatus};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
+use crate::{SegmentFile, Table};
 
 /// A shard of which an answer lacks something.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -95,9 +95,8 @@ impl Found {
             (Err(error), _) => return Err(error),
             _ => {
                 let written = written.unwrap_or_default();
-                if let Some(seq) = written.iter().filter_map(|file| seq_of(&file.path)).max().filter(|seq| *seq > 0) {
-                    let what = "files of later commits are there, and no manifest";
-                    let error = StoreError::damaged(shared.objects.file(&manifest::folder(shard)), what);
+                if let Some(seq) = later_commit(&written) {
+                    let error = StoreError::damaged(shared.objects.file(&manifest::folder(shard)), NO_MANIFEST);
                     begin_anew(&mut committer, &error, written.len())?;
                     committer.next_seq = committer.next_seq.max(seq + 1);
                 } else if alone {
@@ -357,6 +356,14 @@ fn shard_of(path: &str) -> Option<u32> {
         return None;
     }
     name.split('-').next()?.parse().ok()
+}
+
+/// What is wrong with a shard that has files of more than a first commit, which may not have come to be, and no manifest.
+pub(crate) const NO_MANIFEST: &str = "files of later commits are there, and no manifest";
+
+/// The largest number of a commit in the names of files, if it is not the first.
+pub(crate) fn later_commit(written: &[Listed]) -> Option<u64> {
+    written.iter().filter_map(|file| seq_of(&file.path)).max().filter(|seq| *seq > 0)
 }
 
 /// The number of the commit in the path of a segment or a state.

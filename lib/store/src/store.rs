@@ -123,7 +123,8 @@ impl Store {
         let aside = Aside::default();
         let reads_only = matches!(access, Access::Follows);
         let lock = if let Access::Directory(lock) = access { Some(lock) } else { None };
-        let shared = Shared { config, objects, metrics, verified, known, proposals, damaged, reads_only, aside, _lock: lock };
+        let shared =
+            Shared { config, objects, metrics, verified, known, proposals, damaged, reads_only, aside, _lock: lock };
         let shared = Arc::new(shared);
         let (shards, elsewhere, opened) = (RwLock::default(), OnceLock::new(), Mutex::default());
         Arc::new(Self { shared, superblock, shards, elsewhere, opened, looking: Mutex::default() })
@@ -214,8 +215,7 @@ impl Store {
 
     /// The same of registered shards only.
     pub fn snapshot_here(&self, tables: &[Table]) -> Snapshot {
-        let mut shards: Vec<ShardSnapshot> =
-            self.registered().values().map(|shard| shard.snapshot(tables)).collect();
+        let mut shards: Vec<ShardSnapshot> = self.registered().values().map(|shard| shard.snapshot(tables)).collect();
         self.leave_out_damaged(&mut shards);
         Snapshot { shards, incomplete: Vec::new() }
     }
@@ -233,7 +233,8 @@ impl Store {
         let mut live: Vec<Arc<[SegmentFile]>> =
             self.registered().values().map(|shard| shard.snapshot(&[]).files).collect();
         live.extend(self.elsewhere.get().into_iter().flat_map(|elsewhere| elsewhere.live_files()));
-        let Some(file) = live.iter().flat_map(|files| files.iter()).find(|file| self.shared.objects.file(&file.path) == *path)
+        let Some(file) =
+            live.iter().flat_map(|files| files.iter()).find(|file| self.shared.objects.file(&file.path) == *path)
         else {
             return false;
         };

@@ -247,6 +247,22 @@ fn when_all_manifests_are_gone_nothing_is_deleted_and_the_journal_is_read_again(
 }
 
 #[test]
+fn when_the_folder_of_manifests_is_gone_no_segment_is_taken_for_one_that_nobody_needs() {
+    let dir = scratch();
+    committed(dir.path(), 3);
+    fs::remove_dir_all(dir.path().join("manifest")).expect("removes");
+    let segments = files(dir.path(), "data/logs").len();
+    let findings = shipwake_store::check(dir.path()).findings;
+    assert!(findings.iter().any(|finding| finding.what.contains("no manifest")), "{findings:?}");
+    let mut opened = reopen(dir.path());
+    assert_eq!((opened.next_offset, opened.rows()), (0, 0));
+    assert_eq!(files(dir.path(), "data/logs").len(), segments);
+    opened.replay_to(4);
+    drop(opened);
+    assert_eq!(reopen(dir.path()).rows(), 4 * ROWS);
+}
+
+#[test]
 fn a_superblock_is_mended_and_made_again() {
     let dir = scratch();
     committed(dir.path(), 1);
