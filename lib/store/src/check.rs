@@ -110,11 +110,11 @@ fn run(dir: &Path, checked: &mut Checked) -> Result<(), StoreError> {
     let path = dir.join(SUPERBLOCK);
     match fs::read(&path) {
         Ok(bytes) => match check_superblock(path.clone(), &bytes, &mut checked.findings) {
-            Err(StoreError::Damaged { reason, .. }) => checked.findings.push(made_again(path, reason)),
+            Err(StoreError::Damaged { reason, .. }) => checked.findings.push(made_again(path, &reason)),
             checked => checked?,
         },
         Err(error) if error.kind() == ErrorKind::NotFound && dir.join("manifest").exists() => {
-            checked.findings.push(made_again(path, "it is missing".to_owned()));
+            checked.findings.push(made_again(path, "it is missing"));
         }
         Err(error) => return Err(StoreError::io("cannot read", &path, error, 0)),
     }
@@ -124,7 +124,7 @@ fn run(dir: &Path, checked: &mut Checked) -> Result<(), StoreError> {
 }
 
 /// Every file says its version itself: what the superblock of a directory said is known.
-fn made_again(path: PathBuf, reason: String) -> Finding {
+fn made_again(path: PathBuf, reason: &str) -> Finding {
     let what = format!("{reason}; the next start makes it again, with another id");
     Finding { severity: Severity::Warning, path, what }
 }

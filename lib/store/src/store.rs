@@ -191,6 +191,8 @@ impl Store {
     pub fn unregister(&self, shard: u32) {
         self.shards.write().expect("no holder of this lock can panic").remove(&shard);
         self.shared.proposals.clear(shard, &self.shared.objects);
+        // Whoever has it now says what is lost in its manifests.
+        self.shared.aside.keep_live(shard, &[], &self.shared.metrics);
     }
 
     /// A registered shard.

@@ -92,9 +92,12 @@ async fn wherever_a_segment_is_damaged_an_answer_has_all_of_it_or_nothing() {
         let found = post(&query, "logs/volume", volume.clone()).await;
         let rows = post(&query, "sql", sql).await;
         let again = post(&query, "logs/volume", volume).await;
-        for (answer, number) in
-            [(&found, &found["total"]), (&rows, &rows["rows"][0][0]), (&rows, &rows["rows"][0][1]), (&again, &again["total"])]
-        {
+        for (answer, number) in [
+            (&found, &found["total"]),
+            (&rows, &rows["rows"][0][0]),
+            (&rows, &rows["rows"][0][1]),
+            (&again, &again["total"]),
+        ] {
             let is_said = answer["meta"]["warnings"].to_string().contains(&*large.path);
             let expected = if is_said { LINES[1] } else { all };
             assert_eq!(number.as_u64(), Some(expected), "place {place}: {answer}");

@@ -156,7 +156,7 @@ impl Found {
                     let is_base = manifest.snapshot.is_some();
                     found.good.insert(seq, manifest);
                     // The one before the newest is kept whole as well: its state is what one goes back to.
-                    if is_base && found.good.len() > 1 || is_base && seq == oldest {
+                    if is_base && (found.good.len() > 1 || seq == oldest) {
                         break;
                     }
                 }
