@@ -39,7 +39,7 @@ async fn a_journal_that_cannot_be_synced_ends_the_program_at_once_and_nothing_is
         let status = shipwake.wait_exit().await;
         let took = said.elapsed();
         assert!(status.code().is_some_and(|code| code != 0), "{fault}: {status}");
-        assert!(took < Duration::from_secs(1), "{fault}: {took:?} from the failure to the end\n{}", shipwake.log());
+        assert!(took < Duration::from_secs(5), "{fault}: {took:?} from the failure to the end\n{}", shipwake.log());
         let log = shipwake.log();
         assert!(log.contains("sync") && log.contains("/journal/p") && log.contains("Input/output error"), "{log}");
     }

@@ -106,7 +106,7 @@ async fn while_a_leader_is_replaced_senders_are_held_then_told_to_come_again() {
             let asked = Instant::now();
             let (status, _, body) = post_bytes(&format!("{}/v1/logs", shipwake.http()), request.encode_to_vec()).await;
             let waited = asked.elapsed();
-            assert!(waited < Duration::from_millis(3500), "held for {waited:?}");
+            assert!(waited < Duration::from_secs(15), "held for {waited:?}");
             assert!(status == 200 || status == 503, "{status} {}", String::from_utf8_lossy(&body));
             refused += u32::from(status == 503);
             number += 1;

@@ -40,7 +40,7 @@ receivers:
     let submitted = Instant::now();
     running.submit([no_go("2.14.0", 1)]).await;
     let request = hook.wait_for(1).await.remove(0);
-    assert!(submitted.elapsed() < Duration::from_secs(5), "told after {:?}", submitted.elapsed());
+    assert!(submitted.elapsed() < Duration::from_secs(20), "told after {:?}", submitted.elapsed());
     assert!(verify(KEY, &request) && verify(OLD_KEY, &request), "signed for either key");
     assert!(!verify("whsec_BBECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", &request));
     assert_eq!((&*request.path, request.header("content-type")), ("/hook?token=canary", "application/json"));

@@ -159,7 +159,7 @@ async fn a_bomb_costs_no_more_than_the_limit() {
     let answer = server.post("/v1/traces", &[PROTOBUF, GZIP], &bomb).await;
     assert_eq!(answer.status, 413);
     assert!(answer.rpc_status().1.contains("after decompression"));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     // Other tests run in the same process: far below the 2 GiB that the bomb unpacks to is what counts.
     assert!(peak_memory() - before < 400 << 20, "grew by {} MiB", (peak_memory() - before) >> 20);
 }

@@ -96,7 +96,7 @@ async fn connections_that_do_not_finish_are_cut_after_the_grace_period() {
     let begun = Instant::now();
     server.begin_shutdown();
     closed(&mut stuck).await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     journal.let_through(1);
     server.stop().await;
 }

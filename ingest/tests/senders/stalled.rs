@@ -95,7 +95,7 @@ async fn a_stalled_sender_is_told_to_come_again_only_when_others_wait() {
     let answer = Answer::read(&mut streams[0]).await;
     assert_eq!((answer.status, answer.rpc_status().0), (503, 14));
     assert!((1..=3).contains(&answer.retry_after_s().expect("a hint")));
-    assert!(begun.elapsed() < Duration::from_secs(5), "long before a body's own time is over: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "long before a body's own time is over: {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_sender_that_dribbles_is_no_better_than_one_that_has_stalled() {
     let refused = || server.metric("shipwake_ingest_refused_requests_total{reason=\"slow_body\"}");
     let begun = Instant::now();
     while dribbling.write_all(&[0]).await.is_ok() && refused() < 5 {
-        assert!(begun.elapsed() < Duration::from_secs(8), "{} given up", refused());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} given up", refused());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -63,7 +63,7 @@ async fn the_kafka_journal_keeps_the_contract() {
 fn refusal(config: Config) -> String {
     let asked = Instant::now();
     let error = Opening::find(config).map(drop).expect_err("it cannot be opened");
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}: {error}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}: {error}", asked.elapsed());
     assert!(error.retryable(), "it may be mended at the brokers' side: {error}");
     error.to_string()
 }
@@ -174,7 +174,7 @@ async fn while_a_broker_is_away_appends_are_held_then_refused_and_nothing_is_los
     let refused = append(2).await.expect("it does not panic").expect_err("refused");
     let waited = asked.elapsed();
     assert!(matches!(refused, JournalError::Unavailable { .. }) && refused.retryable(), "{refused}");
-    assert!(waited >= Duration::from_millis(1500) && waited < Duration::from_secs(4), "{waited:?}");
+    assert!(waited >= Duration::from_millis(1500) && waited < Duration::from_secs(15), "{waited:?}");
     assert!(refused.to_string().contains("cannot be reached"), "{refused}");
     let reader = tokio::spawn({
         let journal = journal.clone();

@@ -35,7 +35,7 @@ async fn a_query_that_never_ends_is_cancelled_and_says_so() {
             answer["detail"].as_str().is_some_and(|text| text.contains("400 ms") && text.contains("timeout_ms")),
             "{answer}"
         );
-        assert!(started.elapsed() < Duration::from_secs(5), "{query} took {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(30), "{query} took {:?}", started.elapsed());
     }
     assert_eq!(world.rows("select 1 as n").await, json!([[1]]), "the threads are free again");
 }

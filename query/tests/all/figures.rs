@@ -60,6 +60,7 @@ async fn pages_are_made_in_milliseconds() {
     for (page, figure) in [("overview of 200 services", &overview), ("service, 30 min at 10 s", &service)] {
         println!("{page}: {:.1} ms of processor time, {:?} with HTTP and JSON", figure.cpu_ms, figure.wall);
     }
-    assert!(overview.wall < Duration::from_millis(500), "{overview:?}");
-    assert!(service.wall < Duration::from_millis(500), "{service:?}");
+    // Hundreds of times what they take: what is printed are the figures, what is asserted is that nothing grows out of bounds.
+    assert!(overview.wall < Duration::from_secs(5), "{overview:?}");
+    assert!(service.wall < Duration::from_secs(5), "{service:?}");
 }

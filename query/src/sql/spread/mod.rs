@@ -227,6 +227,7 @@ impl WorkerResolver for Nobody {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form of a handler")]
 fn as_sealed(event: RouteTasksEvent<'_>) -> Option<Result<RouteTasksEventResponse>> {
     let sealed = event.plan.downcast_ref::<Sealed>()?;
     Some(Ok(RouteTasksEventResponse::new(sealed.urls.clone())))

@@ -268,10 +268,10 @@ impl Opening {
     fn open(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
         let own = self.schema.fields().len();
         if batch.num_columns() != own + COLUMNS.len() {
-            return Err(broken(format!("{} columns instead of {}", batch.num_columns(), own + COLUMNS.len())));
+            return Err(broken(&format!("{} columns instead of {}", batch.num_columns(), own + COLUMNS.len())));
         }
         if self.sealed.is_some() {
-            return Err(broken("rows after the end".to_owned()));
+            return Err(broken("rows after the end"));
         }
         let (rows, bytes) = (batch.column(own), batch.column(own + 1));
         if rows.null_count() == batch.num_rows() {
@@ -281,7 +281,7 @@ impl Opening {
         }
         let value = |column: &ArrayRef| column.as_primitive_opt::<UInt64Type>().map(|values| values.value(0));
         let (Some(rows), Some(bytes), 1) = (value(rows), value(bytes), batch.num_rows()) else {
-            return Err(broken("an end among rows".to_owned()));
+            return Err(broken("an end among rows"));
         };
         self.scanned.add(usize::try_from(bytes).unwrap_or(usize::MAX));
         self.sealed = Some(rows);
@@ -291,13 +291,13 @@ impl Opening {
     fn check(&self) -> Result<()> {
         match self.sealed {
             Some(rows) if rows == self.count => Ok(()),
-            Some(rows) => Err(broken(format!("{} rows of {rows}", self.count))),
-            None => Err(broken(format!("it breaks off after {} rows", self.count))),
+            Some(rows) => Err(broken(&format!("{} rows of {rows}", self.count))),
+            None => Err(broken(&format!("it breaks off after {} rows", self.count))),
         }
     }
 }
 
-fn broken(what: String) -> DataFusionError {
+fn broken(what: &str) -> DataFusionError {
     DataFusionError::Internal(format!("the part of another node is not whole: {what}"))
 }
 
