@@ -17,7 +17,7 @@ use crate::health::{self, Family, duration_metric};
 use crate::markers::Said;
 use crate::metrics_fold::MetricFold;
 use crate::product::Product;
-use crate::resources::KnownResource;
+use crate::resources::{KnownResource, describe};
 use crate::routes::{Routes, write_route};
 use crate::series::{HealthKey, HealthMeta};
 use crate::spans::duration_ns;
@@ -96,8 +96,10 @@ impl State {
     }
 
     fn fold_logs(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
-        scan_logs(request, &mut Check::default())?;
-        let mut sink = LogFold { base: Base::new(self, Signal::Logs, received_ns), scope: b"", book: 0 };
+        let mut check = SaidCheck::default();
+        scan_logs(request, &mut check)?;
+        let (base, about_others) = (Base::new(self, Signal::Logs, received_ns), check.finish());
+        let mut sink = LogFold { base, scope: b"", book: 0, resources: 0, about_others };
         scan_logs(request, &mut sink)?;
         Ok(sink.base.finish())
     }
@@ -272,10 +274,22 @@ struct LogFold<'s, 'a> {
     scope: &'a [u8],
     /// Number of the service's patterns.
     book: u32,
+    /// How many resources there were so far.
+    resources: usize,
+    /// Numbers of the resources that only say something about a release, in order.
+    about_others: Vec<usize>,
 }
 
 impl<'a> LogSink<'a> for LogFold<'_, 'a> {
     fn resource(&mut self, resource: &Resource<'a>) {
+        self.resources += 1;
+        if self.about_others.binary_search(&(self.resources - 1)).is_ok() {
+            // Who is only talked about takes no place among the releases that are seen.
+            let known = describe(resource);
+            let row_ref = self.base.state.rows.logs.resource(&known);
+            self.base.context = Some(Context { known, row_ref });
+            return;
+        }
         let known = self.base.resource(resource);
         let state = &mut *self.base.state;
         let row_ref = state.rows.logs.resource(&known);
@@ -382,10 +396,40 @@ struct Check {
     new_names: Vec<[bool; 2]>,
 }
 
-impl<'a> LogSink<'a> for Check {
-    fn resource(&mut self, _: &Resource<'a>) {}
+/// The same for log records. It also finds the resources whose records all say something about a release (`markers`).
+#[derive(Default)]
+struct SaidCheck {
+    resources: usize,
+    /// Whether the resource has such records, and others.
+    has: [bool; 2],
+    about_others: Vec<usize>,
+}
+
+impl SaidCheck {
+    fn finish(mut self) -> Vec<usize> {
+        self.end_resource();
+        self.about_others
+    }
+
+    fn end_resource(&mut self) {
+        if std::mem::take(&mut self.has) == [true, false] {
+            self.about_others.push(self.resources - 1);
+        }
+    }
+}
+
+impl<'a> LogSink<'a> for SaidCheck {
+    fn resource(&mut self, _: &Resource<'a>) {
+        self.end_resource();
+        self.resources += 1;
+    }
+
     fn scope(&mut self, _: &Scope<'a>) {}
-    fn log(&mut self, _: &LogRecord<'a>) {}
+
+    #[inline]
+    fn log(&mut self, record: &LogRecord<'a>) {
+        self.has[usize::from(Said::of_event(record.event_name).is_none())] = true;
+    }
 }
 
 impl<'a> SpanSink<'a> for Check {

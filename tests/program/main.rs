@@ -14,6 +14,7 @@ mod harness;
 mod kinds;
 mod lines;
 mod logs;
+mod markers;
 mod otlp;
 mod overload;
 mod own_telemetry;

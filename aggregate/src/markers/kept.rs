@@ -54,7 +54,7 @@ impl<E: Entry> Kept<E> {
             if known.is_some_and(|known| !entry.replaces(known)) {
                 return;
             }
-            self.remove(&place.0, (place.1, id.clone()));
+            self.remove(&place.0, &(place.1, id.clone()));
         }
         let release = entry.release();
         let service = [release.service.clone(), release.namespace.clone(), release.environment.clone()];
@@ -65,14 +65,14 @@ impl<E: Entry> Kept<E> {
         if of_service.len() > self.per_service_max
             && let Some(oldest) = of_service.keys().next().cloned()
         {
-            self.remove(&service, oldest);
+            self.remove(&service, &oldest);
         }
         while self.bytes > self.bytes_max {
             let first = |(service, of_service): (&Service, &BTreeMap<(i64, E::Id), E>)| {
                 of_service.keys().next().map(|place| (place.0, service.clone(), place.clone()))
             };
             let Some((_, service, oldest)) = self.services.iter().filter_map(first).min() else { break };
-            self.remove(&service, oldest);
+            self.remove(&service, &oldest);
         }
     }
 
@@ -84,7 +84,7 @@ impl<E: Entry> Kept<E> {
             old.extend(of_service.map(|(place, _)| (service.clone(), place.clone())));
         }
         for (service, place) in old {
-            self.remove(&service, place);
+            self.remove(&service, &place);
         }
     }
 
@@ -110,9 +110,9 @@ impl<E: Entry> Kept<E> {
         self.bytes
     }
 
-    fn remove(&mut self, service: &Service, place: (i64, E::Id)) {
+    fn remove(&mut self, service: &Service, place: &(i64, E::Id)) {
         let Some(of_service) = self.services.get_mut(service) else { return };
-        if let Some(entry) = of_service.remove(&place) {
+        if let Some(entry) = of_service.remove(place) {
             self.bytes -= ENTRY_BYTES + entry.bytes();
             self.places.remove(&place.1);
         }

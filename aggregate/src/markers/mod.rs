@@ -40,15 +40,21 @@ impl Said {
     /// What a log record says, if it is one of these.
     #[inline]
     pub(crate) fn of_log(parts: &RequestParts<'_>) -> Option<Self> {
-        if parts.event_name.first() == Some(&b's') {
-            if parts.event_name == marker::EVENT_NAME.as_bytes() {
-                return Some(Said::Marker);
-            }
-            if parts.event_name == verdict_change::EVENT_NAME.as_bytes() {
-                return Some(Said::Verdict);
-            }
+        Self::of_event(parts.event_name).or_else(|| parts.is_deployment.then_some(Said::Deployment))
+    }
+
+    /// What an event of this name says, if it is one of these.
+    #[inline]
+    pub(crate) fn of_event(name: &[u8]) -> Option<Self> {
+        if name.first() != Some(&b's') {
+            None
+        } else if name == marker::EVENT_NAME.as_bytes() {
+            Some(Said::Marker)
+        } else if name == verdict_change::EVENT_NAME.as_bytes() {
+            Some(Said::Verdict)
+        } else {
+            None
         }
-        parts.is_deployment.then_some(Said::Deployment)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Markers and verdicts from the bytes of requests to what readers are told, and through the committed state.
 
+use arrow::array::{Array, AsArray};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use shipwake_model::Signal;
@@ -82,6 +83,37 @@ fn a_marker_is_kept_once_and_is_no_sign_that_its_version_runs() {
 }
 
 #[test]
+fn what_is_only_talked_about_takes_no_place_of_what_runs() {
+    let mut folder = Folder::new(Limits { releases_per_service: 2, services: 2, ..Limits::default() });
+    for n in 0..50 {
+        folder.say(&format!("announced-{n}"), MARKER, NOW, &[(ID, &format!("d-{n}")), (KIND, "deploy")]);
+        let record = said(MARKER, NOW, &[(ID, &format!("s-{n}")), (KIND, "note")]);
+        folder.fold(Signal::Logs, NOW, logs(&format!("service-{n}"), "1", vec![record]));
+    }
+    // One request may speak of another release and be of its own sender, too.
+    let own = log(NOW as u64, 9, "a request");
+    let both = said(MARKER, NOW, &[(ID, "both"), (KIND, "note")]);
+    folder.fold(Signal::Logs, NOW, logs("shop", "1", vec![own.clone(), both]));
+    folder.fold(Signal::Logs, NOW, logs("shop", "2", vec![own]));
+    let mut known: Vec<String> = folder.state.releases.iter().map(|release| release.id.version.to_string()).collect();
+    known.sort_unstable();
+    assert_eq!((known, folder.state.counters.overflow), (vec!["1".to_owned(), "2".to_owned()], 0));
+    assert_eq!(folder.markers().len(), 101);
+    let versions: Vec<String> = folder
+        .state
+        .rows
+        .of(Table::Logs)
+        .iter()
+        .flat_map(|rows| {
+            let batch = rows.to_batch(None);
+            let column = batch.column_by_name("version").expect("a column").as_string::<i32>().clone();
+            (0..column.len()).map(|row| column.value(row).to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(versions.contains(&"announced-49".to_owned()), "rows name what was talked about");
+}
+
+#[test]
 fn what_was_said_later_counts_whichever_comes_first() {
     let said_at = |minutes: i64| (NOW + minutes * 60 * NS_PER_S).to_string();
     for order in [[0, 1], [1, 0]] {
@@ -92,6 +124,15 @@ fn what_was_said_later_counts_whichever_comes_first() {
         }
         assert_eq!(folder.markers(), ["d-1=3 deploy"], "{order:?}");
     }
+}
+
+#[test]
+fn a_correction_counts_even_if_it_is_about_an_earlier_time() {
+    let mut folder = Folder::new(Limits::default());
+    folder.say("2", MARKER, NOW, &[(ID, "d-1"), (KIND, "deploy")]);
+    let earlier = said(MARKER, NOW - 600 * NS_PER_S, &[(ID, "d-1"), (KIND, "rollback")]);
+    folder.fold(Signal::Logs, NOW + 1, logs("shop", "1", vec![earlier]));
+    assert_eq!(folder.markers(), ["d-1=1 rollback"]);
 }
 
 #[test]

@@ -116,8 +116,8 @@ pub struct Marker {
     pub at_ns: i64,
     /// Until when it lasts, ns: of a freeze.
     pub until_ns: Option<i64>,
-    /// When it was said, ns: of two with one id the later counts.
-    pub said_ns: i64,
+    /// When it was said by its sender's clock, ns; else it counts from its receipt. Of two with one id the later counts.
+    pub said_ns: Option<i64>,
     /// The version before.
     pub previous: String,
     /// Share of the traffic that the version is to get, 0 to 1.
@@ -151,7 +151,7 @@ impl Marker {
             release,
             at_ns,
             until_ns: None,
-            said_ns: at_ns,
+            said_ns: None,
             previous: String::new(),
             weight: None,
             role: None,
@@ -225,7 +225,13 @@ impl Marker {
     /// Whether this one counts and not `other`, which has the same id. `received_ns` is when each of the two was received,
     /// this one first; the answer does not depend on which of them is looked at first.
     pub fn replaces(&self, other: &Marker, received_ns: [i64; 2]) -> bool {
-        (self.said_ns, received_ns[0]) > (other.said_ns, received_ns[1])
+        let [own_ns, other_ns] = received_ns;
+        (self.said_at(own_ns), own_ns) > (other.said_at(other_ns), other_ns)
+    }
+
+    /// When it was said, for one that was received at a time, ns.
+    pub fn said_at(&self, received_ns: i64) -> i64 {
+        self.said_ns.unwrap_or(received_ns)
     }
 
     /// Everything besides release and time, as attributes of a log record. What was not said has no attribute.
@@ -233,7 +239,7 @@ impl Marker {
         let mut out = vec![(ID, self.id.clone()), (KIND, self.kind.as_str().to_owned())];
         let mut put = |name, text: Option<String>| out.extend(text.map(|text| (name, text)));
         put(UNTIL, self.until_ns.map(|ns| ns.to_string()));
-        put(SAID, (self.said_ns != self.at_ns).then(|| self.said_ns.to_string()));
+        put(SAID, self.said_ns.map(|ns| ns.to_string()));
         put(WEIGHT, self.weight.map(|weight| weight.to_string()));
         put(ROLE, self.role.map(|role| role.as_str().to_owned()));
         put(EXPOSURE, self.exposure.map(|exposure| exposure.as_str().to_owned()));
@@ -263,7 +269,7 @@ impl Marker {
         let kind = MarkerKind::from_word(&get(KIND).ok_or("kind is missing")?)?;
         let mut marker = Marker {
             until_ns: get(UNTIL).map(|text| number(UNTIL, &text)).transpose()?,
-            said_ns: get(SAID).map_or(Ok(at_ns), |text| number(SAID, &text))?,
+            said_ns: get(SAID).map(|text| number(SAID, &text)).transpose()?,
             previous: text(PREVIOUS),
             weight: get(WEIGHT).map(|text| number(WEIGHT, &text)).transpose()?,
             role: get(ROLE).as_deref().map(Role::from_word).transpose()?,
@@ -347,6 +353,11 @@ pub fn derived_id(source: &str, parts: &[&str]) -> String {
         bytes.extend_from_slice(part.as_bytes());
     }
     format!("{source}-{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes))
+}
+
+/// A number that stands for an id, where clients want numbers: above zero, and exact in every reader of JSON.
+pub fn number_of(id: &str) -> u64 {
+    (xxhash_rust::xxh3::xxh3_64(id.as_bytes()) >> 11).max(1)
 }
 
 const ID: &str = "shipwake.marker.id";

@@ -110,7 +110,10 @@ mod tests {
     }
 
     fn marker(id: &str, version: &str, at_ns: i64, said_ns: i64, received_ns: i64) -> MarkerRow {
-        let marker = Marker { said_ns, ..Marker::new(id.to_owned(), MarkerKind::Deploy, release(version), at_ns) };
+        let marker = Marker {
+            said_ns: Some(said_ns),
+            ..Marker::new(id.to_owned(), MarkerKind::Deploy, release(version), at_ns)
+        };
         MarkerRow { marker: Arc::new(marker), received_ns }
     }
 
