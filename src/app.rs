@@ -14,7 +14,7 @@ use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use axum::http::StatusCode;
 use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
-use shipwake_ingest::{Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
+use shipwake_ingest::{HookSecret, Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
 use shipwake_journal::kafka::{Membership, TopicsConfig};
 use shipwake_journal::{Journal, Member, embedded};
 use shipwake_model::Kpi;
@@ -317,7 +317,7 @@ fn start_ingest(
     servers: &mut Vec<Running>,
 ) -> anyhow::Result<Ingest> {
     let Senders { grpc, http, syslog } = senders;
-    let ingest = Ingest::new(ingest_config(config), JournalHandle::opening(), &mut registry.lock())?;
+    let ingest = Ingest::new(ingest_config(config)?, JournalHandle::opening(), &mut registry.lock())?;
     servers.push(("OTLP/gRPC", serve_senders(&ingest, grpc, stop)));
     servers.push(("OTLP/HTTP", serve_senders(&ingest, http, stop)));
     if syslog.tcp.is_some() || syslog.udp.is_some() {
@@ -577,17 +577,19 @@ fn endpoints(addresses: &Addresses) -> Endpoints {
 /// senders are told to come again sooner, so that they know.
 const KAFKA_APPEND_MAX: Duration = Duration::from_secs(2);
 
-fn ingest_config(config: &Config) -> IngestConfig {
+fn ingest_config(config: &Config) -> anyhow::Result<IngestConfig> {
     let defaults = IngestConfig::default();
     let is_kafka = config.journal != EMBEDDED;
-    IngestConfig {
+    let secret = config.github_secret().map_err(|problem| anyhow!("hook_secret_github_file: {problem}"))?;
+    Ok(IngestConfig {
         append_time_max: if is_kafka { KAFKA_APPEND_MAX } else { defaults.append_time_max },
         message_bytes_max: config.request_bytes,
         in_flight_bytes_max: config.inflight_bytes,
         backlog_time_max: Duration::from_secs(config.backlog_seconds),
         upstreams: config.lines.upstreams.iter().map(Into::into).collect(),
+        github_secret: secret.map(HookSecret),
         ..defaults
-    }
+    })
 }
 
 fn syslog_config(config: &Config) -> anyhow::Result<SyslogConfig> {

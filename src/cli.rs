@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{EMBEDDED, Options};
-use crate::{demo, load, pipe, tail};
+use crate::{demo, load, mark, pipe, tail};
 
 /// Production feedback for every release: telemetry in, release health live.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub enum Command {
     Pipe(Box<pipe::PipeArgs>),
     /// Follow files and send their lines to a running Shipwake, each line once, across rotation and restarts.
     Tail(Box<tail::TailArgs>),
+    /// Tell a running Shipwake about a deployment, a rollback, a share of the traffic or a toggle.
+    Mark(Box<mark::MarkArgs>),
     /// Send a measured load, or compare what was acknowledged with what Shipwake answers.
     Load(Box<load::Args>),
     /// Look at the configuration.

@@ -53,6 +53,14 @@ pub struct Options {
     #[arg(skip)]
     #[serde(skip)]
     pub kafka_password: Option<Secret>,
+    /// A file with the secret of GitHub's webhooks; or the variable `SHIPWAKE_HOOK_SECRET_GITHUB` holds it. With it only signed
+    /// deliveries are taken (docs/markers.md).
+    #[arg(long, env = "SHIPWAKE_HOOK_SECRET_GITHUB_FILE")]
+    pub hook_secret_github_file: Option<PathBuf>,
+    /// The secret itself. In the environment only: the command line is shown to everybody.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub hook_secret_github: Option<Secret>,
     /// Address of OTLP/gRPC.
     #[arg(long, env = "SHIPWAKE_OTLP_GRPC_ADDR")]
     pub otlp_grpc_addr: Option<SocketAddr>,
@@ -184,6 +192,12 @@ pub struct Config {
     /// See [`Options::kafka_password`]. Never printed.
     #[serde(skip)]
     pub kafka_password: Option<Secret>,
+    /// See [`Options::hook_secret_github_file`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook_secret_github_file: Option<PathBuf>,
+    /// See [`Options::hook_secret_github`]. Never printed.
+    #[serde(skip)]
+    pub hook_secret_github: Option<Secret>,
     /// See [`Options::otlp_grpc_addr`].
     pub otlp_grpc_addr: SocketAddr,
     /// See [`Options::otlp_http_addr`].
@@ -253,6 +267,14 @@ pub const EMBEDDED: &str = "embedded";
 /// The environment variable that holds [`Options::kafka_password`].
 const KAFKA_PASSWORD: &str = "SHIPWAKE_KAFKA_PASSWORD";
 
+/// The environment variable that holds [`Options::hook_secret_github`].
+const HOOK_SECRET_GITHUB: &str = "SHIPWAKE_HOOK_SECRET_GITHUB";
+
+/// The secret of GitHub's webhooks that the environment gives.
+pub fn hook_secret_github() -> Option<Secret> {
+    std::env::var(HOOK_SECRET_GITHUB).ok().map(Secret)
+}
+
 /// The password that the environment gives.
 pub fn kafka_password() -> Option<Secret> {
     std::env::var(KAFKA_PASSWORD).ok().map(Secret)
@@ -309,6 +331,8 @@ impl Config {
             cluster_token_file: optional!(cluster_token_file),
             kafka_topics: optional!(kafka_topics),
             kafka_password: optional!(kafka_password),
+            hook_secret_github_file: optional!(hook_secret_github_file),
+            hook_secret_github: optional!(hook_secret_github),
             otlp_grpc_addr: pick!(otlp_grpc_addr, SocketAddr::from(([127, 0, 0, 1], 4317))),
             otlp_http_addr: pick!(otlp_http_addr, SocketAddr::from(([127, 0, 0, 1], 4318))),
             ui_addr: pick!(ui_addr, SocketAddr::from(([127, 0, 0, 1], 4400))),
@@ -373,12 +397,23 @@ impl Config {
     /// # Errors
     /// Why the file cannot be used.
     pub fn cluster_token(&self) -> Result<Option<String>, String> {
-        let Some(path) = &self.cluster_token_file else { return Ok(None) };
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        match text.trim() {
-            "" => Err(format!("{} is empty", path.display())),
-            token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(token.to_owned())),
-            _ => Err(format!("{} has more than one line of visible ASCII", path.display())),
+        self.cluster_token_file.as_deref().map(secret_of_file).transpose()
+    }
+
+    /// The secret that GitHub signs with, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be used; never what it is.
+    pub fn github_secret(&self) -> Result<Option<String>, String> {
+        match (&self.hook_secret_github, &self.hook_secret_github_file) {
+            (Some(_), Some(_)) => {
+                Err(format!("both the variable {HOOK_SECRET_GITHUB} and a file hold it: which one counts?"))
+            }
+            (Some(Secret(secret)), None) if secret.trim().is_empty() => {
+                Err(format!("the variable {HOOK_SECRET_GITHUB} is empty"))
+            }
+            (Some(Secret(secret)), None) => Ok(Some(secret.trim().to_owned())),
+            (None, path) => path.as_deref().map(secret_of_file).transpose(),
         }
     }
 
@@ -429,6 +464,9 @@ impl Config {
         {
             // Not the text: somebody may have put a password into it.
             problems.push(format!("journal: {problem} (or it is `embedded`)"));
+        }
+        if let Err(problem) = self.github_secret() {
+            problems.push(format!("hook_secret_github_file: {problem}"));
         }
         problems.extend(self.role_problems());
         if let Some(Err(problem)) = self.collector_topics() {
@@ -500,6 +538,16 @@ impl From<&Upstream> for shipwake_ingest::Upstream {
     fn from(upstream: &Upstream) -> Self {
         let Upstream { name, service, version } = upstream.clone();
         shipwake_ingest::Upstream { name, service, version }
+    }
+}
+
+/// The one line of a file that holds a secret.
+fn secret_of_file(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} is empty", path.display())),
+        token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token.to_owned()),
+        _ => Err(format!("{} has more than one line of visible ASCII", path.display())),
     }
 }
 
@@ -663,6 +711,25 @@ mod tests {
         said.kafka_topics = Some("kafka://a:9092/things".into());
         let error = Config::load(&said, None).expect_err("two problems");
         assert_eq!(error.0.len(), 2, "{error}");
+    }
+
+    #[test]
+    fn the_secret_of_githubs_webhooks_comes_from_a_file_or_the_environment_and_is_never_printed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "of-the-file\n").expect("written");
+        let mut said = Options { hook_secret_github_file: Some(path), ..Options::default() };
+        let config = Config::load(&said, None).expect("valid");
+        assert_eq!(config.github_secret(), Ok(Some("of-the-file".to_owned())));
+        said.hook_secret_github = Some(Secret("of-the-environment".into()));
+        assert!(Config::load(&said, None).expect_err("two").to_string().contains("which one counts"));
+        said.hook_secret_github_file = None;
+        let config = Config::load(&said, None).expect("valid");
+        assert_eq!(config.github_secret(), Ok(Some("of-the-environment".to_owned())));
+        let printed = format!("{config:?}{}", toml::to_string(&config).expect("plain values"));
+        assert!(!printed.contains("of-the-environment"), "{printed}");
+        said.hook_secret_github = Some(Secret(" ".into()));
+        assert!(Config::load(&said, None).is_err(), "an empty secret would let everybody in");
     }
 
     #[test]

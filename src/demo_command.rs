@@ -48,6 +48,7 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     // The page is the point of the demo: warnings are enough on the terminal.
     args.options.log.get_or_insert_with(|| "warn".to_owned());
     args.options.kafka_password = config::kafka_password();
+    args.options.hook_secret_github = config::hook_secret_github();
     let config = Config::load(&args.options, None)?;
     app::runtime()?.block_on(run_demo(config, args.script))
 }

@@ -13,6 +13,7 @@ mod kpis;
 mod late;
 mod load;
 mod logs_command;
+mod mark;
 mod memory;
 mod metrics;
 mod peers;
@@ -60,6 +61,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => logs_command::run(&args),
         Command::Pipe(args) => pipe::run(&args),
         Command::Tail(args) => tail::run(*args),
+        Command::Mark(args) => mark::run(&args),
         Command::Load(args) => load::run(*args),
         Command::Config(ConfigCommand::Check(args)) => {
             load_config(&args)?;
@@ -82,5 +84,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn load_config(args: &ServeArgs) -> anyhow::Result<Config> {
     let mut options = args.options.clone();
     options.kafka_password = config::kafka_password();
+    options.hook_secret_github = config::hook_secret_github();
     Ok(Config::load(&options, args.config.as_deref())?)
 }

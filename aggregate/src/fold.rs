@@ -14,9 +14,10 @@ use shipwake_otlp::{
 };
 
 use crate::health::{self, Family, duration_metric};
+use crate::markers::Said;
 use crate::metrics_fold::MetricFold;
 use crate::product::Product;
-use crate::resources::KnownResource;
+use crate::resources::{KnownResource, describe};
 use crate::routes::{Routes, write_route};
 use crate::series::{HealthKey, HealthMeta};
 use crate::spans::duration_ns;
@@ -95,8 +96,10 @@ impl State {
     }
 
     fn fold_logs(&mut self, request: &[u8], received_ns: i64) -> Result<(Folded, Vec<Faulty>), ScanError> {
-        scan_logs(request, &mut Check::default())?;
-        let mut sink = LogFold { base: Base::new(self, Signal::Logs, received_ns), scope: b"", book: 0 };
+        let mut check = SaidCheck::default();
+        scan_logs(request, &mut check)?;
+        let (base, about_others) = (Base::new(self, Signal::Logs, received_ns), check.finish());
+        let mut sink = LogFold { base, scope: b"", book: 0, resources: 0, about_others };
         scan_logs(request, &mut sink)?;
         Ok(sink.base.finish())
     }
@@ -200,8 +203,21 @@ impl<'s> Base<'s> {
     /// Places a record in time and takes note of it.
     #[inline]
     pub(crate) fn place(&mut self, time: u64, observed: u64, release: u32) -> EventTime {
-        let placed = place(time, observed, self.received_ns);
+        let placed = self.store(time, observed);
+        self.saw(placed, release);
+        placed
+    }
+
+    /// Places a record in time; it is going to be a row.
+    #[inline]
+    fn store(&mut self, time: u64, observed: u64) -> EventTime {
         self.folded.stored += 1;
+        place(time, observed, self.received_ns)
+    }
+
+    /// Takes note of a record as a sign of its release.
+    #[inline]
+    fn saw(&mut self, placed: EventTime, release: u32) {
         let state = &mut *self.state;
         if placed.folds {
             state.releases.get_mut(release).saw(placed.time_ns);
@@ -213,7 +229,6 @@ impl<'s> Base<'s> {
         if placed.folds && state.watermark.is_late(placed.time_ns) {
             state.counters.late += 1;
         }
-        placed
     }
 
     /// Takes note of a record that is stored and that no window takes.
@@ -259,10 +274,22 @@ struct LogFold<'s, 'a> {
     scope: &'a [u8],
     /// Number of the service's patterns.
     book: u32,
+    /// How many resources there were so far.
+    resources: usize,
+    /// Numbers of the resources that only say something about a release, in order.
+    about_others: Vec<usize>,
 }
 
 impl<'a> LogSink<'a> for LogFold<'_, 'a> {
     fn resource(&mut self, resource: &Resource<'a>) {
+        self.resources += 1;
+        if self.about_others.binary_search(&(self.resources - 1)).is_ok() {
+            // Who is only talked about takes no place among the releases that are seen.
+            let known = describe(resource);
+            let row_ref = self.base.state.rows.logs.resource(&known);
+            self.base.context = Some(Context { known, row_ref });
+            return;
+        }
         let known = self.base.resource(resource);
         let state = &mut *self.base.state;
         let row_ref = state.rows.logs.resource(&known);
@@ -278,10 +305,18 @@ impl<'a> LogSink<'a> for LogFold<'_, 'a> {
     fn log(&mut self, record: &LogRecord<'a>) {
         let Some(context) = self.base.context.take() else { return };
         let (time, observed) = (record.time_unix_nano, record.observed_time_unix_nano);
-        let placed = self.base.place(time, observed, context.known.release);
+        let placed = self.base.store(time, observed);
         let state = &mut *self.base.state;
         let line = state.counters.stored[Signal::Logs as usize - 1] + self.base.folded.stored;
         let parts = state.rows.logs.append(context.row_ref, self.scope, record, placed, line);
+        if let Some(said) = Said::of_log(&parts) {
+            state.rows.logs.end(None);
+            state.fold_said(said, &context.known.id, record, placed);
+            self.base.context = Some(context);
+            return;
+        }
+        self.base.saw(placed, context.known.release);
+        let state = &mut *self.base.state;
         let record = &LogRecord { event_name: parts.event_name, ..*record };
         let counted_ns = placed.folds.then_some(placed.time_ns);
         let pattern = state.pattern(self.book, &context.known, record, &parts, counted_ns);
@@ -345,6 +380,9 @@ impl<'a> SpanSink<'a> for SpanFold<'_> {
                 let failed = parts.span_failed(span.status_code);
                 state.fold_product_span(&context.known, span, &parts, failed, end_ns);
             }
+            if parts.is_deployment {
+                state.fold_deploying_span(&context.known.id, span, end_ns);
+            }
             self.base.note_event(end_ns);
         }
         self.base.context = Some(context);
@@ -358,10 +396,40 @@ struct Check {
     new_names: Vec<[bool; 2]>,
 }
 
-impl<'a> LogSink<'a> for Check {
-    fn resource(&mut self, _: &Resource<'a>) {}
+/// The same for log records. It also finds the resources whose records all say something about a release (`markers`).
+#[derive(Default)]
+struct SaidCheck {
+    resources: usize,
+    /// Whether the resource has such records, and others.
+    has: [bool; 2],
+    about_others: Vec<usize>,
+}
+
+impl SaidCheck {
+    fn finish(mut self) -> Vec<usize> {
+        self.end_resource();
+        self.about_others
+    }
+
+    fn end_resource(&mut self) {
+        if std::mem::take(&mut self.has) == [true, false] {
+            self.about_others.push(self.resources - 1);
+        }
+    }
+}
+
+impl<'a> LogSink<'a> for SaidCheck {
+    fn resource(&mut self, _: &Resource<'a>) {
+        self.end_resource();
+        self.resources += 1;
+    }
+
     fn scope(&mut self, _: &Scope<'a>) {}
-    fn log(&mut self, _: &LogRecord<'a>) {}
+
+    #[inline]
+    fn log(&mut self, record: &LogRecord<'a>) {
+        self.has[usize::from(Said::of_event(record.event_name).is_none())] = true;
+    }
 }
 
 impl<'a> SpanSink<'a> for Check {

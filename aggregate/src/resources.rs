@@ -75,26 +75,39 @@ impl Resources {
         releases: &mut Releases,
         received_ns: i64,
     ) -> Arc<KnownResource> {
-        let attributes = texts(attributes);
-        let get = |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
-        let identity = resolve(get, None);
-        let release = releases.number(&identity.release, received_ns);
-        let known = Arc::new(KnownResource {
-            release,
-            service: releases.get(release).service,
-            slot: replicate_slot(&identity.instance),
-            instance_hash: xxh3_64(identity.instance.as_bytes()),
-            instance_guessed: identity.instance_guessed,
-            id: identity.release,
-            instance: identity.instance,
-            hash,
-            attributes,
-        });
+        let mut known = known_of(hash, attributes);
+        known.release = releases.number(&known.id, received_ns);
+        known.service = releases.get(known.release).service;
+        let known = Arc::new(known);
         if self.known.len() >= CACHED_MAX {
             self.known.clear();
         }
         self.known.insert(hash, known.clone());
         known
+    }
+}
+
+/// A resource that is talked about and need not run: it has no number among the releases, and nothing is remembered of it.
+#[cold]
+pub(crate) fn describe(resource: &Resource<'_>) -> Arc<KnownResource> {
+    Arc::new(known_of(resource.attributes.hash128(0), &resource.attributes))
+}
+
+/// What the attributes say by themselves, without a number for the release.
+fn known_of(hash: u128, attributes: &KeyValues<'_>) -> KnownResource {
+    let attributes = texts(attributes);
+    let get = |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+    let identity = resolve(get, None);
+    KnownResource {
+        release: u32::MAX,
+        service: u32::MAX,
+        slot: replicate_slot(&identity.instance),
+        instance_hash: xxh3_64(identity.instance.as_bytes()),
+        instance_guessed: identity.instance_guessed,
+        id: identity.release,
+        instance: identity.instance,
+        hash,
+        attributes,
     }
 }
 

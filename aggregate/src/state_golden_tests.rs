@@ -1,14 +1,15 @@
 //! A committed state of every version is kept in `testdata/` and must open with what it was written with. Version 1 is in
-//! `state_bytes.rs`; this is version 2, with log patterns, usage and toggles in its sections.
+//! `state_bytes.rs`; this is version 2, with log patterns, usage and toggles in its sections, and `v2-markers` from after it had got
+//! those of markers and verdicts.
 //!
 //! The files are never changed. One of a new version is written by this test with `SHIPWAKE_WRITE_GOLDEN=v3` in the
-//! environment.
+//! environment, `v3-markers` for what [`said`] has besides.
 
 use std::path::Path;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use shipwake_model::Signal;
-use shipwake_store::PatternQuery;
+use shipwake_store::{MarkerQuery, PatternQuery};
 
 use crate::commit::Cut;
 use crate::config::AggregateConfig;
@@ -17,6 +18,7 @@ use crate::state::State;
 use crate::state_bytes::{compress, decode, encode};
 
 const V2: &[u8] = include_bytes!("testdata/state-v2.bin");
+const V2_MARKERS: &[u8] = include_bytes!("testdata/state-v2-markers.bin");
 
 /// A state with something in every part: patterns of two services, three sessions of two users, a toggle of two variants,
 /// a running total, a request hash and a rejected point.
@@ -62,7 +64,8 @@ fn a_state_of_version_2_opens_with_its_patterns_usage_and_toggles() {
     if let Ok(version) = std::env::var("SHIPWAKE_WRITE_GOLDEN") {
         let to = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/testdata/state-{version}.bin"));
         assert!(!to.exists(), "{} is there already and is never changed", to.display());
-        std::fs::write(to, compress(&encode(&written()))).expect("written");
+        let state = if version.ends_with("-markers") { said() } else { written() };
+        std::fs::write(to, compress(&encode(&state))).expect("written");
         return;
     }
     let config = AggregateConfig::default();
@@ -70,6 +73,70 @@ fn a_state_of_version_2_opens_with_its_patterns_usage_and_toggles() {
     let written_again = decode(&compress(&encode(&state)), &config).expect("opens");
     check(state);
     check(written_again);
+}
+
+/// A state with a marker that has every field, one with few, and two changes of a verdict.
+fn said() -> State {
+    let mut state = State::new(&AggregateConfig::default());
+    let event = |name: &str, prefix: &str, attributes: &[(&str, &str)]| LogRecord {
+        time_unix_nano: NOW as u64,
+        event_name: name.to_owned(),
+        attributes: attributes.iter().map(|(name, value)| text(&format!("{prefix}{name}"), value)).collect(),
+        ..LogRecord::default()
+    };
+    let marker = |attributes: &[(&str, &str)]| event("shipwake.marker", "shipwake.marker.", attributes);
+    let verdict = |attributes: &[(&str, &str)]| event("shipwake.verdict", "shipwake.verdict.", attributes);
+    let records = vec![
+        marker(&[
+            ("id", "d-1"),
+            ("kind", "weight"),
+            ("until", "1800000001000000000"),
+            ("said", "1800000002000000000"),
+            ("previous", "0.9"),
+            ("weight", "0.25"),
+            ("role", "candidate"),
+            ("exposure", "internal"),
+            ("status", "failed"),
+            ("toggle", "pay-v2"),
+            ("commit", "a84d88e"),
+            ("url", "https://ci.example/7"),
+            ("by", "ana"),
+            ("source", "github"),
+            ("text", "Häuser \"7\""),
+        ]),
+        marker(&[("id", "d-2"), ("kind", "note")]),
+        verdict(&[("sequence", "1"), ("verdict", "wait")]),
+        verdict(&[
+            ("sequence", "2"),
+            ("verdict", "no_go"),
+            ("baseline", "0.9"),
+            ("previous", "wait"),
+            ("ending", "rolled_back"),
+            ("summary", "Roll back: p99 +38 %"),
+            ("policy", "default"),
+            ("checks", "[{\"id\":\"latency\"}]"),
+        ]),
+    ];
+    state.fold(&stored(0, record(Signal::Logs, NOW, 4, logs("shop", "1.0", records), None)));
+    state
+}
+
+#[test]
+fn a_state_of_version_2_with_markers_and_verdicts_opens_with_them() {
+    let config = AggregateConfig::default();
+    let state = decode(V2_MARKERS, &config).expect("opens");
+    let again = decode(&compress(&encode(&state)), &config).expect("opens");
+    let (all, expected) = (MarkerQuery::all(), said());
+    for state in [state, again] {
+        assert_eq!(state.markers.markers(&all), expected.markers.markers(&all));
+        assert_eq!(state.markers.verdicts(&all), expected.markers.verdicts(&all));
+        let (markers, verdicts) = (state.markers.markers(&all), state.markers.verdicts(&all));
+        assert_eq!(
+            (&*markers[0].marker.id, markers[0].marker.weight, &*markers[0].marker.text),
+            ("d-1", Some(0.25), "Häuser \"7\"")
+        );
+        assert_eq!((markers.len(), verdicts.len(), &*verdicts[0].change.verdict), (2, 2, "no_go"));
+    }
 }
 
 /// That everything is there which [`written`] put in.

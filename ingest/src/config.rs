@@ -42,6 +42,8 @@ pub struct IngestConfig {
     pub line_bytes_max: usize,
     /// Which versions are behind the names that proxies log. Default none.
     pub upstreams: Vec<Upstream>,
+    /// The secret that deliveries of GitHub's webhooks are signed with. Default none: then nobody is asked for a signature.
+    pub github_secret: Option<HookSecret>,
 }
 
 impl Default for IngestConfig {
@@ -60,7 +62,24 @@ impl Default for IngestConfig {
             backlog_time_max: Duration::from_secs(30),
             line_bytes_max: 256 << 10,
             upstreams: Vec::new(),
+            github_secret: None,
         }
+    }
+}
+
+/// A secret that is shared with a sender. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HookSecret(pub String);
+
+impl HookSecret {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for HookSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
     }
 }
 

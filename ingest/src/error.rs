@@ -52,6 +52,12 @@ pub enum IngestError {
         /// What the sender declared, shortened.
         found: String,
     },
+    /// The sender does not show that it may send this.
+    #[error("{reason}")]
+    Unauthorized {
+        /// What is missing or does not fit.
+        reason: String,
+    },
     /// Another method than POST.
     #[error("method {found} is not allowed here; use POST")]
     Method {
@@ -124,6 +130,8 @@ pub enum Kind {
     TooLarge,
     /// The body's form is not taken.
     Unsupported,
+    /// The sender is not known.
+    Unauthorized,
     /// The method is not allowed.
     Method,
     /// The route does not exist.
@@ -141,6 +149,7 @@ impl IngestError {
             }
             Self::TooLarge { .. } | Self::Journal(JournalError::TooLarge { .. }) => Kind::TooLarge,
             Self::ContentType { .. } | Self::Encoding { .. } => Kind::Unsupported,
+            Self::Unauthorized { .. } => Kind::Unauthorized,
             Self::Method { .. } => Kind::Method,
             Self::NotFound { .. } => Kind::NotFound,
             // A fault of our own may be mended by the time the sender comes again (disk freed, process restarted), and
@@ -165,6 +174,7 @@ impl IngestError {
             Self::TooLarge { .. } | Self::Journal(JournalError::TooLarge { .. }) => "too_large",
             Self::ContentType { .. } => "content_type",
             Self::Encoding { .. } => "encoding",
+            Self::Unauthorized { .. } => "unauthorized",
             Self::Method { .. } => "method",
             Self::NotFound { .. } => "not_found",
             Self::Tls { .. } => "tls",
@@ -199,6 +209,7 @@ impl Kind {
             Kind::Invalid => StatusCode::BAD_REQUEST,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Passing => StatusCode::SERVICE_UNAVAILABLE,
@@ -211,6 +222,7 @@ impl Kind {
         match self {
             Kind::Invalid => Code::InvalidArgument,
             Kind::TooLarge => Code::ResourceExhausted,
+            Kind::Unauthorized => Code::Unauthenticated,
             Kind::Unsupported | Kind::Method | Kind::NotFound => Code::Unimplemented,
             Kind::Passing => Code::Unavailable,
         }

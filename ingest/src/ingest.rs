@@ -21,7 +21,7 @@ use crate::handle::JournalHandle;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::status::{IngestStatus, StatusBoard};
-use crate::{events, lines, otlp_grpc, otlp_http, remote_write, topics};
+use crate::{events, lines, markers, otlp_grpc, otlp_http, remote_write, topics};
 
 /// How often the readers of the journal are looked at: short beside the time that a request is held.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -80,11 +80,12 @@ impl Ingest {
         Ok(Ingest { core: Arc::new(core) })
     }
 
-    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces`, `/v1/lines`, `/v1/events` and `/api/v1/write`, without a fall-back: to be
-    /// merged into another router. The peer's address is taken from axum's `ConnectInfo<SocketAddr>` when the server provides it.
+    /// `POST /v1/logs`, `/v1/metrics`, `/v1/traces`, `/v1/lines`, `/v1/events`, `/api/v1/write` and the routes of markers, without a
+    /// fall-back: to be merged into another router. The peer's address is taken from axum's `ConnectInfo<SocketAddr>` when the server provides it.
     pub fn http_router(&self) -> Router {
         let core = || self.core.clone();
-        let senders = [lines::router(core()), events::router(core()), remote_write::router(core())];
+        let senders =
+            [lines::router(core()), events::router(core()), remote_write::router(core()), markers::router(&self.core)];
         senders.into_iter().fold(otlp_http::router(&self.core), Router::merge)
     }
 

@@ -26,6 +26,7 @@ mod hint;
 mod inflate;
 mod ingest;
 mod lines;
+mod markers;
 mod metrics;
 mod otlp_grpc;
 mod otlp_http;
@@ -46,7 +47,7 @@ mod topics;
 mod transcode;
 mod wrong_path;
 
-pub use config::{IngestConfig, ServeConfig};
+pub use config::{HookSecret, IngestConfig, ServeConfig};
 pub use error::{IngestError, Kind};
 pub use handle::JournalHandle;
 pub use ingest::Ingest;

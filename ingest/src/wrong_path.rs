@@ -1,7 +1,7 @@
 //! What to tell a sender that asked for a path which does not exist: the mistakes that people make with the endpoint of an
 //! OTLP exporter have shapes of their own. Pure; the text is shown on the Start page, too.
 
-const KNOWN: &str = "POST to /v1/logs, /v1/metrics, /v1/traces, /v1/lines, /v1/events or /api/v1/write (Prometheus), or use OTLP over gRPC";
+const KNOWN: &str = "POST to /v1/logs, /v1/metrics, /v1/traces, /v1/lines, /v1/events, /v1/markers or /api/v1/write (Prometheus), or use OTLP over gRPC";
 const TWICE: &str = "the endpoint is set with a path, and SDKs add /v1/logs, /v1/metrics or /v1/traces themselves: set \
                      OTEL_EXPORTER_OTLP_ENDPOINT to the address alone";
 const NOTHING: &str = "an endpoint of one signal is taken as it is: end it with /v1/logs, /v1/metrics or /v1/traces, or set \

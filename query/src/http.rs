@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::error::QueryError;
 use crate::live;
-use crate::query::{Query, ServiceQuestion, ToggleQuestion};
+use crate::pages::annotations;
+use crate::query::{DeploysQuestion, Query, ServiceQuestion, ToggleQuestion};
 use crate::sql::answer::Format;
 use crate::sql::run::{SqlRequest, type_name};
 use crate::sql::tables::{SqlTable, comment_of};
@@ -30,12 +31,15 @@ pub(crate) fn router(query: Query) -> Router {
         .route("/api/v1/overview", get(overview))
         .route("/api/v1/services/{service}/release", get(service_release))
         .route("/api/v1/services/{service}/toggle", get(service_toggle))
+        .route("/api/v1/deploys", get(deploys))
         .route("/api/v1/pipeline", get(pipeline))
         .merge(crate::search::http::routes())
         .route("/api/v1/live/ws", get(live::ws::upgrade))
         .route("/api/v1/live/sse", get(live::sse::stream))
         .method_not_allowed_fallback(async |method: Method| QueryError::Method { method: method.to_string() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // Posting them is the ingest stage's, on the same path: no fall-back for other methods here.
+        .merge(Router::new().route("/api/annotations", get(annotations)))
         .with_state(query)
 }
 
@@ -159,6 +163,43 @@ pub(crate) fn toggle_question(
         reason: "which toggle?".to_owned(),
     })?;
     Ok(ToggleQuestion { key, version: given.remove("version"), of: service_question(service, given) })
+}
+
+async fn deploys(State(query): State<Query>, given: Arguments) -> Result<Response, QueryError> {
+    let mut given = arguments(given)?;
+    let limit = whole(&mut given, "limit")?;
+    let question = DeploysQuestion {
+        service: given.remove("service"),
+        environment: given.remove("env"),
+        from: given.remove("from"),
+        to: given.remove("to"),
+        limit,
+    };
+    Ok(page(&query.deploys(question).await?))
+}
+
+/// Grafana's question for annotations. Its errors are read as `message`, but whoever asks wrongly is a person.
+async fn annotations(
+    State(query): State<Query>,
+    given: Result<QueryString<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Response, QueryError> {
+    let QueryString(given) = given.map_err(|error| QueryError::BadRequest { reason: error.body_text() })?;
+    let asked = annotations::Asked::read(given).map_err(|(argument, value, reason)| QueryError::BadArgument {
+        argument,
+        value,
+        reason,
+    })?;
+    Ok(page(&query.annotations(asked).await?))
+}
+
+/// A whole number among the arguments.
+fn whole(given: &mut BTreeMap<String, String>, argument: &'static str) -> Result<Option<usize>, QueryError> {
+    let Some(value) = given.remove(argument) else { return Ok(None) };
+    let reason = "expected a whole number above zero".to_owned();
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(Some(number)),
+        _ => Err(QueryError::BadArgument { argument, value, reason }),
+    }
 }
 
 async fn pipeline(State(query): State<Query>) -> Result<Response, QueryError> {

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use prometheus_client::registry::Registry;
 use shipwake_model::kpi::{Kpi, Per};
-use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, ReleaseRow, Store, Table};
+use shipwake_model::release::DEFAULT_ENVIRONMENT;
+use shipwake_store::{
+    HealthQuery, HealthSeries, MarkerQuery, MeasureQuery, MeasureSeries, PatternQuery, ReleaseRow, Store, Table,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -26,7 +29,9 @@ use crate::pages::patterns::KeptPatterns;
 use crate::pages::pipeline::PipelineSource;
 use crate::pages::range::{Asked, RECENT_KEPT_MS};
 use crate::pages::recent::Recent;
-use crate::pages::{freshness, history, overview, pattern_history, pipeline, range, service, toggle, wire};
+use crate::pages::{
+    annotations, deploys, freshness, history, overview, pattern_history, pipeline, range, service, toggle, wire,
+};
 use crate::release::patterns::Shapes;
 use crate::release::timeline::Grid;
 use crate::search::scan::Readers;
@@ -36,6 +41,7 @@ use crate::sql::budget::SharedMemory;
 use crate::sql::run::{Engine, Limits, SqlRequest};
 use crate::sql::session::Sessions;
 use crate::sql::spread::Spread;
+use crate::time::{HOUR_MS, parse_time};
 
 /// The planner walks syntax trees by recursion. Address space, not memory: a page is used when it is touched. Belongs
 /// together with `WORDS_MAX` in `sql/guard.rs`.
@@ -52,6 +58,12 @@ const RETRY_AFTER_S: u32 = 2;
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After its time is over and its asker told so, a computation that cannot be aborted ends by itself.
 const ABANDONED_AFTER: Duration = Duration::from_millis(250);
+/// How far back deploys are listed where nobody says it, and how far ahead.
+const DEPLOYS_SHOWN_MS: i64 = 30 * 24 * HOUR_MS;
+const DEPLOYS_AHEAD_MS: i64 = 24 * HOUR_MS;
+/// Deploys of one answer.
+const DEPLOYS_DEFAULT: usize = 200;
+const DEPLOYS_MAX: usize = 1_000;
 /// Windows of the table that pages read are at least this long.
 const STORED_STEP_MS: i64 = 10_000;
 /// Cells of a route are added up, so their length only decides how many are handed over.
@@ -101,6 +113,16 @@ pub(crate) struct ServiceQuestion {
     pub step: Option<String>,
     pub candidate: Option<String>,
     pub baseline: Option<String>,
+}
+
+/// Which deploys are asked for, as in their address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeploysQuestion {
+    pub service: Option<String>,
+    pub environment: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub limit: Option<usize>,
 }
 
 /// Which toggle is asked for, as in its address.
@@ -319,6 +341,13 @@ impl Query {
         let answered = self.on_blocking_threads(move || {
             let usage = store.usage_of_day(&question.service, &environment);
             let toggles = store.toggles(Some((&question.service, &environment)));
+            let said = MarkerQuery {
+                service: Some(question.service.clone()),
+                from_ms: grid.from_ms,
+                to_ms: grid.to_ms,
+                ..MarkerQuery::all()
+            };
+            let (markers, verdicts) = (store.markers(&said), store.verdicts(&said));
             service::answer(service::Facts {
                 service: &question.service,
                 environment: &environment,
@@ -336,6 +365,8 @@ impl Query {
                 measures: &measures,
                 usage: &usage,
                 toggles: &toggles,
+                markers: &markers,
+                verdicts: &verdicts,
                 kpis: &kpis,
             })
         });
@@ -348,6 +379,67 @@ impl Query {
         answer.meta.query_ms = milliseconds(started.elapsed());
         self.say_what_is_missing(&mut answer.meta, started);
         Ok(answer)
+    }
+
+    /// Releases with what was said about them and what became of them.
+    pub(crate) async fn deploys(&self, question: DeploysQuestion) -> Result<wire::Deploys, QueryError> {
+        let asked = QuestionSpan::page("deploys");
+        let answer = self.answer_deploys(question).await;
+        asked.answered(&answer, |answer| answer.deploys.len());
+        answer
+    }
+
+    async fn answer_deploys(&self, question: DeploysQuestion) -> Result<wire::Deploys, QueryError> {
+        let started = Instant::now();
+        let now_ms = self.now_ms();
+        let time = |argument: &'static str, text: Option<String>, default_ms: i64| match text {
+            Some(text) => parse_time(argument, &text, now_ms, |_| None),
+            None => Ok(default_ms),
+        };
+        let from_ms = time("from", question.from, now_ms - DEPLOYS_SHOWN_MS)?;
+        // What is announced lies ahead.
+        let to_ms = time("to", question.to, now_ms + DEPLOYS_AHEAD_MS)?;
+        let limit = question.limit.unwrap_or(DEPLOYS_DEFAULT).min(DEPLOYS_MAX);
+        let store = self.inner.store.clone();
+        let (service, environment) = (question.service, question.environment);
+        let deploys = self.on_blocking_threads(move || {
+            let is_asked = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+            let mut releases = store.releases();
+            releases.retain(|row| {
+                is_asked(&service, &row.release.service) && is_asked(&environment, &row.release.environment)
+            });
+            // A marker may say no environment, and then is about all of them.
+            let told = MarkerQuery { service, ..MarkerQuery::all() };
+            let mut markers = store.markers(&told);
+            let is_here = |found: &str| is_asked(&environment, found) || found == DEFAULT_ENVIRONMENT;
+            markers.retain(|row| is_here(&row.marker.release.environment));
+            let verdicts = store.verdicts(&MarkerQuery { environment, ..told });
+            let (releases, markers, verdicts) = (&releases, &markers, &verdicts);
+            deploys::deploys(&deploys::Facts { releases, markers, verdicts, now_ms, from_ms, to_ms, limit })
+        });
+        let mut meta = wire::Meta::default();
+        let deploys = deploys.await?;
+        self.say_what_is_missing(&mut meta, started);
+        self.inner.metrics.observe("deploys", started.elapsed().as_secs_f64());
+        let meta = wire::DeploysMeta { as_of: now_ms, partial: meta.partial, incomplete: meta.incomplete };
+        Ok(wire::Deploys { meta, deploys })
+    }
+
+    /// What was said about releases, as annotations of Grafana.
+    pub(crate) async fn annotations(
+        &self,
+        asked: annotations::Asked,
+    ) -> Result<Vec<annotations::Annotation>, QueryError> {
+        let span = QuestionSpan::page("annotations");
+        let store = self.inner.store.clone();
+        let answer = self
+            .on_blocking_threads(move || {
+                let range = MarkerQuery { from_ms: asked.from_ms, to_ms: asked.to_ms, ..MarkerQuery::all() };
+                annotations::find(&asked, &store.markers(&range), &store.verdicts(&range))
+            })
+            .await;
+        span.answered(&answer, Vec::len);
+        answer
     }
 
     /// The page of a toggle.

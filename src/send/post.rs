@@ -21,6 +21,33 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Below this, packing costs more than it saves.
 const PACKED_FROM_BYTES: usize = 1 << 10;
 
+/// The server that an option names, for messages, and the address of a route there.
+///
+/// # Errors
+/// When it is not an address.
+pub fn address(option: &str, endpoint: &str, route: &str) -> anyhow::Result<(String, Url)> {
+    let place = endpoint.trim_end_matches('/');
+    let place = if place.contains("://") { place.to_owned() } else { format!("http://{place}") };
+    let url = Url::parse(&format!("{place}{route}")).with_context(|| format!("{option} {place}"))?;
+    if url.scheme() != "http" {
+        bail!("{option} {place}: only http is spoken; a proxy in front can do TLS");
+    }
+    Ok((place, url))
+}
+
+/// A client for one server, which answers in time or not at all.
+///
+/// # Errors
+/// When the operating system gives no threads.
+pub fn client(url: &Url, agent: &str) -> anyhow::Result<Client> {
+    let mut client = Client::builder().user_agent(agent).timeout(ANSWER_TIME_MAX).connect_timeout(CONNECT_TIME_MAX);
+    if url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]") {
+        // A proxy of the company is not the way to this machine.
+        client = client.no_proxy();
+    }
+    Ok(client.build()?)
+}
+
 /// The way to a server. One batch at a time, so that lines arrive in their order.
 pub struct Post {
     client: Client,
@@ -58,19 +85,9 @@ impl Post {
     /// # Errors
     /// When the endpoint is not an address.
     pub fn new(target: &Target) -> anyhow::Result<Self> {
-        let place = target.endpoint.trim_end_matches('/');
-        let place = if place.contains("://") { place.to_owned() } else { format!("http://{place}") };
-        let mut url = Url::parse(&format!("{place}/v1/lines")).with_context(|| format!("--endpoint {place}"))?;
-        if url.scheme() != "http" {
-            bail!("--endpoint {place}: only http is spoken; a proxy in front can do TLS");
-        }
+        let (place, mut url) = address("--endpoint", &target.endpoint, "/v1/lines")?;
         url.query_pairs_mut().extend_pairs(target.query());
-        let mut client = Client::builder().user_agent(AGENT).timeout(ANSWER_TIME_MAX).connect_timeout(CONNECT_TIME_MAX);
-        if url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]") {
-            // A proxy of the company is not the way to this machine.
-            client = client.no_proxy();
-        }
-        Ok(Post { client: client.build()?, url, place, words: Words::default(), sums: Sums::default() })
+        Ok(Post { client: client(&url, AGENT)?, url, place, words: Words::default(), sums: Sums::default() })
     }
 
     /// What became of all batches so far.
@@ -175,7 +192,7 @@ fn packed(part: &[u8]) -> Vec<u8> {
 }
 
 /// The innermost reason: the others only say that there was an error.
-fn cause(error: &reqwest::Error) -> String {
+pub fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "does not answer in time".to_owned();
     }

@@ -41,6 +41,20 @@ pub fn javascript() -> PathBuf {
     folder.join("send.js")
 }
 
+/// Sentry's command line.
+pub fn sentry_cli() -> PathBuf {
+    need("node", "Node 20: see https://nodejs.org");
+    let source = sources().join("sentry");
+    let inputs = ["package.json", "package-lock.json"].map(|name| source.join(name));
+    let folder = once("sentry", &inputs, |folder| {
+        for input in inputs.iter().chain([&source.join(".npmrc")]) {
+            fs::copy(input, folder.join(input.file_name().expect("a file"))).expect("the sources are readable");
+        }
+        run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-progress"]).current_dir(folder), "");
+    });
+    folder.join("node_modules/.bin/sentry-cli")
+}
+
 /// A folder with `classes`, what they need in `lib`, and the agent in `agent`.
 pub fn java() -> PathBuf {
     let how = "apt-get install openjdk-17-jdk-headless maven";

@@ -1,5 +1,5 @@
 //! Unmodified OpenTelemetry clients against the real program: the SDKs of Python, JavaScript, Java and Go, a web app under
-//! Python's auto-instrumentation, one under the Java agent, and a Collector in front. What arrives is counted in SQL, in
+//! Python's auto-instrumentation, one under the Java agent, a Collector in front, and Sentry's command line. What arrives is counted in SQL, in
 //! the windows and in `/metrics`, and has to equal what was sent.
 //!
 //! The programs stand beside this file, one folder for each language. What they need is installed under `target/clients`
@@ -15,4 +15,5 @@ mod every_way;
 mod harness;
 mod install;
 mod retries;
+mod sentry;
 mod web;

@@ -15,6 +15,7 @@ mod harness;
 mod kinds;
 mod lines;
 mod logs;
+mod markers;
 mod otlp;
 mod overload;
 mod own_telemetry;

@@ -157,6 +157,27 @@ pub(crate) fn from_epoch(number: f64, whole: Option<i64>) -> Option<u64> {
     }
 }
 
+/// A time as RFC 3339 to the millisecond, for answers.
+pub(crate) fn to_text(time_ns: i64) -> String {
+    let (days, rest_ns) = (time_ns.div_euclid(DAY_S * SECOND_NS), time_ns.rem_euclid(DAY_S * SECOND_NS));
+    let (mut year, mut left) = (1970 + days.div_euclid(366), days);
+    // The first guess is too early by a day for each common year since 1970: some months at the most until 2261.
+    left -= days_from_epoch(year, 1, 1);
+    let days_of = |year: i64| days_from_epoch(year + 1, 1, 1) - days_from_epoch(year, 1, 1);
+    while left >= days_of(year) {
+        left -= days_of(year);
+        year += 1;
+    }
+    let mut month = 1;
+    while left >= days_in(year, month) {
+        left -= days_in(year, month);
+        month += 1;
+    }
+    let (seconds, ms) = (rest_ns / SECOND_NS, rest_ns % SECOND_NS / 1_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z", left + 1)
+}
+
 /// Nanoseconds of a fraction, if there is one, and what is behind it.
 #[inline]
 fn fraction(text: &str) -> Option<(i64, &str)> {
@@ -220,6 +241,23 @@ fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_they_are_read() {
+        for text in [
+            "1970-01-01T00:00:00.000Z",
+            "2000-02-29T12:34:56.789Z",
+            "2026-12-31T23:59:59.999Z",
+            "2100-03-01T00:00:00.000Z",
+        ] {
+            let time_ns = from_text(text, None).expect("a time");
+            assert_eq!(to_text(time_ns as i64), text);
+        }
+        for day in 0..60_000 {
+            let text = to_text(day * DAY_S * SECOND_NS);
+            assert_eq!(from_text(&text, None), u64::try_from(day * DAY_S * SECOND_NS).ok(), "{text}");
+        }
+    }
 
     #[test]
     fn texts_are_read_as_they_stand() {

@@ -10,6 +10,7 @@ mod http;
 mod journal;
 mod json;
 mod lines;
+mod markers;
 mod pressure;
 mod remote_write;
 mod sockets;

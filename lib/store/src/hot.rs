@@ -10,6 +10,7 @@ use shipwake_model::{ReleaseId, Signal};
 
 use crate::elsewhere::Incomplete;
 use crate::health::{HealthQuery, HealthSeries};
+use crate::markers::{MarkerQuery, MarkerRow, VerdictRow};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
 use crate::{RowChunk, SegmentFile, Table};
@@ -33,6 +34,14 @@ pub trait HotShard: Send + Sync {
     }
     /// Every toggle the shard has seen an evaluation of, by variant and version; of one service in one environment, or of all.
     fn toggles(&self, _place: Option<(&str, &str)>) -> Vec<ToggleRow> {
+        Vec::new()
+    }
+    /// The markers that the shard keeps, each id once, newest first.
+    fn markers(&self, _query: &MarkerQuery) -> Vec<MarkerRow> {
+        Vec::new()
+    }
+    /// The changes of verdicts that the shard keeps, each once, newest first.
+    fn verdicts(&self, _query: &MarkerQuery) -> Vec<VerdictRow> {
         Vec::new()
     }
     /// Every release the shard has seen.
@@ -185,7 +194,7 @@ pub struct ShardStatus {
     pub stored_by_signal: [u64; 3],
     /// Records that were refused, by reason and signal.
     pub rejected: Vec<Rejected>,
-    /// Records that are stored and left out of what is counted, by kind (`too_old`, `other_unit`) and signal.
+    /// Records that are stored and left out of what is counted, by kind (`too_old`, `other_unit`, `bad_marker`) and signal.
     pub left_out: Vec<Rejected>,
     /// Bytes in memory, by part.
     pub memory_bytes: Vec<(&'static str, u64)>,

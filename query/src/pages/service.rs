@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shipwake_model::{Kpi, Source, UNVERSIONED};
-use shipwake_store::{HealthSeries, MeasureSeries, ReleaseRow, ToggleRow, UsageOfDay};
+use shipwake_store::{HealthSeries, MarkerRow, MeasureSeries, ReleaseRow, ToggleRow, UsageOfDay, VerdictRow};
 
 use crate::pages::overview::round;
-use crate::pages::{freshness, kpis, overview, toggles, usage, wire};
+use crate::pages::{deploys, freshness, kpis, overview, toggles, usage, wire};
 use crate::release::pair::{Pair, Role};
 use crate::release::timeline::{Cell, Grid, VersionLine, error_ratio, quantile_s, source_in_use, version_lines};
 use crate::release::{differences, events, headline, pair, patterns};
@@ -41,6 +41,9 @@ pub(crate) struct Facts<'a> {
     /// Users and sessions of the last day.
     pub usage: &'a [UsageOfDay],
     pub toggles: &'a [ToggleRow],
+    /// What was said about the service in the range, in all environments.
+    pub markers: &'a [MarkerRow],
+    pub verdicts: &'a [VerdictRow],
     pub kpis: &'a [Kpi],
 }
 
@@ -71,6 +74,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         grid: &grid,
         kept_from_ms,
     });
+    let shown_events = all_events(&events, &facts, &grid);
     let (shown, left_out) = shown_lines(&lines, &pair, &grid);
     let (kpis, kpi_columns) = kpis::lanes(&of_kpis, &shown, &grid);
     let mut warnings = facts.warnings;
@@ -104,12 +108,18 @@ pub(crate) fn answer(facts: Facts<'_>) -> wire::ServiceRelease {
         kpis,
         usage: usage::versions(facts.usage, &shown),
         toggles: toggles::toggles(facts.toggles, facts.measures),
-        events: events
-            .into_iter()
-            .rev()
-            .map(|event| overview::wire_event(event, facts.service, facts.environment))
-            .collect(),
+        events: shown_events,
     }
+}
+
+/// What was seen in the traffic and what was said, newest first.
+fn all_events(seen: &[events::Event], facts: &Facts<'_>, grid: &Grid) -> Vec<wire::Event> {
+    let place = (facts.service, facts.environment);
+    let mut all = deploys::events(facts.markers, facts.verdicts, place, grid.from_ms..grid.to_ms);
+    let of_traffic = seen.iter().rev().cloned();
+    all.extend(of_traffic.map(|event| overview::wire_event(event, facts.service, facts.environment)));
+    all.sort_by_key(|event| std::cmp::Reverse(event.t));
+    all
 }
 
 /// What differs between baseline and candidate, KPIs last.

@@ -115,13 +115,78 @@ pub(crate) struct Spark {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Event {
     pub t: i64,
-    /// `release`, `share`, `rollback`.
+    /// Seen in the traffic: `release`, `share`, `rollback`. Said by somebody: `deploy`, `rollback`, `promote`, `weight`, `toggle`,
+    /// `freeze`, `note`; `verdict`.
     pub kind: &'static str,
     pub service: String,
     pub env: String,
     pub version: String,
     pub share: Option<f64>,
     pub title: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Deploys {
+    pub meta: DeploysMeta,
+    pub deploys: Vec<Deploy>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct DeploysMeta {
+    pub as_of: i64,
+    /// Something is missing: what these shards know.
+    pub partial: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<IncompleteShard>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Deploy {
+    pub service: String,
+    pub namespace: String,
+    pub env: String,
+    pub version: String,
+    pub previous: Option<String>,
+    /// Null where it was only announced.
+    pub first_seen: Option<i64>,
+    pub last_seen: Option<i64>,
+    /// Its first marker.
+    pub announced: Option<i64>,
+    pub by: Option<String>,
+    pub source: Option<String>,
+    pub url: Option<String>,
+    pub commit: Option<String>,
+    pub is_rollback: bool,
+    /// `live`, `live_beside_others`, `replaced`, `rolled_back`, `no_traffic`, `announced_only`.
+    pub outcome: &'static str,
+    /// The last word.
+    pub verdict: Option<DeployVerdict>,
+    /// Newest first.
+    pub markers: Vec<DeployMarker>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct DeployVerdict {
+    pub state: String,
+    pub headline: String,
+    pub at: i64,
+}
+
+/// Texts are empty where nothing was said.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct DeployMarker {
+    pub id: String,
+    pub kind: &'static str,
+    pub at: i64,
+    pub until: Option<i64>,
+    pub weight: Option<f64>,
+    pub role: Option<&'static str>,
+    pub status: Option<&'static str>,
+    pub toggle: String,
+    pub by: String,
+    pub source: String,
+    pub text: String,
+    pub url: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use shipwake_store::{PatternQuery, Store, Table};
+use shipwake_store::{MarkerQuery, PatternQuery, Store, Table};
 use tracing::warn;
 
 use crate::damage::missing_in;
@@ -153,6 +153,7 @@ impl Engine {
         let wants = |table| wanted.contains(&table);
         let (releases, toggles, patterns) =
             (wants(SqlTable::Releases), wants(SqlTable::Toggles), wants(SqlTable::Patterns));
+        let (markers, verdicts) = (wants(SqlTable::Markers), wants(SqlTable::Verdicts));
         self.taken(move |store| {
             let mut read = Read::new(store, &stored);
             if releases {
@@ -160,6 +161,12 @@ impl Engine {
             }
             if toggles {
                 read.toggles = store.toggles(None);
+            }
+            if markers {
+                read.markers = store.markers(&MarkerQuery::all());
+            }
+            if verdicts {
+                read.verdicts = store.verdicts(&MarkerQuery::all());
             }
             if patterns {
                 read.patterns =

@@ -2,12 +2,13 @@
 //! column comments are its documentation.
 //!
 //! `logs`, `spans` and `points` are stored rows as they are ([`telemetry`]); `events` are some of the logs. `windows` merges
-//! partial rows by key, `release_health` and `patterns` are made from those, `releases` and `toggles` are what the aggregator
-//! remembers.
+//! partial rows by key, `release_health` and `patterns` are made from those, `releases`, `toggles`, `markers` and `verdicts` are what the
+//! aggregator remembers.
 
 mod events;
 mod hot;
 mod logs;
+mod markers;
 mod patterns;
 mod points;
 mod prune;
@@ -16,6 +17,7 @@ mod releases;
 mod spans;
 mod telemetry;
 mod toggles;
+mod verdicts;
 mod windows;
 
 use std::collections::HashMap;
@@ -31,7 +33,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use shipwake_store::tables::COMMENT;
-use shipwake_store::{PatternRow, ReleaseRow, Snapshot, Store, Table, ToggleRow};
+use shipwake_store::{MarkerRow, PatternRow, ReleaseRow, Snapshot, Store, Table, ToggleRow, VerdictRow};
 
 pub(crate) use windows::parts as window_parts;
 
@@ -40,26 +42,30 @@ pub(crate) use windows::parts as window_parts;
 pub(crate) enum SqlTable {
     Events,
     Logs,
+    Markers,
     Patterns,
     Points,
     ReleaseHealth,
     Releases,
     Spans,
     Toggles,
+    Verdicts,
     Windows,
 }
 
 impl SqlTable {
     /// All tables, in the order of their names.
-    pub const ALL: [SqlTable; 9] = [
+    pub const ALL: [SqlTable; 11] = [
         SqlTable::Events,
         SqlTable::Logs,
+        SqlTable::Markers,
         SqlTable::Patterns,
         SqlTable::Points,
         SqlTable::ReleaseHealth,
         SqlTable::Releases,
         SqlTable::Spans,
         SqlTable::Toggles,
+        SqlTable::Verdicts,
         SqlTable::Windows,
     ];
 
@@ -67,12 +73,14 @@ impl SqlTable {
         match self {
             SqlTable::Events => "events",
             SqlTable::Logs => "logs",
+            SqlTable::Markers => "markers",
             SqlTable::Patterns => "patterns",
             SqlTable::Points => "points",
             SqlTable::ReleaseHealth => "release_health",
             SqlTable::Releases => "releases",
             SqlTable::Spans => "spans",
             SqlTable::Toggles => "toggles",
+            SqlTable::Verdicts => "verdicts",
             SqlTable::Windows => "windows",
         }
     }
@@ -86,12 +94,14 @@ impl SqlTable {
         match self {
             SqlTable::Events => events::COMMENT,
             SqlTable::Logs => logs::COMMENT,
+            SqlTable::Markers => markers::COMMENT,
             SqlTable::Patterns => patterns::COMMENT,
             SqlTable::Points => points::COMMENT,
             SqlTable::ReleaseHealth => release_health::COMMENT,
             SqlTable::Releases => releases::COMMENT,
             SqlTable::Spans => spans::COMMENT,
             SqlTable::Toggles => toggles::COMMENT,
+            SqlTable::Verdicts => verdicts::COMMENT,
             SqlTable::Windows => windows::COMMENT,
         }
     }
@@ -104,7 +114,7 @@ impl SqlTable {
             SqlTable::Spans => &[Table::Spans],
             SqlTable::Patterns => &[Table::Windows],
             SqlTable::Windows | SqlTable::ReleaseHealth => &[Table::Windows, Table::Windows1s],
-            SqlTable::Releases | SqlTable::Toggles => &[],
+            SqlTable::Releases | SqlTable::Toggles | SqlTable::Markers | SqlTable::Verdicts => &[],
         }
     }
 
@@ -120,6 +130,8 @@ impl SqlTable {
             SqlTable::Releases => releases::schema(),
             SqlTable::Events => events::schema(),
             SqlTable::Toggles => toggles::schema(),
+            SqlTable::Markers => markers::schema(),
+            SqlTable::Verdicts => verdicts::schema(),
         }
     }
 
@@ -135,6 +147,8 @@ impl SqlTable {
             SqlTable::Releases => releases::provider(&read.releases),
             SqlTable::Events => events::provider(state, read).await,
             SqlTable::Toggles => toggles::provider(&read.toggles),
+            SqlTable::Markers => markers::provider(&read.markers),
+            SqlTable::Verdicts => verdicts::provider(&read.verdicts),
         }
     }
 }
@@ -146,6 +160,8 @@ pub(crate) struct Read {
     pub snapshot: Snapshot,
     pub releases: Vec<ReleaseRow>,
     pub toggles: Vec<ToggleRow>,
+    pub markers: Vec<MarkerRow>,
+    pub verdicts: Vec<VerdictRow>,
     /// What is remembered of patterns, without cells.
     pub patterns: Vec<PatternRow>,
     /// Segments are checked by whoever reads them, which may be another node, and not before.
@@ -157,9 +173,10 @@ pub(crate) struct Read {
 impl Read {
     pub fn new(store: &Arc<Store>, stored: &[Table]) -> Self {
         let (releases, toggles, patterns) = (Vec::new(), Vec::new(), Vec::new());
+        let (markers, verdicts) = (Vec::new(), Vec::new());
         let (store, snapshot) = (store.clone(), store.snapshot(stored));
         let (is_checked_later, hot_bytes) = (false, AtomicU64::new(0));
-        Self { store, snapshot, releases, toggles, patterns, is_checked_later, hot_bytes }
+        Self { store, snapshot, releases, toggles, markers, verdicts, patterns, is_checked_later, hot_bytes }
     }
 
     fn count_hot(&self, bytes: usize) {
