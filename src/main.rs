@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod demo_command;
 mod doctor;
+mod gate_command;
 mod health;
 mod journal;
 mod kpis;
@@ -35,7 +36,7 @@ use crate::config::Config;
 
 fn main() -> ExitCode {
     memory::give_back_soon();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| gate_command::refuse(&error));
     match run(cli.command) {
         Ok(code) => code,
         // Whoever read our output has had enough, like `head`.
@@ -58,6 +59,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo_command::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query_command::run(&args),
         Command::Logs(args) => logs_command::run(&args),
+        Command::Gate(args) => Ok(gate_command::run(&args)),
         Command::Pipe(args) => pipe::run(&args),
         Command::Tail(args) => tail::run(*args),
         Command::Load(args) => load::run(*args),

@@ -24,6 +24,7 @@
 //! ```
 //!
 //! - [`board`]: what is judged now, for gates and pages.
+//! - [`gates`]: the board in the words of rollout tools, CI jobs and pages.
 //! - [`change`]: what is told. [`config`], [`config_file`], [`secret`]: who is told.
 //! - [`outbox`]: what is owed, decided on as values. [`state_bytes`]: its bytes (`FORMAT.md`).
 //! - [`message`], [`receivers`]: words, and the form that each receiver wants them in.
@@ -38,6 +39,7 @@ pub mod config;
 pub mod config_file;
 pub mod error;
 pub mod file_ledger;
+pub mod gates;
 pub mod handle;
 pub mod http;
 pub mod ledger;

@@ -10,6 +10,7 @@ mod demo;
 mod deploy;
 mod disk;
 mod doctor;
+mod gate;
 mod harness;
 mod kinds;
 mod lines;

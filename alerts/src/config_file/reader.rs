@@ -151,6 +151,11 @@ impl<'e> Reader<'e> {
 
     /// A secret, from where the map says it is.
     pub(super) fn secret(&mut self, node: &Node<'_>, name: &str) -> Option<Secret> {
+        self.source(node, name).map(|(_, secret)| secret)
+    }
+
+    /// Where a secret is, and what is there now.
+    pub(super) fn source(&mut self, node: &Node<'_>, name: &str) -> Option<(Source, Secret)> {
         if !matches!(node.data, YamlData::Mapping(_)) {
             // Not what is written: it would be the secret.
             self.say(node, format!("{name} is a secret: say where it is, `{{file: PATH}}` or `{{env: NAME}}`"));
@@ -166,7 +171,7 @@ impl<'e> Reader<'e> {
             }
         };
         match source.read(self.env) {
-            Ok(secret) => Some(secret),
+            Ok(secret) => Some((source, secret)),
             Err(problem) => {
                 self.say(node, format!("{name}: {problem}"));
                 None
