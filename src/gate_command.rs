@@ -161,7 +161,7 @@ fn decided(answer: &Value) -> Option<(u8, String)> {
         _ if reason.starts_with("ambiguous") => Some((ERROR, summary)),
         _ => {
             let ending = answer["ending"].as_str()?.replace('_', " ");
-            Some((UNDECIDED, format!("it was {ending} before it was decided. {summary}")))
+            Some((UNDECIDED, format!("it was {ending}. {summary}")))
         }
     }
 }

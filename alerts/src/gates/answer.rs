@@ -9,6 +9,7 @@ use shipwake_verdict::{CheckResult, Guard, Word};
 use super::form::{as_json, effect_json, evidence, next_need, page_path};
 use super::question::{Question, Reason, Unfound, find};
 use crate::board::{Board, Judged};
+use crate::change::Ending;
 use crate::time::{rfc3339, span};
 
 /// A board that is older than this says nothing good of anybody: the judge looks every second or so.
@@ -133,6 +134,11 @@ impl Answer {
 /// The word, why it is not the verdict's, and the sentence.
 fn said(judged: &Judged, age_ms: i64) -> (Word, Option<Reason>, String) {
     let verdict = &judged.verdict;
+    // Somebody had a reason: a pipeline that goes on would bring it back.
+    if verdict.word == Word::Go && matches!(judged.ending, Some((Ending::RolledBack, _))) {
+        let summary = format!("It was GO, and was rolled back since. {}", verdict.summary);
+        return (Word::Watch, Some(Reason::RolledBack), summary);
+    }
     if verdict.word == Word::Go && age_ms > STALE_MS {
         let summary = format!("It was GO, and nothing has been judged for {}. {}", span(age_ms), verdict.summary);
         return (Word::Watch, Some(Reason::Stale), summary);

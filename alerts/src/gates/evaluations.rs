@@ -3,6 +3,7 @@
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
@@ -26,8 +27,9 @@ async fn create(
     RawQuery(query): RawQuery,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let body = body.map_err(|error| Problem::Body(error.body_text()))?;
     let mut given = arguments::read(query.as_deref(), &NAMES)?;
     given.extend(in_body(&body)?);
     let question = Question::of(&given)?;

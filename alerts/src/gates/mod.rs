@@ -35,13 +35,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
 use crate as shipwake;
 use crate::board::{Board, Reader};
 use crate::clock::Clock;
 use answer::Answer;
+use problem::Problem;
 use question::Question;
 
 /// Requests that wait for a change at a time; more are answered at once.
@@ -78,13 +81,15 @@ pub struct Gates {
     /// Where people reach the pages, without a slash at the end.
     url: Option<Arc<str>>,
     waiting: Arc<Semaphore>,
+    /// Ends every wait.
+    stop: CancellationToken,
 }
 
 impl Gates {
-    /// Gates over the boards of a judge. `url` is where people reach the pages, for links.
-    pub fn new(reader: Reader, url: Option<&str>, clock: Clock) -> Self {
+    /// Gates over the boards of a judge. `url` is where people reach the pages, for links. At `stop`, nobody waits for a change any more.
+    pub fn new(reader: Reader, url: Option<&str>, clock: Clock, stop: CancellationToken) -> Self {
         let url = url.map(|url| url.trim_end_matches('/').into());
-        Gates { reader, clock, url, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
+        Gates { reader, clock, url, waiting: Arc::new(Semaphore::new(WAITING_MAX)), stop }
     }
 
     /// The routes of all faces but GitHub's, which has some state of its own ([`github::Protection::router`]).
@@ -96,6 +101,7 @@ impl Gates {
             .merge(prometheus::routes())
             .merge(kayenta::routes())
             .merge(page::routes())
+            .method_not_allowed_fallback(async |method: Method| Problem::Method(method.to_string()))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self.clone())
     }

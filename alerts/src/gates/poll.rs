@@ -21,7 +21,10 @@ impl Gates {
             }
         };
         // When the time is over, the newest one counts.
-        let _ = tokio::time::timeout(wait, waiting).await;
+        tokio::select! {
+            _ = tokio::time::timeout(wait, waiting) => {}
+            () = self.stop.cancelled() => {}
+        }
         self.reader.now()
     }
 }

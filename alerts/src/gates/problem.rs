@@ -26,6 +26,9 @@ pub(crate) enum Problem {
         /// What it can be.
         choices: Vec<String>,
     },
+    /// Another method is wanted.
+    #[error("{0} is not answered here")]
+    Method(String),
     /// No such release, or nothing of this name.
     #[error("{0}")]
     NotFound(String),
@@ -50,6 +53,7 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Problem::Argument { .. } | Problem::Body(_) | Problem::Ambiguous { .. } => StatusCode::BAD_REQUEST,
+            Problem::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Problem::NotFound(_) => StatusCode::NOT_FOUND,
             Problem::Forbidden(_) => StatusCode::FORBIDDEN,
             Problem::NotYet(_) | Problem::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -61,6 +65,7 @@ impl Problem {
             Problem::Argument { .. } => ("bad-argument", "An argument is not understood"),
             Problem::Body(_) => ("bad-request", "The request is not understood"),
             Problem::Ambiguous { .. } => ("ambiguous", "Several releases fit"),
+            Problem::Method(_) => ("method", "Another method is wanted"),
             Problem::NotFound(_) => ("not-found", "Not found"),
             Problem::NotYet(_) => ("starting", "Nothing is known yet"),
             Problem::Forbidden(_) => ("forbidden", "The signature does not fit"),

@@ -42,6 +42,8 @@ pub(crate) enum Reason {
     OtherBaseline,
     /// It was shown to be fine, and nothing has been heard of the judge since.
     Stale,
+    /// It was shown to be fine, and its traffic went back to the version before all the same.
+    RolledBack,
 }
 
 impl Reason {
@@ -54,6 +56,7 @@ impl Reason {
             Reason::AmbiguousNamespace => "ambiguous_namespace",
             Reason::OtherBaseline => "other_baseline",
             Reason::Stale => "stale",
+            Reason::RolledBack => "rolled_back",
         }
     }
 

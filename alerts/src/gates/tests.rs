@@ -1,6 +1,5 @@
 //! Every face over one board: the table of `verdict.md`, word by word, and what must never be answered.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +18,7 @@ use crate::change::Ending;
 fn gates(board_shown: Board) -> (Gates, Publisher) {
     let (publisher, reader) = board();
     publisher.publish(board_shown);
-    (Gates::new(reader, Some("https://shipwake.example/"), Clock::default()), publisher)
+    (Gates::new(reader, Some("https://shipwake.example/"), Clock::default(), CancellationToken::new()), publisher)
 }
 
 /// One release for each word, and one whose time is over.
@@ -155,6 +154,19 @@ async fn a_go_that_nobody_renews_is_no_go_ahead() {
     assert_eq!(value["data"]["result"][0]["value"][1], "0");
     // What was shown to be bad stays bad.
     assert_eq!(get(&router, "/v1/gate?service=bad").await.status, StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test]
+async fn a_go_that_was_rolled_back_is_no_go_ahead() {
+    let back = Release::new("shop", "2").word(Word::Go).ended(Ending::RolledBack);
+    let (gates, _publisher) = gates(board_of(vec![back]));
+    let router = gates.router();
+    let answer = get(&router, "/v1/verdict?service=shop&candidate=2").await.json();
+    assert_eq!(
+        (&answer["verdict"], &answer["reason"], &answer["ending"]),
+        (&json!("watch"), &json!("rolled_back"), &json!("rolled_back"))
+    );
+    assert_eq!(get(&router, "/v1/gate?service=shop&candidate=2").await.status, StatusCode::TOO_EARLY);
 }
 
 #[tokio::test]
@@ -305,6 +317,19 @@ async fn a_long_poll_answers_at_the_change() {
 }
 
 #[tokio::test]
+async fn a_program_that_stops_does_not_wait_for_those_who_wait() {
+    let (publisher, reader) = board();
+    publisher.publish(board_of(vec![Release::new("shop", "2")]));
+    let stop = CancellationToken::new();
+    let router = Gates::new(reader, None, Clock::default(), stop.clone()).router();
+    let asking = tokio::spawn(async move { get(&router, "/v1/verdict?service=shop&wait=30s").await.json() });
+    tokio::task::yield_now().await;
+    stop.cancel();
+    let answer = tokio::time::timeout(Duration::from_secs(5), asking).await.expect("at once").expect("an answer");
+    assert_eq!(answer["verdict"], "wait");
+}
+
+#[tokio::test]
 async fn a_long_poll_ends_with_its_time_and_too_many_are_answered_at_once() {
     let (gates, _publisher) = gates(board_of(vec![Release::new("shop", "2")]));
     let router = gates.router();
@@ -408,5 +433,4 @@ async fn every_path_of_the_list_is_served() {
         let status = router.clone().oneshot(request).await.expect("an answer").status();
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
-    drop(Arc::new(router));
 }

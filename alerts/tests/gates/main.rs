@@ -14,6 +14,7 @@ use shipwake::clock::Clock;
 use shipwake::gates::Gates;
 use shipwake_alerts as shipwake;
 use shipwake_verdict::Word;
+use tokio_util::sync::CancellationToken;
 
 use boards::{Release, board_of};
 
@@ -30,7 +31,7 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let (publisher, reader) = board();
-        let router = Gates::new(reader, None, Clock::default()).router();
+        let router = Gates::new(reader, None, Clock::default(), CancellationToken::new()).router();
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = socket.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(socket, router).await });

@@ -97,7 +97,7 @@ async fn send(protection: &Protection, request: Request<Body>) -> (u16, String) 
 fn open(dir: &std::path::Path, config: GithubConfig, shown: crate::board::Board) -> (Protection, Publisher) {
     let (publisher, reader) = board();
     publisher.publish(shown);
-    let gates = Gates::new(reader, None, Clock::default());
+    let gates = Gates::new(reader, None, Clock::default(), CancellationToken::new());
     let ledger = FileLedger::open(dir).expect("a folder");
     (Protection::open(gates, config, Box::new(ledger)).expect("opens"), publisher)
 }

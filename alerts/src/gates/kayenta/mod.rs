@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -93,8 +94,9 @@ async fn create(
     State(gates): State<Gates>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let body = body.map_err(|error| Problem::Body(error.body_text()))?;
     if id != CONFIG {
         return Err(no_config(&id));
     }
