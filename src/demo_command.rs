@@ -61,7 +61,7 @@ async fn run_shop(urls: Vec<String>, script: demo::Args) -> anyhow::Result<()> {
     app::cancel_on_signal(&shutdown)?;
     println!("\n  {}\n", demo::describe(&script)?.trim().replace('\n', "\n  "));
     let endpoints = urls.into_iter().map(|url| demo::Endpoints { otlp_grpc: url.clone(), otlp_http: url }).collect();
-    demo::run(script, endpoints, shutdown).await
+    demo::run(script, endpoints, None, shutdown).await
 }
 
 async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
@@ -76,7 +76,7 @@ async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
     say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
     // The shop ends by itself at a shutdown or after `--duration`, and takes its last answers before it does.
     let outcome =
-        tokio::spawn(demo::run(script, vec![endpoints], shutdown.clone())).await.context("the shop panicked")?;
+        tokio::spawn(demo::run(script, vec![endpoints], None, shutdown.clone())).await.context("the shop panicked")?;
     shutdown.cancel();
     let stopped = app.stop().await;
     println!("  Stopped.");
