@@ -1,7 +1,7 @@
 //! `alerts.yaml`: read and checked as a whole. Every problem names its line; an unknown word names the nearest known one. The
 //! form is described in `docs/notifications.md`. Relies on a YAML parser that keeps positions.
 
-mod reader;
+pub(crate) mod reader;
 
 use std::collections::HashMap;
 use std::path::Path;

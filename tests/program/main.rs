@@ -28,3 +28,4 @@ mod shutdown;
 mod spine;
 mod syslog;
 mod tail;
+mod verdicts;

@@ -122,7 +122,10 @@ fn ending(release: &Release, place: &Place, minute: &Minute, limits: &Limits) ->
         let from_s = until_s - limits.gone_s;
         let is_later = |name: &Arc<str>| {
             let opened = |of: &&Release| of.version == *name && of.opened_s > release.opened_s;
-            place.releases.iter().any(|of| opened(&of) && of.ending.is_none_or(|(ending, _)| ending == Ending::Promoted))
+            place
+                .releases
+                .iter()
+                .any(|of| opened(&of) && of.ending.is_none_or(|(ending, _)| ending == Ending::Promoted))
         };
         let of_later = |(name, of): (&Arc<str>, &crate::version::Version)| {
             if is_later(name) { of.requests(from_s, until_s) } else { 0 }

@@ -103,7 +103,8 @@ impl Place {
     pub fn announce(&mut self, notice: &Notice) {
         let version = self.versions.entry(notice.version.clone()).or_insert_with(|| Version::new(i64::MAX));
         version.told(notice);
-        if let (NoticeKind::Deploy, Some(Role::Candidate | Role::Dark | Role::Shadow) | None) = (notice.kind, notice.role)
+        if let (NoticeKind::Deploy, Some(Role::Candidate | Role::Dark | Role::Shadow) | None) =
+            (notice.kind, notice.role)
             && !self.releases.iter().any(|release| release.version == notice.version && release.is_open())
             && version.traffic_s.is_none_or(|(_, last)| last < notice.at_s - KEPT_S)
         {
@@ -112,7 +113,8 @@ impl Place {
             version.rolled_back = None;
             version.traffic_s = None;
         }
-        for release in self.releases.iter_mut().filter(|release| release.is_open() && release.version == notice.version) {
+        for release in self.releases.iter_mut().filter(|release| release.is_open() && release.version == notice.version)
+        {
             release.weight = notice.weight.map(|weight| (weight, notice.at_s)).or(release.weight);
             if notice.is_internal || matches!(notice.role, Some(Role::Dark | Role::Shadow)) {
                 (release.is_internal, release.strategy) = (true, Strategy::Dark);
@@ -198,13 +200,15 @@ impl Place {
         }
         let told = self.versions[&version].clone();
         let baseline = self.baseline_for(&version, told.previous.as_ref(), opened_s);
-        let beside = |name: &Arc<str>| self.versions.get(name).is_some_and(|of| of.has_traffic_since(opened_s - limits.gone_s));
+        let beside =
+            |name: &Arc<str>| self.versions.get(name).is_some_and(|of| of.has_traffic_since(opened_s - limits.gone_s));
         let strategy = match &baseline {
             _ if told.is_internal => Strategy::Dark,
             Some(name) if beside(name) => Strategy::Canary,
             _ => Strategy::BeforeAfter,
         };
-        let baseline_instances = baseline.as_ref().and_then(|name| self.versions.get(name)).map_or(0, |of| of.instances);
+        let baseline_instances =
+            baseline.as_ref().and_then(|name| self.versions.get(name)).map_or(0, |of| of.instances);
         self.releases.push(Release {
             version,
             baseline,
@@ -231,9 +235,8 @@ impl Place {
     /// What is announced to be the one before; else the stable version, if it runs; else the busiest of those that run; else the stable
     /// one's past.
     fn baseline_for(&self, version: &Arc<str>, previous: Option<&Arc<str>>, opened_s: i64) -> Option<Arc<str>> {
-        let has_run = |name: &&Arc<str>| {
-            *name != version && self.versions.get(*name).is_some_and(|of| of.traffic_s.is_some())
-        };
+        let has_run =
+            |name: &&Arc<str>| *name != version && self.versions.get(*name).is_some_and(|of| of.traffic_s.is_some());
         let runs = |of: &Version| of.has_traffic_since(opened_s - KEPT_S / 2);
         let stable = self.stable.as_ref().filter(has_run);
         let running = stable.filter(|name| runs(&self.versions[*name])).cloned();
@@ -250,7 +253,8 @@ impl Place {
     /// The version with the most requests of the last minutes.
     pub(crate) fn busiest(&self, is_wanted: impl Fn(&Arc<str>, &Version) -> bool) -> Option<Arc<str>> {
         let wanted = self.versions.iter().filter(|(name, of)| &***name != OVERFLOW && is_wanted(name, of));
-        let requests = wanted.map(|(name, of)| (of.requests(i64::MIN, i64::MAX), std::cmp::Reverse(of.first_seen_s), name));
+        let requests =
+            wanted.map(|(name, of)| (of.requests(i64::MIN, i64::MAX), std::cmp::Reverse(of.first_seen_s), name));
         requests.filter(|(requests, _, _)| *requests > 0).max().map(|(_, _, name)| name.clone())
     }
 
@@ -259,7 +263,8 @@ impl Place {
         let is_gone = self.stable.as_ref().is_none_or(|stable| {
             self.versions.get(stable).is_none_or(|of| !of.has_traffic_since(self.until_s - KEPT_S))
         });
-        if is_gone && !self.releases.iter().any(Release::is_open)
+        if is_gone
+            && !self.releases.iter().any(Release::is_open)
             && let Some(busiest) = self.busiest(|_, of| of.is_settled)
         {
             self.stable = Some(busiest);
@@ -278,7 +283,10 @@ impl Place {
         while self.versions.len() > VERSIONS_MAX {
             let is_free = |name: &Arc<str>| {
                 self.stable.as_ref() != Some(name)
-                    && !self.releases.iter().any(|of| of.is_open() && (of.version == *name || of.baseline.as_ref() == Some(name)))
+                    && !self
+                        .releases
+                        .iter()
+                        .any(|of| of.is_open() && (of.version == *name || of.baseline.as_ref() == Some(name)))
             };
             let free = self.versions.iter().filter(|(name, _)| is_free(name));
             let quiet = free.min_by_key(|(_, of)| of.traffic_s.map_or(i64::MIN, |(_, last)| last));

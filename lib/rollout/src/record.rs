@@ -257,10 +257,7 @@ impl Reader<'_> {
         if self.bool()? { read(self).map(Some) } else { Ok(None) }
     }
 
-    fn list<T>(
-        &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, RecordError>,
-    ) -> Result<Vec<T>, RecordError> {
+    fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, RecordError>) -> Result<Vec<T>, RecordError> {
         let length = self.u64()?;
         // Each item has a byte at least: a wild length ends here and takes no memory.
         if length > (self.bytes.len() - self.offset) as u64 {

@@ -200,6 +200,11 @@ impl Comparison {
         crate::judge::judge(self, &facts)
     }
 
+    /// Closes all blocks: nothing is added any more, and what is stored of it is small. The evidence stays as it is.
+    pub fn close(&mut self, facts: &Facts) {
+        self.seal_before(TIME_MAX_S, facts);
+    }
+
     /// What margins are widened by.
     pub(crate) fn scale(&self, facts: &Facts) -> Scale {
         Scale {
@@ -222,6 +227,10 @@ impl Comparison {
         }
         let newest_s = self.newest_s.min(facts.now_s);
         let before_s = newest_s.saturating_sub(i64::from(self.policy.late_max_s)).min(facts.complete_until_s);
+        self.seal_before(before_s, facts);
+    }
+
+    fn seal_before(&mut self, before_s: i64, facts: &Facts) {
         let scale = self.scale(facts);
         for (body, check) in self.bodies.iter_mut().zip(&self.checks) {
             let (Body::Counts(tracks), Kind::Counts(parts)) = (body, &check.kind) else { continue };
