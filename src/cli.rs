@@ -44,6 +44,9 @@ pub enum Command {
     /// Look at who is told of verdicts, and try them out.
     #[command(subcommand)]
     Alerts(AlertsCommand),
+    /// Look at what releases are judged by.
+    #[command(subcommand)]
+    Policies(PoliciesCommand),
     /// Check what is stored while no Shipwake runs on it; names every damaged file and offset. Exit code 0: nothing is damaged; 1: something
     /// is; 3: it could not be checked.
     Doctor(DoctorArgs),
@@ -225,6 +228,20 @@ pub struct AlertsTestArgs {
     pub file: PathBuf,
     /// Names of receivers; without any, all of them.
     pub receivers: Vec<String>,
+}
+
+/// `shipwake policies`.
+#[derive(Debug, Subcommand)]
+pub enum PoliciesCommand {
+    /// Say everything that is wrong with a file of policies, each problem with its line; exit code 1 if anything is.
+    Check(PoliciesArgs),
+}
+
+/// Which file of policies.
+#[derive(Debug, Args)]
+pub struct PoliciesArgs {
+    /// The file (YAML); docs/verdicts.md describes it.
+    pub file: PathBuf,
 }
 
 /// `shipwake doctor`.

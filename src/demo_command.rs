@@ -48,7 +48,8 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     // The page is the point of the demo: warnings are enough on the terminal.
     args.options.log.get_or_insert_with(|| "warn".to_owned());
     args.options.kafka_password = config::kafka_password();
-    let config = Config::load(&args.options, None)?;
+    let mut config = Config::load(&args.options, None)?;
+    config.settle_s = Some(demo::settle_s(&args.script));
     app::runtime()?.block_on(run_demo(config, args.script))
 }
 

@@ -21,6 +21,7 @@ mod metrics;
 mod peers;
 mod pipe;
 mod pipeline;
+mod policies_command;
 mod query_command;
 mod reader;
 mod retention;
@@ -28,6 +29,7 @@ mod roles;
 mod send;
 mod tail;
 mod telemetry;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -75,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Alerts(command) => alerts_command::run(command),
+        Command::Policies(command) => policies_command::run(command),
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Version => {
             println!("shipwake {}", env!("CARGO_PKG_VERSION"));

@@ -2,7 +2,7 @@
 //! form is described in `docs/notifications.md`. Relies on a YAML parser that keeps positions.
 
 mod github;
-mod reader;
+pub(crate) mod reader;
 
 use std::collections::HashMap;
 use std::path::Path;

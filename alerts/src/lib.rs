@@ -23,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! - [`board`]: what is judged now, for gates and pages.
+//! - [`judge`]: follows rollouts and judges releases. [`policies`]: by what. [`board`]: what is judged now, for gates and pages.
 //! - [`gates`]: the board in the words of rollout tools, CI jobs and pages.
 //! - [`change`]: what is told. [`config`], [`config_file`], [`secret`]: who is told.
 //! - [`outbox`]: what is owed, decided on as values. [`state_bytes`]: its bytes (`FORMAT.md`).
@@ -42,11 +42,13 @@ pub mod file_ledger;
 pub mod gates;
 pub mod handle;
 pub mod http;
+pub mod judge;
 pub mod ledger;
 pub mod message;
 mod metrics;
 pub mod notifier;
 pub mod outbox;
+pub mod policies;
 pub mod receivers;
 pub mod secret;
 pub mod state_bytes;
@@ -59,5 +61,7 @@ pub use config::{AlertsConfig, Receiver};
 pub use error::{AlertsError, LedgerError, SubmitError};
 pub use file_ledger::FileLedger;
 pub use handle::{Handle, ReceiverStatus, Status};
+pub use judge::{Judge, JudgeConfig};
 pub use ledger::Ledger;
 pub use notifier::{Notifier, NotifierConfig};
+pub use policies::Policies;

@@ -134,6 +134,13 @@ pub fn has_rollout_tool(args: &Args) -> anyhow::Result<bool> {
     Ok(args.speed == 1.0 && args.scenario()?.on_verdict.is_some())
 }
 
+/// Versions that come within so many seconds of the first record are those that the shop opens with; the next one comes later in every
+/// script.
+pub fn settle_s(args: &Args) -> i64 {
+    const SCRIPT_S: f64 = 15.0;
+    (SCRIPT_S / args.speed) as i64
+}
+
 fn parse_positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 && number <= 10_000.0 => Ok(number),

@@ -29,3 +29,4 @@ mod shutdown;
 mod spine;
 mod syslog;
 mod tail;
+mod verdicts;

@@ -9,7 +9,7 @@ use shipwake_model::sketch::{Distinct, Exponential, HdrCells};
 use shipwake_model::{ReleaseId, Signal, Source};
 use shipwake_store::{
     HealthCell, HealthSeries, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion,
-    Rejected, ReleaseRow, ShardStatus, ToggleRow, UsageOfDay,
+    Rejected, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay,
 };
 
 use super::{Answer, Answering, Heard, read_answer, write_answer};
@@ -146,6 +146,10 @@ fn rows(release: &Arc<ReleaseId>, number: u64) -> (ToggleRow, ReleaseRow, ShardS
 fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         prop::collection::vec(health(), 0..4).prop_map(Answer::Health),
+        (prop::collection::vec(health(), 0..4), 0u8..8).prop_map(|(all, slot)| {
+            let slot = |of: HealthSeries| SlotSeries { release: of.release, source: of.source, slot, cells: of.cells };
+            Answer::Slots(all.into_iter().map(slot).collect())
+        }),
         prop::collection::vec(measure(), 0..4).prop_map(Answer::Measures),
         prop::collection::vec(pattern(), 0..4).prop_map(Answer::Patterns),
         prop::collection::vec((release(), distinct(), distinct(), distinct(), distinct()), 0..4).prop_map(|all| {
