@@ -35,6 +35,7 @@ use crate::pipeline::IngestSource;
 use crate::reader;
 use crate::roles::{self, Roles};
 use crate::telemetry::Telemetry;
+use crate::verdicts::Verdicts;
 
 /// How long all stages together may take to stop, below what service managers allow and what the documents promise.
 const GRACE: Duration = Duration::from_secs(9);
@@ -65,6 +66,7 @@ pub struct App {
     /// Stops the sockets.
     stop_servers: CancellationToken,
     aggregate: Option<Running>,
+    verdicts: Option<Verdicts>,
     /// Stops the shards, after ingest has appended its last record.
     stop_aggregate: CancellationToken,
     telemetry: Telemetry,
@@ -170,6 +172,12 @@ impl App {
         }
         let source = IngestSource::shared(&ingest, &readiness, &progress, endpoints(&addresses));
         let internal = internal_router(roles, store.as_ref(), &source);
+        let mut verdicts = None;
+        if let (true, Some(store)) = (roles.alerts, &store) {
+            verdicts = Some(Verdicts::start(&config, store, &kpis, &registry, &readiness, &shutdown).await?);
+        }
+        // Gates and pages of verdicts read this.
+        let _board = verdicts.as_ref().map(Verdicts::board);
         let mut query = None;
         if let (true, Some(store)) = (roles.query, store) {
             let source = with_peers(&config, source, &stop_servers)?;
@@ -191,7 +199,18 @@ impl App {
         late.is(ui_router(roles, ingest.as_ref(), query.as_ref(), readiness, registry.clone()).merge(internal));
         telemetry.export_metrics(&registry);
         say_ready(&config, &addresses);
-        Ok(Self { addresses, ingest, journal, query, servers, stop_servers, aggregate, stop_aggregate, telemetry })
+        Ok(Self {
+            addresses,
+            ingest,
+            journal,
+            query,
+            servers,
+            stop_servers,
+            aggregate,
+            verdicts,
+            stop_aggregate,
+            telemetry,
+        })
     }
 
     /// Where it listens; ports that were asked for as 0 are the real ones here.
@@ -218,6 +237,10 @@ impl App {
             unfinished = "requests in flight";
             if let Some(ingest) = &self.ingest {
                 ingest.close().await;
+            }
+            unfinished = "verdicts";
+            if let Some(verdicts) = self.verdicts {
+                outcome = outcome.and(verdicts.stop().await);
             }
             unfinished = "the last commit";
             self.stop_aggregate.cancel();

@@ -2,7 +2,9 @@
 //! `config.rs` merges the three. Relies on clap; decides nothing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{EMBEDDED, Options};
@@ -28,6 +30,8 @@ pub enum Command {
     Query(QueryArgs),
     /// Find log lines in a running Shipwake, and follow those that come.
     Logs(Box<LogsArgs>),
+    /// Wait until a release is judged. Exit code 0: go; 1: no-go; 2: not decided in time; 3: an error.
+    Gate(GateArgs),
     /// Send the lines of standard input to a running Shipwake.
     Pipe(Box<pipe::PipeArgs>),
     /// Follow files and send their lines to a running Shipwake, each line once, across rotation and restarts.
@@ -42,6 +46,9 @@ pub enum Command {
     /// Look at who is told of verdicts, and try them out.
     #[command(subcommand)]
     Alerts(AlertsCommand),
+    /// Look at what releases are judged by.
+    #[command(subcommand)]
+    Policies(PoliciesCommand),
     /// Check what is stored while no Shipwake runs on it; names every damaged file and offset. Exit code 0: nothing is damaged; 1: something
     /// is; 3: it could not be checked.
     Doctor(DoctorArgs),
@@ -152,6 +159,45 @@ pub enum LogsFormat {
     Json,
 }
 
+/// `shipwake gate`.
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    /// The service.
+    #[arg(long, env = "SHIPWAKE_GATE_SERVICE", value_parser = NonEmptyStringValueParser::new())]
+    pub service: String,
+    /// The version that is to be judged. Without it, the newest release that is judged now: name it where a new one may not have
+    /// been seen yet.
+    #[arg(long, env = "SHIPWAKE_GATE_CANDIDATE", value_parser = NonEmptyStringValueParser::new())]
+    pub candidate: Option<String>,
+    /// The environment; needed where the service is judged in several.
+    #[arg(long, env = "SHIPWAKE_GATE_ENV", value_parser = NonEmptyStringValueParser::new())]
+    pub env: Option<String>,
+    /// The namespace; needed where several have a service of this name.
+    #[arg(long, env = "SHIPWAKE_GATE_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
+    pub namespace: Option<String>,
+    /// The version that it has to be compared with; a verdict beside another one is none.
+    #[arg(long, env = "SHIPWAKE_GATE_BASELINE", value_parser = NonEmptyStringValueParser::new())]
+    pub baseline: Option<String>,
+    /// How long to wait for a decision, for example `30m`; `0s` asks once.
+    #[arg(long, env = "SHIPWAKE_GATE_TIMEOUT", default_value = "30m", value_parser = load::parse_duration)]
+    pub timeout: Duration,
+    /// How to print: changes as lines, or the whole last answer (changes go to standard error then).
+    #[arg(long, value_enum, default_value_t = GateFormat::Text)]
+    pub format: GateFormat,
+    /// Where Shipwake answers.
+    #[arg(long, alias = "server", env = "SHIPWAKE_URL", default_value = "http://127.0.0.1:4400")]
+    pub url: String,
+}
+
+/// Output forms of `shipwake gate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GateFormat {
+    /// Lines of text.
+    Text,
+    /// The answer of `GET /v1/verdict` as it is.
+    Json,
+}
+
 /// `shipwake config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -184,6 +230,20 @@ pub struct AlertsTestArgs {
     pub file: PathBuf,
     /// Names of receivers; without any, all of them.
     pub receivers: Vec<String>,
+}
+
+/// `shipwake policies`.
+#[derive(Debug, Subcommand)]
+pub enum PoliciesCommand {
+    /// Say everything that is wrong with a file of policies, each problem with its line; exit code 1 if anything is.
+    Check(PoliciesArgs),
+}
+
+/// Which file of policies.
+#[derive(Debug, Args)]
+pub struct PoliciesArgs {
+    /// The file (YAML); docs/verdicts.md describes it.
+    pub file: PathBuf,
 }
 
 /// `shipwake doctor`.

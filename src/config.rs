@@ -125,6 +125,12 @@ pub struct Options {
     /// A file of declared KPIs (YAML). Events count by their names without it.
     #[arg(long, env = "SHIPWAKE_KPIS")]
     pub kpis: Option<PathBuf>,
+    /// A file of receivers that are told of verdicts (YAML; docs/notifications.md). Without it verdicts are judged and shown.
+    #[arg(long, env = "SHIPWAKE_ALERTS")]
+    pub alerts: Option<PathBuf>,
+    /// A file of policies by which releases are judged (YAML; docs/verdicts.md). Without it all are judged by the defaults.
+    #[arg(long, env = "SHIPWAKE_POLICIES")]
+    pub policies: Option<PathBuf>,
     /// Form of Shipwake's own log on standard error: `text` or `json`.
     #[arg(long, env = "SHIPWAKE_LOG_FORMAT")]
     pub log_format: Option<String>,
@@ -247,6 +253,16 @@ pub struct Config {
     /// See [`Options::kpis`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kpis: Option<PathBuf>,
+    /// See [`Options::alerts`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<PathBuf>,
+    /// See [`Options::policies`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policies: Option<PathBuf>,
+    /// Versions that were first seen within so many seconds of their service's first record were there before; the demo runs its story
+    /// faster. Not to be configured.
+    #[serde(skip)]
+    pub settle_s: Option<i64>,
     /// See [`Options::log_format`].
     pub log_format: String,
     /// See [`Options::log`].
@@ -355,6 +371,9 @@ impl Config {
             full_text_index: pick!(full_text_index, true),
             commit_seconds: pick!(commit_seconds, 60),
             kpis: said.kpis.clone().or_else(|| file.kpis.clone()),
+            alerts: said.alerts.clone().or_else(|| file.alerts.clone()),
+            policies: said.policies.clone().or_else(|| file.policies.clone()),
+            settle_s: None,
             log_format: pick!(log_format, "text".to_owned()),
             log: pick!(log, "info".to_owned()),
             own_otlp_endpoint: optional!(own_otlp_endpoint),
@@ -508,6 +527,12 @@ impl Config {
         }
         problems.extend(self.lines.problems());
         if let Some(Err(mut found)) = self.kpis.as_deref().map(crate::kpis::load) {
+            problems.append(&mut found);
+        }
+        if let Some(Err(mut found)) = self.alerts.as_deref().map(shipwake_alerts::config_file::load) {
+            problems.append(&mut found);
+        }
+        if let Some(Err(mut found)) = self.policies.as_deref().map(shipwake_alerts::policies::file::load) {
             problems.append(&mut found);
         }
         if !["text", "json"].contains(&self.log_format.as_str()) {

@@ -49,7 +49,8 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     args.options.log.get_or_insert_with(|| "warn".to_owned());
     args.options.kafka_password = config::kafka_password();
     args.options.hook_secret_github = config::hook_secret_github();
-    let config = Config::load(&args.options, None)?;
+    let mut config = Config::load(&args.options, None)?;
+    config.settle_s = Some(demo::settle_s(&args.script));
     app::runtime()?.block_on(run_demo(config, args.script))
 }
 
@@ -62,7 +63,7 @@ async fn run_shop(urls: Vec<String>, script: demo::Args) -> anyhow::Result<()> {
     app::cancel_on_signal(&shutdown)?;
     println!("\n  {}\n", demo::describe(&script)?.trim().replace('\n', "\n  "));
     let endpoints = urls.into_iter().map(|url| demo::Endpoints { otlp_grpc: url.clone(), otlp_http: url }).collect();
-    demo::run(script, endpoints, shutdown).await
+    demo::run(script, endpoints, None, shutdown).await
 }
 
 async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
@@ -77,7 +78,7 @@ async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
     say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
     // The shop ends by itself at a shutdown or after `--duration`, and takes its last answers before it does.
     let outcome =
-        tokio::spawn(demo::run(script, vec![endpoints], shutdown.clone())).await.context("the shop panicked")?;
+        tokio::spawn(demo::run(script, vec![endpoints], None, shutdown.clone())).await.context("the shop panicked")?;
     shutdown.cancel();
     let stopped = app.stop().await;
     println!("  Stopped.");

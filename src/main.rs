@@ -7,6 +7,9 @@ mod config;
 mod demo;
 mod demo_command;
 mod doctor;
+mod elsewhere;
+mod gate_command;
+mod gates;
 mod health;
 mod journal;
 mod kpis;
@@ -19,6 +22,7 @@ mod metrics;
 mod peers;
 mod pipe;
 mod pipeline;
+mod policies_command;
 mod query_command;
 mod reader;
 mod retention;
@@ -26,6 +30,7 @@ mod roles;
 mod send;
 mod tail;
 mod telemetry;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -36,7 +41,7 @@ use crate::config::Config;
 
 fn main() -> ExitCode {
     memory::give_back_soon();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| gate_command::refuse(&error));
     match run(cli.command) {
         Ok(code) => code,
         // Whoever read our output has had enough, like `head`.
@@ -59,6 +64,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo_command::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query_command::run(&args),
         Command::Logs(args) => logs_command::run(&args),
+        Command::Gate(args) => Ok(gate_command::run(&args)),
         Command::Pipe(args) => pipe::run(&args),
         Command::Tail(args) => tail::run(*args),
         Command::Mark(args) => mark::run(&args),
@@ -73,6 +79,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Alerts(command) => alerts_command::run(command),
+        Command::Policies(command) => policies_command::run(command),
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Version => {
             println!("shipwake {}", env!("CARGO_PKG_VERSION"));

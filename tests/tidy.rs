@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which members a member may depend on. A new line here is a design change.
-const DIRECTIONS: [(&str, &[&str]); 12] = [
+const DIRECTIONS: [(&str, &[&str]); 13] = [
     ("lib/features", &[]),
     ("lib/model", &[]),
     ("lib/otlp", &["model"]),
@@ -14,6 +14,7 @@ const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("lib/store", &["features", "model"]),
     ("lib/remote", &["features", "model", "store"]),
     ("lib/verdict", &["model"]),
+    ("lib/rollout", &["model"]),
     ("ingest", &["features", "model", "otlp", "journal"]),
     ("aggregate", &["features", "model", "otlp", "journal", "store"]),
     ("query", &["features", "model", "store"]),

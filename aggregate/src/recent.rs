@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use shipwake_model::window::NS_PER_S;
 use shipwake_model::{ReleaseId, Resolution, Source};
-use shipwake_store::{HealthCell, HealthQuery, HealthSeries};
+use shipwake_store::{HealthCell, HealthQuery, HealthSeries, SlotSeries};
 
 use crate::cells::FullCell;
 use crate::series::HealthMeta;
@@ -23,6 +23,8 @@ const NS_PER_MS: i64 = 1_000_000;
 
 type Key = (Arc<ReleaseId>, Source, Arc<str>);
 type Level = BTreeMap<i64, HashMap<Key, Slotted, ahash::RandomState>>;
+type SlotKey = (Arc<ReleaseId>, Source, u8);
+type SlotLevel = BTreeMap<i64, HashMap<SlotKey, FullCell, ahash::RandomState>>;
 
 /// A cell and the replicate slots that added to it.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,8 @@ pub struct Recent {
     tens: Level,
     /// Ten seconds, by route.
     routes: Level,
+    /// Ten seconds, by replicate slot.
+    slots: SlotLevel,
     bytes: usize,
     bytes_max: usize,
 }
@@ -64,7 +68,14 @@ pub struct Addition<'a> {
 impl Recent {
     /// No cells yet.
     pub fn new(bytes_max: usize) -> Self {
-        Recent { seconds: Level::new(), tens: Level::new(), routes: Level::new(), bytes: 0, bytes_max }
+        Recent {
+            seconds: Level::new(),
+            tens: Level::new(),
+            routes: Level::new(),
+            slots: SlotLevel::new(),
+            bytes: 0,
+            bytes_max,
+        }
     }
 
     /// Adds to the cells of a window.
@@ -76,6 +87,9 @@ impl Recent {
         }
         add_to(&mut self.tens, addition, &no_route);
         add_to(&mut self.routes, addition, addition.route);
+        let window = self.slots.entry(addition.start_ns).or_default();
+        let key = (addition.release.clone(), addition.source, addition.slot);
+        window.entry(key).or_default().merge(addition.cell);
     }
 
     /// Adds everything that a commit takes out of the windows.
@@ -94,8 +108,15 @@ impl Recent {
         for level in [&mut self.tens, &mut self.routes] {
             *level = level.split_off(&newest_ns.saturating_sub(TENS_KEPT_NS));
         }
+        self.slots = self.slots.split_off(&newest_ns.saturating_sub(TENS_KEPT_NS));
         self.bytes =
             [&self.seconds, &self.tens, &self.routes].into_iter().flat_map(BTreeMap::values).map(bytes_of).sum();
+        self.bytes += self.slots.values().map(slot_bytes_of).sum::<usize>();
+        // Least missed first: without slots a release is judged as if its noise were not known.
+        while self.bytes > self.bytes_max {
+            let Some((_, window)) = self.slots.pop_first() else { break };
+            self.bytes -= slot_bytes_of(&window);
+        }
         for level in [&mut self.routes, &mut self.tens, &mut self.seconds] {
             while self.bytes > self.bytes_max {
                 let Some((_, window)) = level.pop_first() else { break };
@@ -134,6 +155,53 @@ impl Recent {
     }
 }
 
+impl Recent {
+    /// What the verdict learns noise from: cells of ten seconds by replicate slot, from the kept ones and `fresh`.
+    pub fn slots(&self, query: &HealthQuery, fresh: &HealthWindows, metas: &[Arc<HealthMeta>]) -> Vec<SlotSeries> {
+        let mut found: HashMap<SlotKey, BTreeMap<i64, HealthCell>, ahash::RandomState> = HashMap::default();
+        let mut add = |start_ns: i64, key: SlotKey, cell: &FullCell| {
+            let t_ms = start_ns.div_euclid(NS_PER_MS);
+            if !(query.from_ms..query.to_ms).contains(&t_ms) || !asks_for(query, &key.0) {
+                return;
+            }
+            let slots = 1 << key.2;
+            let place = found.entry(key).or_default().entry(t_ms).or_insert_with(|| empty_cell(t_ms));
+            add_cell(place, cell, slots);
+        };
+        let range = query.from_ms.saturating_mul(NS_PER_MS)..query.to_ms.max(query.from_ms).saturating_mul(NS_PER_MS);
+        for (start_ns, window) in self.slots.range(range) {
+            window.iter().for_each(|(key, cell)| add(*start_ns, key.clone(), cell));
+        }
+        for (start_ns, series, cell) in fresh.iter() {
+            let meta = &metas[series as usize];
+            add(start_ns, (meta.release.clone(), meta.source, meta.slot), &cell);
+        }
+        let series = |((release, source, slot), cells): (SlotKey, BTreeMap<i64, HealthCell>)| SlotSeries {
+            release,
+            source,
+            slot,
+            cells: cells.into_values().collect(),
+        };
+        found.into_iter().map(series).collect()
+    }
+}
+
+fn asks_for(query: &HealthQuery, release: &ReleaseId) -> bool {
+    let asks = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+    asks(&query.service, &release.service) && asks(&query.environment, &release.environment)
+}
+
+fn empty_cell(t_ms: i64) -> HealthCell {
+    HealthCell { t_ms, requests: 0, errors: 0, duration: Default::default(), slots: 0 }
+}
+
+fn add_cell(place: &mut HealthCell, cell: &FullCell, slots: u8) {
+    place.requests = place.requests.saturating_add(cell.requests);
+    place.errors = place.errors.saturating_add(cell.errors);
+    place.duration.merge(&cell.duration);
+    place.slots |= slots;
+}
+
 /// The cells a query is answered from, and the step in seconds. Steps below ten seconds are answered from cells of one
 /// second, which have no routes; by route the step is at least ten seconds.
 pub fn resolution_of(query: &HealthQuery) -> (Resolution, u32) {
@@ -167,6 +235,11 @@ fn bytes_of(window: &HashMap<Key, Slotted, ahash::RandomState>) -> usize {
     window.capacity() * (size_of::<(Key, Slotted)>() + 1) + cells
 }
 
+fn slot_bytes_of(window: &HashMap<SlotKey, FullCell, ahash::RandomState>) -> usize {
+    let cells: usize = window.values().map(|cell| cell.duration.heap_bytes()).sum();
+    window.capacity() * (size_of::<(SlotKey, FullCell)>() + 1) + cells
+}
+
 /// The answer to a query while it is put together.
 struct Answer<'a> {
     query: &'a HealthQuery,
@@ -189,27 +262,13 @@ impl<'a> Answer<'a> {
         slots: u8,
     ) {
         let start_ms = start_ns.div_euclid(NS_PER_MS);
-        let asks = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let in_time = (self.query.from_ms..self.query.to_ms).contains(&start_ms);
-        if !in_time
-            || !asks(&self.query.service, &release.service)
-            || !asks(&self.query.environment, &release.environment)
-        {
+        if !in_time || !asks_for(self.query, release) {
             return;
         }
         let t_ms = start_ms.div_euclid(self.step_ms) * self.step_ms;
         let cells = self.series.entry((release.clone(), source, route.clone())).or_default();
-        let place = cells.entry(t_ms).or_insert_with(|| HealthCell {
-            t_ms,
-            requests: 0,
-            errors: 0,
-            duration: Default::default(),
-            slots: 0,
-        });
-        place.requests = place.requests.saturating_add(cell.requests);
-        place.errors = place.errors.saturating_add(cell.errors);
-        place.duration.merge(&cell.duration);
-        place.slots |= slots;
+        add_cell(cells.entry(t_ms).or_insert_with(|| empty_cell(t_ms)), cell, slots);
     }
 
     fn finish(self) -> Vec<HealthSeries> {
@@ -284,6 +343,24 @@ mod tests {
             recent.health(&query(10, 11, 1, false), &HealthWindows::new(Resolution::S10), &[])[0].cells.len(),
             1
         );
+    }
+
+    #[test]
+    fn slots_are_kept_apart_and_go_first() {
+        let mut recent = filled(6);
+        let of = |recent: &Recent| {
+            let mut found = recent.slots(&query(0, 60, 10, false), &HealthWindows::new(Resolution::S10), &[]);
+            found.sort_by_key(|series| (series.release.clone(), series.slot));
+            let sum = |series: &SlotSeries| series.cells.iter().map(|cell| cell.requests).sum::<u64>();
+            found.iter().map(|series| (series.slot, series.cells.len(), sum(series))).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&recent), [(0, 6, 12), (3, 6, 12), (1, 6, 12)]);
+        recent.prune(60 * NS_PER_S);
+        let without: usize = recent.slots.values().map(slot_bytes_of).sum();
+        recent.bytes_max = recent.bytes() - without;
+        recent.prune(60 * NS_PER_S);
+        assert!(of(&recent).is_empty());
+        assert_eq!(recent.health(&query(0, 60, 10, true), &HealthWindows::new(Resolution::S10), &[]).len(), 3);
     }
 
     #[test]

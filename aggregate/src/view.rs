@@ -7,7 +7,8 @@ use shipwake_journal::Journal;
 use shipwake_model::{Resolution, Signal};
 use shipwake_store::{
     HealthQuery, HealthSeries, HotShard, MarkerQuery, MarkerRow, MeasureQuery, MeasureSeries, PatternQuery, PatternRow,
-    ReleaseRow, SegmentFile, ShardCommitter, ShardSnapshot, ShardStatus, Table, ToggleRow, UsageOfDay, VerdictRow,
+    ReleaseRow, SegmentFile, ShardCommitter, ShardSnapshot, ShardStatus, SlotSeries, Table, ToggleRow, UsageOfDay,
+    VerdictRow,
 };
 
 use crate::clock::Clock;
@@ -119,6 +120,12 @@ impl HotShard for Shared {
         let state = &guard.state;
         let fresh = if resolution_of(query).0 == Resolution::S1 { &state.one } else { &state.ten };
         state.recent.health(query, fresh, &state.series.health_metas())
+    }
+
+    fn slots(&self, query: &HealthQuery) -> Vec<SlotSeries> {
+        let guard = self.lock_as_reader();
+        let state = &guard.state;
+        state.recent.slots(query, &state.ten, &state.series.health_metas())
     }
 
     fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow> {

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::gates::github::GithubConfig;
 use crate::outbox::policy::{Policy, Wants};
 use crate::outbox::row::RowId;
 use crate::receivers::Target;
@@ -18,6 +19,8 @@ pub struct AlertsConfig {
     pub url: Option<String>,
     /// Who is told.
     pub receivers: Vec<Receiver>,
+    /// Deployments at GitHub that wait for a verdict.
+    pub github: Option<GithubConfig>,
 }
 
 /// Who is told of changes.

@@ -1,7 +1,8 @@
 //! `alerts.yaml`: read and checked as a whole. Every problem names its line; an unknown word names the nearest known one. The
 //! form is described in `docs/notifications.md`. Relies on a YAML parser that keeps positions.
 
-mod reader;
+mod github;
+pub(crate) mod reader;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -67,11 +68,14 @@ pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<AlertsC
 
 fn read(reader: &mut Reader<'_>, document: &Node<'_>) -> AlertsConfig {
     let mut config = AlertsConfig::default();
-    let Some([url, receivers]) = reader.fields(document, ["url", "receivers"]) else { return config };
+    let Some([url, receivers, github]) = reader.fields(document, ["url", "receivers", "github"]) else {
+        return config;
+    };
     config.url = url.and_then(|node| {
         let text = reader.text(node, "url")?;
         reader.check(node, address::check_url(&text)).then(|| text.trim_end_matches('/').to_owned())
     });
+    config.github = github.and_then(|node| github::read(reader, node));
     let Some(list) = receivers else { return config };
     let YamlData::Sequence(items) = &list.data else {
         reader.say(list, "receivers is not a list");

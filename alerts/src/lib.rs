@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! - [`board`]: what is judged now, for gates and pages.
+//! - [`judge`]: follows rollouts and judges releases. [`policies`]: by what. [`board`]: what is judged now, for gates and pages.
+//! - [`gates`]: the board in the words of rollout tools, CI jobs and pages.
 //! - [`change`]: what is told. [`config`], [`config_file`], [`secret`]: who is told.
 //! - [`outbox`]: what is owed, decided on as values. [`state_bytes`]: its bytes (`FORMAT.md`).
 //! - [`message`], [`receivers`]: words, and the form that each receiver wants them in.
@@ -38,13 +39,16 @@ pub mod config;
 pub mod config_file;
 pub mod error;
 pub mod file_ledger;
+pub mod gates;
 pub mod handle;
 pub mod http;
+pub mod judge;
 pub mod ledger;
 pub mod message;
 mod metrics;
 pub mod notifier;
 pub mod outbox;
+pub mod policies;
 pub mod receivers;
 pub mod secret;
 pub mod state_bytes;
@@ -57,5 +61,7 @@ pub use config::{AlertsConfig, Receiver};
 pub use error::{AlertsError, LedgerError, SubmitError};
 pub use file_ledger::FileLedger;
 pub use handle::{Handle, ReceiverStatus, Status};
+pub use judge::{Judge, JudgeConfig};
 pub use ledger::Ledger;
 pub use notifier::{Notifier, NotifierConfig};
+pub use policies::Policies;

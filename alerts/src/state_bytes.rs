@@ -120,28 +120,28 @@ fn distinct_changes(outbox: &Outbox) -> Vec<Arc<Change>> {
     changes
 }
 
-fn put_u64(out: &mut Vec<u8>, value: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn put_i64(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn put_f64(out: &mut Vec<u8>, value: f64) {
+pub(crate) fn put_f64(out: &mut Vec<u8>, value: f64) {
     put_u64(out, value.to_bits());
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u64(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-fn put_optional<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
+pub(crate) fn put_optional<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
     out.push(u8::from(value.is_some()));
     if let Some(value) = value {
         put(out, value);
@@ -169,7 +169,7 @@ fn put_change(out: &mut Vec<u8>, change: &Change) {
     put_u64(out, change.sequence);
 }
 
-fn put_release(out: &mut Vec<u8>, release: &ReleaseId) {
+pub(crate) fn put_release(out: &mut Vec<u8>, release: &ReleaseId) {
     for text in [&release.service, &release.namespace, &release.environment, &release.version] {
         put_text(out, text);
     }
@@ -251,9 +251,20 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
 }
 
 /// Reads what the functions above wrote. Bytes that pass the checksum are ours; nothing is trusted all the same.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Of bytes that somebody else has checked.
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
 }
 
 impl Reader<'_> {
@@ -265,42 +276,45 @@ impl Reader<'_> {
         Ok(taken)
     }
 
-    fn u8(&mut self) -> Result<u8, String> {
+    pub(crate) fn u8(&mut self) -> Result<u8, String> {
         Ok(self.take(1)?[0])
     }
 
-    fn u64(&mut self) -> Result<u64, String> {
+    pub(crate) fn u64(&mut self) -> Result<u64, String> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes are eight bytes")))
     }
 
-    fn i64(&mut self) -> Result<i64, String> {
+    pub(crate) fn i64(&mut self) -> Result<i64, String> {
         self.u64().map(|value| value as i64)
     }
 
-    fn f64(&mut self) -> Result<f64, String> {
+    pub(crate) fn f64(&mut self) -> Result<f64, String> {
         self.u64().map(f64::from_bits)
     }
 
-    fn small<T: TryFrom<u64>>(&mut self) -> Result<T, String> {
+    pub(crate) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, String> {
         let at = HEADER_BYTES + self.at;
         T::try_from(self.u64()?).map_err(|_| format!("a number at byte {at} is too large"))
     }
 
-    fn bytes(&mut self) -> Result<&[u8], String> {
+    pub(crate) fn bytes(&mut self) -> Result<&[u8], String> {
         let length = self.small()?;
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<String, String> {
+    pub(crate) fn text(&mut self) -> Result<String, String> {
         let at = HEADER_BYTES + self.at;
         String::from_utf8(self.bytes()?.to_vec()).map_err(|_| format!("a text at byte {at} is not UTF-8"))
     }
 
-    fn name(&mut self) -> Result<Arc<str>, String> {
+    pub(crate) fn name(&mut self) -> Result<Arc<str>, String> {
         self.text().map(Into::into)
     }
 
-    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<Option<T>, String> {
+    pub(crate) fn optional<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
         match self.u8()? {
             0 => Ok(None),
             1 => read(self).map(Some),
@@ -308,7 +322,7 @@ impl Reader<'_> {
         }
     }
 
-    fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, String>) -> Result<Vec<T>, String> {
+    pub(crate) fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, String>) -> Result<Vec<T>, String> {
         let length: usize = self.small()?;
         // Not the length that is written: a wrong one must not take memory.
         let mut list = Vec::with_capacity(length.min(1_024));
@@ -319,7 +333,7 @@ impl Reader<'_> {
     }
 
     /// A word by its place in a list.
-    fn word<T: Copy>(&mut self, words: &[(&str, T)]) -> Result<T, String> {
+    pub(crate) fn word<T: Copy>(&mut self, words: &[(&str, T)]) -> Result<T, String> {
         let place = self.u8()?;
         let word = words.get(usize::from(place)).map(|(_, word)| *word);
         word.ok_or_else(|| format!("no word has the number {place} at byte {}", HEADER_BYTES + self.at - 1))
@@ -329,7 +343,7 @@ impl Reader<'_> {
         Ok(RowId(self.take(16)?.try_into().expect("sixteen bytes are sixteen bytes")))
     }
 
-    fn release(&mut self) -> Result<ReleaseId, String> {
+    pub(crate) fn release(&mut self) -> Result<ReleaseId, String> {
         let (service, namespace) = (self.name()?, self.name()?);
         Ok(ReleaseId { service, namespace, environment: self.name()?, version: self.name()? })
     }

@@ -3,7 +3,7 @@
 //! - what there is: [`shop`] and [`scenarios`] (data);
 //! - what happens: [`simulation`] in ticks, with [`world`] (versions and traffic), [`journey`] (one customer), [`customers`], [`random`];
 //! - what it sends: [`telemetry`], [`lines`], [`measurements`], [`instance`]; what it knows: [`truth`], [`truth_file`];
-//! - [`run`]: the only part with sockets and a clock.
+//! - [`run`]: what sends, with sockets and a clock. [`rollout_tool`]: what is told of verdicts, and acts.
 //!
 //! It never talks to Shipwake's inside: what the page shows has come in through the ports, like everybody's telemetry.
 
@@ -13,6 +13,7 @@ mod journey;
 mod lines;
 mod measurements;
 mod random;
+mod rollout_tool;
 mod run;
 mod scenarios;
 mod shop;
@@ -33,6 +34,7 @@ use scenarios::{SCENARIOS, Scenario};
 use simulation::Play;
 
 pub use customers::KPIS_YAML;
+pub use rollout_tool::{Decision, RolloutTool};
 pub use run::run;
 
 /// Options of the shop.
@@ -99,11 +101,44 @@ pub fn list() -> String {
 pub fn describe(args: &Args) -> anyhow::Result<String> {
     let scenario = args.scenario()?;
     let mut text = format!("Scenario {} (seed {}): {}\n{}\n", scenario.name, args.seed, scenario.about, scenario.look);
-    for step in scenario.steps.iter().filter(|step| !step.say.is_empty()) {
+    let tool = scenario.on_verdict.as_ref().filter(|_| args.speed == 1.0);
+    let until_s = tool.map_or(f64::INFINITY, |tool| tool.from_s);
+    for step in scenario.steps.iter().filter(|step| !step.say.is_empty() && step.at_s < until_s) {
         let seconds = (step.at_s / args.speed).round() as u64;
         let _ = writeln!(text, "  after {}:{:02}  {}", seconds / 60, seconds % 60, step.say);
     }
+    if let Some(tool) = tool {
+        let at_go = if tool.promote.is_empty() { "" } else { ", and gives it everybody at GO" };
+        let _ = writeln!(
+            text,
+            "  then         the rollout tool waits for the verdict, by a signed webhook: it rolls {} back at NO-GO{at_go}",
+            tool.candidate
+        );
+    }
     Ok(text)
+}
+
+/// Policies that the scenario's release is judged by; empty where the defaults are.
+///
+/// # Errors
+/// When the scenario is unknown.
+pub fn policies_yaml(args: &Args) -> anyhow::Result<&'static str> {
+    Ok(args.scenario()?.on_verdict.as_ref().map_or("", |on_verdict| on_verdict.policies))
+}
+
+/// Whether a rollout tool acts on verdicts: they take as long as they take, so only in a story at its own speed.
+///
+/// # Errors
+/// When the scenario is unknown.
+pub fn has_rollout_tool(args: &Args) -> anyhow::Result<bool> {
+    Ok(args.speed == 1.0 && args.scenario()?.on_verdict.is_some())
+}
+
+/// Versions that come within so many seconds of the first record are those that the shop opens with; the next one comes later in every
+/// script.
+pub fn settle_s(args: &Args) -> i64 {
+    const SCRIPT_S: f64 = 15.0;
+    (SCRIPT_S / args.speed) as i64
 }
 
 fn parse_positive(text: &str) -> Result<f64, String> {

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::instance::Outgoing;
+use super::rollout_tool::Decision;
+use super::scenarios::{OnVerdict, Step};
 use super::shop::SERVICES;
 use super::simulation::{Simulation, Ticked};
 use super::truth::{Fate, Truth};
 use super::truth_file::TruthFile;
-use super::{Args, Endpoints, truth};
+use super::{Args, Endpoints, rollout_tool, truth};
 use crate::load::wall_ns;
 use crate::load::wire::retry::Next;
 use crate::load::wire::{Outcome, Protocol, Retry, Sender};
@@ -48,14 +51,24 @@ impl Ways {
     }
 }
 
-/// Plays the shop until `shutdown`, or for `--duration`.
+/// Plays the shop until `shutdown`, or for `--duration`. What the rollout tool decides ends the script.
 ///
 /// # Errors
 /// When the scenario is unknown, an endpoint is no URL, or the truth file cannot be written.
-pub async fn run(args: Args, endpoints: Vec<Endpoints>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    args: Args,
+    endpoints: Vec<Endpoints>,
+    mut decisions: Option<Receiver<Decision>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let scenario = args.scenario()?;
     let started_ns = wall_ns();
     let mut simulation = Simulation::new(scenario, args.play(started_ns));
+    let on_verdict = scenario.on_verdict.as_ref().filter(|_| decisions.is_some());
+    if let Some(on_verdict) = on_verdict {
+        simulation.leave_out_from(on_verdict.from_s);
+    }
+    let mut is_decided = false;
     let start_line = truth::start_line(scenario.name, args.seed, args.speed, started_ns);
     let truth_file = args.truth.as_deref().map(|path| TruthFile::open(path, &start_line)).transpose()?;
     let mut shop = Shop {
@@ -76,6 +89,13 @@ pub async fn run(args: Args, endpoints: Vec<Endpoints>, shutdown: CancellationTo
             () = shutdown.cancelled() => break,
             () = tokio::time::sleep_until(tick_due.into()) => {}
         }
+        if let Some(on_verdict) = on_verdict.filter(|_| !is_decided) {
+            let told = decisions.as_mut().and_then(|decisions| decisions.try_recv().ok());
+            if let Some(steps) = steps_after(on_verdict, told.as_ref(), simulation.script_s()) {
+                simulation.play_instead(steps);
+                is_decided = true;
+            }
+        }
         let ticked = simulation.advance();
         shop.send(ticked).await?;
         if Instant::now() >= truth_due {
@@ -86,6 +106,21 @@ pub async fn run(args: Args, endpoints: Vec<Endpoints>, shutdown: CancellationTo
     let last = simulation.finish();
     shop.send(last).await?;
     shop.close().await
+}
+
+/// What is played from now on, if anything: after a decision on the release that is rolled out, or when there has been none for too
+/// long.
+fn steps_after(on_verdict: &OnVerdict, told: Option<&Decision>, script_s: f64) -> Option<&'static [Step]> {
+    let steps = match told {
+        Some(Decision::RollBack(version)) if *version == on_verdict.candidate => on_verdict.roll_back,
+        Some(Decision::Promote(version)) if *version == on_verdict.candidate => on_verdict.promote,
+        _ if script_s >= on_verdict.by_hand_s => {
+            rollout_tool::say("no decision so far: a person ends the story by hand");
+            if on_verdict.promote.is_empty() { on_verdict.roll_back } else { on_verdict.promote }
+        }
+        _ => &[],
+    };
+    (!steps.is_empty()).then_some(steps)
 }
 
 struct Shop {
@@ -202,4 +237,28 @@ async fn deliver(ways: &Ways, outgoing: &Outgoing, jitter: u64) -> Fate {
 
 fn add(truth: &Mutex<Truth>, fate: Fate, outgoing: &Outgoing) {
     truth.lock().expect("no holder of the truth panics").add(fate, &outgoing.release, &outgoing.tallies);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::scenarios;
+
+    #[test]
+    fn the_tool_acts_on_the_release_that_is_rolled_out_and_a_person_ends_the_story() {
+        let of =
+            |name: &str| scenarios::find(name).and_then(|scenario| scenario.on_verdict.as_ref()).expect("a canary");
+        let (bad, good) = (of("canary-errors"), of("canary-good"));
+        let candidate = || bad.candidate.to_owned();
+        let steps = |on: &OnVerdict, told: Option<Decision>, script_s| {
+            steps_after(on, told.as_ref(), script_s).map(|steps| steps[0].say)
+        };
+        let (rolled_back, promoted) = (Some(bad.roll_back[0].say), Some(good.promote[0].say));
+        assert_eq!(steps(bad, Some(Decision::RollBack(candidate())), 130.0), rolled_back);
+        assert_eq!(steps(bad, Some(Decision::Promote(candidate())), 100.0), None);
+        assert_eq!(steps(bad, Some(Decision::RollBack("1.31.0".to_owned())), 130.0), None);
+        assert_eq!(steps(good, Some(Decision::Promote(candidate())), 300.0), promoted);
+        assert_eq!((steps(bad, None, 899.0), steps(bad, None, 900.0)), (None, rolled_back));
+        assert_eq!(steps(good, None, 900.0), promoted);
+    }
 }

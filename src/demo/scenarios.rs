@@ -14,6 +14,24 @@ pub struct Scenario {
     pub unversioned: &'static [&'static str],
     /// What happens when, in order.
     pub steps: &'static [Step],
+    /// What the rollout tool does when it is told a verdict on the new version, in seconds from then on; nothing where nobody rolls out.
+    pub on_verdict: Option<OnVerdict>,
+}
+
+/// What a rollout tool does.
+pub struct OnVerdict {
+    /// The version that is rolled out.
+    pub candidate: &'static str,
+    /// From here on the script is left to the tool, where there is one.
+    pub from_s: f64,
+    /// Without a decision by then a person takes one: the story has an end.
+    pub by_hand_s: f64,
+    /// Policies that fit a shop of this size, where the defaults do not: a story is not told in an afternoon.
+    pub policies: &'static str,
+    /// At NO-GO.
+    pub roll_back: &'static [Step],
+    /// At GO.
+    pub promote: &'static [Step],
 }
 
 /// One moment.
@@ -62,6 +80,41 @@ const fn step(at_s: f64, act: Act, say: &'static str) -> Step {
 const START_CANARY: Step =
     step(20.0, Act::Start { version: NEW, instances: 2 }, "checkout 2.14.0 starts as a canary with 5 % of the traffic");
 const CANARY_5: Step = step(20.0, Act::Share { version: NEW, percent: 5.0 }, "");
+const ROLL_BACK: &[Step] = &[
+    step(0.0, Act::Share { version: OLD, percent: 100.0 }, "rolled back: all traffic goes to 2.13.4"),
+    step(5.0, Act::Stop { version: NEW }, ""),
+];
+/// A canary of which the story says that it goes wrong is not promoted before it does.
+const ROLL_BACK_ONLY: OnVerdict = OnVerdict {
+    candidate: NEW,
+    from_s: f64::INFINITY,
+    by_hand_s: 900.0,
+    policies: "",
+    roll_back: ROLL_BACK,
+    promote: &[],
+};
+const PROMOTE_OR_ROLL_BACK: OnVerdict = OnVerdict {
+    candidate: NEW,
+    from_s: 200.0,
+    by_hand_s: 900.0,
+    policies: POLICIES_YAML,
+    roll_back: ROLL_BACK,
+    promote: PROMOTE,
+};
+/// Seventeen requests a second prove in minutes only what is plain.
+const POLICIES_YAML: &str = "\
+policies:
+  - name: demo
+    warm_up: { for: 30s }
+    go_after: 1m
+    errors: { floor: 0.03, fine: 2 }
+    latency: { slower_by: 0.3, slower_by_ms: 20 }
+";
+const PROMOTE: &[Step] = &[
+    step(0.0, Act::Start { version: NEW, instances: 4 }, "promoted: all traffic goes to 2.14.0"),
+    step(0.0, Act::Share { version: NEW, percent: 100.0 }, ""),
+    step(10.0, Act::Stop { version: OLD }, ""),
+];
 const CANARY_12: Step = step(60.0, Act::Share { version: NEW, percent: 12.0 }, "the canary gets 12 %");
 
 /// All scripts; the first is the default.
@@ -72,6 +125,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         look: "Open service `checkout`: 2.14.0 beside 2.13.4, its share of the traffic, and from the moment below its error ratio on \
                POST /pay near 30 % while 2.13.4 stays under 1 %. Its log has lines that no version had before.",
         unversioned: &[],
+        on_verdict: Some(ROLL_BACK_ONLY),
         steps: &[
             START_CANARY,
             CANARY_5,
@@ -88,6 +142,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A canary of checkout goes well and is promoted.",
         look: "Open service `checkout`: 2.14.0 takes over step by step, and no number of it differs from 2.13.4 beside it.",
         unversioned: &[],
+        on_verdict: Some(PROMOTE_OR_ROLL_BACK),
         steps: &[
             START_CANARY,
             CANARY_5,
@@ -103,6 +158,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A canary of checkout has no more errors than before, but its slowest payments get slower by 38 %.",
         look: "Open service `checkout`: p99 of 2.14.0 rises by about 38 % on POST /pay while p50 and errors stay as they are.",
         unversioned: &[],
+        on_verdict: Some(ROLL_BACK_ONLY),
         steps: &[
             START_CANARY,
             CANARY_5,
@@ -119,6 +175,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A second set of checkout instances is started, all traffic is switched at once, the first set stops later.",
         look: "Open service `checkout`: 2.14.0 runs idle first, then the split bar turns over in one moment.",
         unversioned: &[],
+        on_verdict: None,
         steps: &[
             step(
                 20.0,
@@ -134,6 +191,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "The instances of checkout are replaced one after the other, every 15 seconds.",
         look: "Open service `checkout`: the share of 2.14.0 grows by a sixth with every instance.",
         unversioned: &[],
+        on_verdict: None,
         steps: &[
             step(
                 20.0,
@@ -152,6 +210,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "Four services do not say which version they are.",
         look: "The overview says that catalog, cart, search and shipping send no `service.version`, and how to set it.",
         unversioned: &["catalog", "cart", "search", "shipping"],
+        on_verdict: None,
         steps: &[],
     },
     Scenario {
@@ -159,6 +218,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A new version of checkout starts and is alive, but no request reaches it.",
         look: "Open service `checkout`: 2.14.0 is registered with its instances and has no request: nothing can be said about it yet.",
         unversioned: &[],
+        on_verdict: None,
         steps: &[step(
             20.0,
             Act::Start { version: NEW, instances: 2 },
@@ -170,6 +230,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A bad version of checkout is promoted too early; the version before comes back and the numbers recover.",
         look: "Open service `checkout`: errors with 2.14.0, and their end when 2.13.4 is back.",
         unversioned: &[],
+        on_verdict: None,
         steps: &[
             step(
                 20.0,
@@ -206,7 +267,8 @@ mod tests {
     fn steps_are_in_order_and_concern_what_exists() {
         for scenario in &SCENARIOS {
             assert!(scenario.steps.windows(2).all(|pair| pair[0].at_s <= pair[1].at_s), "{}", scenario.name);
-            for step in scenario.steps {
+            let decided = scenario.on_verdict.iter().flat_map(|on| on.roll_back.iter().chain(on.promote));
+            for step in scenario.steps.iter().chain(decided) {
                 let service = &SERVICES[service_index(step.service).expect("the service exists")];
                 if let Act::GoWrong { route, .. } = step.act {
                     assert!(service.routes.iter().any(|known| known.route == route), "{}: {route}", scenario.name);

@@ -43,6 +43,10 @@ pub struct Simulation {
     chance: Chance,
     world: World,
     instances: Vec<Option<Instance>>,
+    /// What is played: the script, or what was decided about the release in it.
+    steps: &'static [Step],
+    /// When it began.
+    steps_from_ns: u64,
     next_step: usize,
     tick: u64,
 }
@@ -67,6 +71,8 @@ impl Simulation {
             chance: Chance::new(play.seed),
             world: World::new(),
             instances: Vec::new(),
+            steps: scenario.steps,
+            steps_from_ns: play.started_ns,
             next_step: 0,
             tick: 0,
         };
@@ -94,6 +100,24 @@ impl Simulation {
         ticked
     }
 
+    /// The script's steps from this second on are left to somebody else.
+    pub fn leave_out_from(&mut self, script_s: f64) {
+        let end = self.steps.iter().position(|step| step.at_s >= script_s).unwrap_or(self.steps.len());
+        self.steps = &self.steps[..end];
+    }
+
+    /// Seconds of script time that have passed.
+    pub fn script_s(&self) -> f64 {
+        (self.tick * TICK_NS) as f64 / 1e9 * self.play.speed
+    }
+
+    /// The script ends here, and these steps are played instead, counted from now on.
+    pub fn play_instead(&mut self, steps: &'static [Step]) {
+        self.steps = steps;
+        self.steps_from_ns = self.play.started_ns + self.tick * TICK_NS;
+        self.next_step = 0;
+    }
+
     /// Lets every instance send what it still holds, as at a clean end.
     pub fn finish(&mut self) -> Ticked {
         let now_ns = self.play.started_ns + self.tick * TICK_NS;
@@ -108,9 +132,8 @@ impl Simulation {
     }
 
     fn play_steps(&mut self, now_ns: u64, ticked: &mut Ticked) {
-        let script_s = (now_ns - self.play.started_ns) as f64 / 1e9 * self.play.speed;
-        let steps: &'static [Step] = self.scenario.steps;
-        while let Some(step) = steps.get(self.next_step).filter(|step| step.at_s <= script_s) {
+        let script_s = (now_ns - self.steps_from_ns) as f64 / 1e9 * self.play.speed;
+        while let Some(step) = self.steps.get(self.next_step).filter(|step| step.at_s <= script_s) {
             self.next_step += 1;
             let service = step_service(step.service);
             let moves = self.world.apply(service, step.act);

@@ -9,7 +9,7 @@ use crate::secret::{Secret, Source};
 use crate::time::parse_span;
 
 /// A node with its position.
-pub(super) type Node<'a> = MarkedYaml<'a>;
+pub(crate) type Node<'a> = MarkedYaml<'a>;
 
 const TEXT_BYTES_MAX: usize = 2_000;
 /// Names appear in metrics.
@@ -18,31 +18,31 @@ const NAME_BYTES_MAX: usize = 64;
 const NAMES_MAX: usize = 200;
 
 /// What is wrong so far, and where secrets are looked for.
-pub(super) struct Reader<'e> {
+pub(crate) struct Reader<'e> {
     problems: Vec<String>,
     env: &'e dyn Fn(&str) -> Option<String>,
 }
 
 impl<'e> Reader<'e> {
-    pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
         Reader { problems: Vec::new(), env }
     }
 
-    pub(super) fn say(&mut self, at: &Node<'_>, problem: impl fmt::Display) {
+    pub(crate) fn say(&mut self, at: &Node<'_>, problem: impl fmt::Display) {
         self.problems.push(format!("line {}: {problem}", at.span.start.line()));
     }
 
     /// How many problems there are.
-    pub(super) fn problems(&self) -> usize {
+    pub(crate) fn problems(&self) -> usize {
         self.problems.len()
     }
 
-    pub(super) fn finish<T>(self, value: T) -> Result<T, Vec<String>> {
+    pub(crate) fn finish<T>(self, value: T) -> Result<T, Vec<String>> {
         if self.problems.is_empty() { Ok(value) } else { Err(self.problems) }
     }
 
     /// Whether a check went well; says it if not.
-    pub(super) fn check(&mut self, at: &Node<'_>, result: Result<(), String>) -> bool {
+    pub(crate) fn check(&mut self, at: &Node<'_>, result: Result<(), String>) -> bool {
         match result {
             Ok(()) => true,
             Err(problem) => {
@@ -53,7 +53,7 @@ impl<'e> Reader<'e> {
     }
 
     /// The values of known fields of a map; says which are not known.
-    pub(super) fn fields<'n, const N: usize>(
+    pub(crate) fn fields<'n, const N: usize>(
         &mut self,
         node: &'n Node<'n>,
         names: [&str; N],
@@ -73,7 +73,7 @@ impl<'e> Reader<'e> {
         Some(found)
     }
 
-    pub(super) fn required<'n>(
+    pub(crate) fn required<'n>(
         &mut self,
         at: &Node<'_>,
         name: &str,
@@ -85,7 +85,7 @@ impl<'e> Reader<'e> {
         node
     }
 
-    pub(super) fn text(&mut self, node: &Node<'_>, name: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, node: &Node<'_>, name: &str) -> Option<String> {
         match scalar_text(node).map(|text| text.trim().to_owned()) {
             Some(text) if !text.is_empty() && text.len() <= TEXT_BYTES_MAX => Some(text),
             Some(_) => {
@@ -100,7 +100,7 @@ impl<'e> Reader<'e> {
     }
 
     /// A name that can stand in metrics and addresses.
-    pub(super) fn word_text(&mut self, node: &Node<'_>, name: &str) -> Option<String> {
+    pub(crate) fn word_text(&mut self, node: &Node<'_>, name: &str) -> Option<String> {
         let text = self.text(node, name)?;
         let is_plain =
             text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && text.len() <= NAME_BYTES_MAX;
@@ -113,7 +113,7 @@ impl<'e> Reader<'e> {
         is_plain.then_some(text)
     }
 
-    pub(super) fn texts(&mut self, node: &Node<'_>, name: &str) -> Option<Vec<String>> {
+    pub(crate) fn texts(&mut self, node: &Node<'_>, name: &str) -> Option<Vec<String>> {
         let YamlData::Sequence(items) = &node.data else {
             self.say(node, format!("{name} is not a list"));
             return None;
@@ -126,7 +126,7 @@ impl<'e> Reader<'e> {
     }
 
     /// A list of words out of few.
-    pub(super) fn words<T: Copy>(&mut self, node: &Node<'_>, name: &str, words: &[(&str, T)]) -> Option<Vec<T>> {
+    pub(crate) fn words<T: Copy>(&mut self, node: &Node<'_>, name: &str, words: &[(&str, T)]) -> Option<Vec<T>> {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let mut found = Vec::new();
         let texts = self.texts(node, name)?;
@@ -139,7 +139,7 @@ impl<'e> Reader<'e> {
         Some(found)
     }
 
-    pub(super) fn span(&mut self, node: &Node<'_>, name: &str, range: RangeInclusive<i64>) -> Option<i64> {
+    pub(crate) fn span(&mut self, node: &Node<'_>, name: &str, range: RangeInclusive<i64>) -> Option<i64> {
         let text = self.text(node, name)?;
         let ms = parse_span(&text).filter(|ms| range.contains(ms));
         if ms.is_none() {
@@ -150,7 +150,12 @@ impl<'e> Reader<'e> {
     }
 
     /// A secret, from where the map says it is.
-    pub(super) fn secret(&mut self, node: &Node<'_>, name: &str) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, node: &Node<'_>, name: &str) -> Option<Secret> {
+        self.source(node, name).map(|(_, secret)| secret)
+    }
+
+    /// Where a secret is, and what is there now.
+    pub(crate) fn source(&mut self, node: &Node<'_>, name: &str) -> Option<(Source, Secret)> {
         if !matches!(node.data, YamlData::Mapping(_)) {
             // Not what is written: it would be the secret.
             self.say(node, format!("{name} is a secret: say where it is, `{{file: PATH}}` or `{{env: NAME}}`"));
@@ -166,7 +171,7 @@ impl<'e> Reader<'e> {
             }
         };
         match source.read(self.env) {
-            Ok(secret) => Some(secret),
+            Ok(secret) => Some((source, secret)),
             Err(problem) => {
                 self.say(node, format!("{name}: {problem}"));
                 None
@@ -176,7 +181,7 @@ impl<'e> Reader<'e> {
 }
 
 /// What might have been meant.
-pub(super) fn instead(name: &str, known: &[&str]) -> String {
+pub(crate) fn instead(name: &str, known: &[&str]) -> String {
     let name = name.replace('-', "_");
     let near = known.iter().map(|known| (strsim::levenshtein(&name, known), *known)).min();
     match near {

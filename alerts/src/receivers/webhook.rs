@@ -46,11 +46,28 @@ impl SigningKey {
         Ok(SigningKey(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
     }
 
-    fn signature(&self, id: &str, timestamp_s: i64, body: &[u8]) -> String {
+    /// What stands in `webhook-signature` for this key.
+    pub fn signature(&self, id: &str, timestamp_s: i64, body: &[u8]) -> String {
+        format!("v1,{}", STANDARD.encode(self.tag(id, timestamp_s, body)))
+    }
+
+    /// Whether one of the signatures of a webhook is of this key: what a receiver does. How old it may be is the receiver's.
+    pub fn fits(&self, id: &str, timestamp_s: i64, body: &[u8], signatures: &str) -> bool {
+        let own = self.tag(id, timestamp_s, body);
+        let given = signatures.split(' ').filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
+        // In a time that does not tell how much of it fits.
+        let is_same = |given: &[u8]| {
+            given.len() == own.as_ref().len()
+                && given.iter().zip(own.as_ref()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+        };
+        given.into_iter().any(|given| is_same(&given))
+    }
+
+    fn tag(&self, id: &str, timestamp_s: i64, body: &[u8]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(format!("{id}.{timestamp_s}.").as_bytes());
         context.update(body);
-        format!("v1,{}", STANDARD.encode(context.sign()))
+        context.sign()
     }
 }
 
@@ -201,6 +218,17 @@ mod tests {
     fn the_signature_is_the_one_of_the_specification() {
         let signature = key(KEY).signature("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_receiver_knows_its_own_signature_among_several() {
+        let (old, new) = (key(KEY), key(NEXT_KEY));
+        let both = format!("{} {}", new.signature("a", 1, b"x"), old.signature("a", 1, b"x"));
+        assert!(old.fits("a", 1, b"x", &both) && new.fits("a", 1, b"x", &both));
+        assert!(!old.fits("b", 1, b"x", &both) && !old.fits("a", 2, b"x", &both) && !old.fits("a", 1, b"y", &both));
+        for forged in ["", "v1,", "v1", "v2,g0hM9SsE", &new.signature("a", 1, b"x")[..20]] {
+            assert!(!old.fits("a", 1, b"x", forged), "{forged}");
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use shipwake_store::{
-    HotShard, Store, merge_health, merge_markers, merge_measures, merge_patterns, merge_toggles, merge_usage,
-    merge_verdicts,
+    HotShard, Store, merge_health, merge_markers, merge_measures, merge_patterns, merge_slots, merge_toggles,
+    merge_usage, merge_verdicts,
 };
 use tokio::sync::Semaphore;
 
@@ -122,6 +122,7 @@ impl Server {
 fn ask(hot: &dyn HotShard, shard: u32, question: &Question) -> Answer {
     match question {
         Question::Health(query) => Answer::Health(hot.health(query)),
+        Question::Slots(query) => Answer::Slots(hot.slots(query)),
         Question::Patterns(query) => Answer::Patterns(hot.patterns(query)),
         Question::Measures(query) => Answer::Measures(hot.measures(query)),
         Question::Usage { service, environment } => Answer::Usage(hot.usage_of_day(service, environment)),
@@ -146,6 +147,7 @@ fn merged(question: &Question, answers: Vec<Answer>) -> Answer {
     }
     match question {
         Question::Health(_) => Answer::Health(merge_health(all!(Health))),
+        Question::Slots(_) => Answer::Slots(merge_slots(all!(Slots))),
         Question::Patterns(_) => Answer::Patterns(merge_patterns(all!(Patterns))),
         Question::Measures(_) => Answer::Measures(merge_measures(all!(Measures).flatten())),
         Question::Usage { .. } => Answer::Usage(merge_usage(all!(Usage).flatten())),

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use shipwake_store::{
     Elsewhere, Follower, HealthQuery, HealthSeries, HotRows, Incomplete, MarkerQuery, MarkerRow, MeasureQuery,
-    MeasureSeries, PatternQuery, PatternRow, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, Table, ToggleRow,
-    UsageOfDay, VerdictRow,
+    MeasureSeries, PatternQuery, PatternRow, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, SlotSeries, Table,
+    ToggleRow, UsageOfDay, VerdictRow,
 };
 
 use crate::ask::Client;
@@ -97,6 +97,11 @@ impl Elsewhere for RemoteShards {
     fn health(&self, query: &HealthQuery, here: &[u32]) -> Vec<Vec<HealthSeries>> {
         let answers = self.known.ask(&Question::Health(query.clone()), here).into_iter();
         answers.filter_map(|answer| if let Answer::Health(all) = answer { Some(all) } else { None }).collect()
+    }
+
+    fn slots(&self, query: &HealthQuery, here: &[u32]) -> Vec<Vec<SlotSeries>> {
+        let answers = self.known.ask(&Question::Slots(query.clone()), here).into_iter();
+        answers.filter_map(|answer| if let Answer::Slots(all) = answer { Some(all) } else { None }).collect()
     }
 
     fn patterns(&self, query: &PatternQuery, here: &[u32]) -> Vec<Vec<PatternRow>> {

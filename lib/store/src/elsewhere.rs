@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::health::{HealthQuery, HealthSeries};
+use crate::health::{HealthQuery, HealthSeries, SlotSeries};
 use crate::hot::{ReleaseRow, ShardSnapshot, ShardStatus};
 use crate::markers::{MarkerQuery, MarkerRow, VerdictRow};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
@@ -32,6 +32,8 @@ pub trait Elsewhere: Send + Sync {
     fn snapshot(&self, tables: &[Table], here: &[u32]) -> (Vec<ShardSnapshot>, Vec<Incomplete>);
     /// See [`crate::HotShard::health`]; several answers.
     fn health(&self, query: &HealthQuery, here: &[u32]) -> Vec<Vec<HealthSeries>>;
+    /// See [`crate::HotShard::slots`]; several answers.
+    fn slots(&self, query: &HealthQuery, here: &[u32]) -> Vec<Vec<SlotSeries>>;
     /// See [`crate::HotShard::patterns`]; several answers.
     fn patterns(&self, query: &PatternQuery, here: &[u32]) -> Vec<Vec<PatternRow>>;
     /// See [`crate::HotShard::measures`]; several answers in one.

@@ -2,7 +2,7 @@
 //!
 //! Pure. A shard holds only some instances of a release, so cells of the same series and time are added.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use shipwake_model::sketch::HdrCells;
@@ -51,6 +51,30 @@ pub struct HealthCell {
     pub duration: HdrCells,
     /// Replicate slots that sent something: bit n is slot n.
     pub slots: u8,
+}
+
+/// The cells of one release, from one source, by replicate slot: what the noise of a release is learnt from.
+#[derive(Clone, Debug)]
+pub struct SlotSeries {
+    /// The release.
+    pub release: Arc<ReleaseId>,
+    /// What the cells were derived from.
+    pub source: Source,
+    /// The replicate slot.
+    pub slot: u8,
+    /// The cells that have data, of ten seconds each, sorted by time.
+    pub cells: Vec<HealthCell>,
+}
+
+/// Adds up what the shards answered by slot. Series come out in the order of release, source and slot.
+pub fn merge_slots(answers: impl IntoIterator<Item = Vec<SlotSeries>>) -> Vec<SlotSeries> {
+    let mut merged: BTreeMap<(Arc<ReleaseId>, Source, u8), Vec<HealthCell>> = BTreeMap::new();
+    for series in answers.into_iter().flatten() {
+        let cells = merged.entry((series.release, series.source, series.slot)).or_default();
+        *cells = merge_cells(std::mem::take(cells), series.cells);
+    }
+    let series = |((release, source, slot), cells)| SlotSeries { release, source, slot, cells };
+    merged.into_iter().map(series).collect()
 }
 
 /// Adds up what the shards answered. Series come out in the order of release, source and route.

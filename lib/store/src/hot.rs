@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use shipwake_model::{ReleaseId, Signal};
 
 use crate::elsewhere::Incomplete;
-use crate::health::{HealthQuery, HealthSeries};
+use crate::health::{HealthQuery, HealthSeries, SlotSeries};
 use crate::markers::{MarkerQuery, MarkerRow, VerdictRow};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
@@ -22,6 +22,10 @@ pub trait HotShard: Send + Sync {
     fn snapshot(&self, tables: &[Table]) -> ShardSnapshot;
     /// The recent cells of requests, errors and durations, each series sorted by time, each series once.
     fn health(&self, query: &HealthQuery) -> Vec<HealthSeries>;
+    /// The same by replicate slot and without routes, in cells of ten seconds: the query's step and routes are not looked at.
+    fn slots(&self, _query: &HealthQuery) -> Vec<SlotSeries> {
+        Vec::new()
+    }
     /// The log patterns the shard remembers, with the recent cells of the range.
     fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow>;
     /// The recent cells of KPIs, usage and toggles, each series sorted by time, each series once.

@@ -71,7 +71,7 @@ pub use config::{Compaction, StoreConfig};
 pub use elsewhere::{Elsewhere, Incomplete};
 pub use error::StoreError;
 pub use follow::{Follower, Published};
-pub use health::{HealthCell, HealthQuery, HealthSeries, merge_health};
+pub use health::{HealthCell, HealthQuery, HealthSeries, SlotSeries, merge_health, merge_slots};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
 pub use markers::{MarkerQuery, MarkerRow, VerdictRow, merge_markers, merge_verdicts};
 pub use measures::{

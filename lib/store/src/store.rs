@@ -17,7 +17,7 @@ use crate::checked::CheckedObjects;
 use crate::durable::{DurableLocal, make_directories};
 use crate::elsewhere::{Elsewhere, Incomplete};
 use crate::follow::Follower;
-use crate::health::{HealthQuery, HealthSeries, merge_health};
+use crate::health::{HealthQuery, HealthSeries, SlotSeries, merge_health, merge_slots};
 use crate::hot::{HotShard, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
 use crate::markers::{MarkerQuery, MarkerRow, VerdictRow, merge_markers, merge_verdicts};
@@ -253,6 +253,11 @@ impl Store {
     /// Requests, errors and durations, merged over shards.
     pub fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
         merge_health(self.each(|shard| shard.health(query), |elsewhere, here| elsewhere.health(query, here)))
+    }
+
+    /// The same by replicate slot, in cells of ten seconds.
+    pub fn slots(&self, query: &HealthQuery) -> Vec<SlotSeries> {
+        merge_slots(self.each(|shard| shard.slots(query), |elsewhere, here| elsewhere.slots(query, here)))
     }
 
     /// Log patterns, merged over shards, in order.

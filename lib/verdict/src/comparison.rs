@@ -120,6 +120,31 @@ impl Comparison {
     /// Adds counts of one part of a check in the window that begins at `start_s`. Windows of one second or ten; the same window may
     /// come in any number of parts.
     pub fn add(&mut self, check: usize, part: usize, stratum: u16, start_s: i64, counts: Counts) {
+        self.take(check, part, stratum, start_s, counts, |track, at, is_warm, counts| {
+            track.add(start_s, at, is_warm, counts);
+            counts
+        });
+    }
+
+    /// Makes the counts of a window at least these: for whoever reads the same windows again while they grow. What was known already
+    /// changes nothing, so nothing is counted twice; a window whose late data does not count any more stays as it is.
+    pub fn raise(&mut self, check: usize, part: usize, stratum: u16, start_s: i64, counts: Counts) {
+        let counts = counts.capped();
+        self.take(check, part, stratum, start_s, counts, |track, at, is_warm, counts| {
+            track.raise(start_s, at, is_warm, counts)
+        });
+    }
+
+    /// `put` gives what was added, sides as the part wants them.
+    fn take(
+        &mut self,
+        check: usize,
+        part: usize,
+        stratum: u16,
+        start_s: i64,
+        counts: Counts,
+        put: impl FnOnce(&mut Track, u16, bool, Counts) -> Counts,
+    ) {
         let is_warm = start_s < self.opened_s.saturating_add(i64::from(self.policy.warm_up_s));
         let stratum = stratum.min(self.strata.len() as u16);
         if start_s != clamped(start_s) {
@@ -131,11 +156,12 @@ impl Comparison {
             return;
         };
         let (Some(track), Some(described)) = (tracks.get_mut(part), parts.get(part)) else { return };
+        let turned = |counts: Counts| if described.fewer_is_worse { counts.swapped() } else { counts };
+        let added = put(track, stratum, is_warm, turned(counts));
         if (check, part) == (0, 0) {
-            self.seen += counts.capped();
+            self.seen += turned(added).capped();
         }
         self.newest_s = self.newest_s.max(start_s);
-        track.add(start_s, stratum, is_warm, if described.fewer_is_worse { counts.swapped() } else { counts });
     }
 
     /// Adds a sum of values (revenue) over exposure (sessions) of one side.
@@ -174,6 +200,11 @@ impl Comparison {
         crate::judge::judge(self, &facts)
     }
 
+    /// Closes all blocks: nothing is added any more, and what is stored of it is small. The evidence stays as it is.
+    pub fn close(&mut self, facts: &Facts) {
+        self.seal_before(TIME_MAX_S, facts);
+    }
+
     /// What margins are widened by.
     pub(crate) fn scale(&self, facts: &Facts) -> Scale {
         Scale {
@@ -196,6 +227,10 @@ impl Comparison {
         }
         let newest_s = self.newest_s.min(facts.now_s);
         let before_s = newest_s.saturating_sub(i64::from(self.policy.late_max_s)).min(facts.complete_until_s);
+        self.seal_before(before_s, facts);
+    }
+
+    fn seal_before(&mut self, before_s: i64, facts: &Facts) {
         let scale = self.scale(facts);
         for (body, check) in self.bodies.iter_mut().zip(&self.checks) {
             let (Body::Counts(tracks), Kind::Counts(parts)) = (body, &check.kind) else { continue };

@@ -62,6 +62,15 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What is more than in counts that are known.
+    pub(crate) fn beyond(self, known: Counts) -> Counts {
+        let side = |side: Tally, known: Tally| Tally {
+            events: side.events.saturating_sub(known.events),
+            exposure: side.exposure.saturating_sub(known.exposure),
+        };
+        Counts { candidate: side(self.candidate, known.candidate), baseline: side(self.baseline, known.baseline) }
+    }
+
     /// Both sides.
     pub fn new(candidate: Tally, baseline: Tally) -> Counts {
         Counts { candidate, baseline }

@@ -191,6 +191,7 @@ fn empty(check: &Check) -> CheckResult {
         group: check.group,
         weight: 0.0,
         required: check.required,
+        critical: check.critical,
         state: State::NoData,
         effect: None,
         part: String::new(),

@@ -73,8 +73,8 @@ fn waiting(verdict: &Verdict) -> String {
         .map(|check| check.title.as_str())
         .collect();
     match verdict.missing {
-        Some(missing) if !open.is_empty() => clauses.push(format!("{} to judge {}", need(&missing), joined(&open))),
-        Some(missing) if clauses.is_empty() => clauses.push(need(&missing)),
+        Some(missing) if !open.is_empty() => clauses.push(format!("{} to judge {}", missing.text(), joined(&open))),
+        Some(missing) if clauses.is_empty() => clauses.push(missing.text()),
         None if clauses.is_empty() => {
             clauses.push(format!("{} cannot be told from the limit at this rate of traffic", joined(&open)));
         }
@@ -83,12 +83,14 @@ fn waiting(verdict: &Verdict) -> String {
     clauses.join("; ")
 }
 
-/// "about 340 more requests, 4 min".
-fn need(missing: &Missing) -> String {
-    let faster = missing.faster_at_share.map(|share| format!(", half of that at {} of the traffic", percent(share)));
-    let requests =
-        if missing.exposure >= 1.0 { format!("{} more requests, ", about(missing.exposure)) } else { String::new() };
-    format!("about {requests}{}{}", span(missing.seconds), faster.unwrap_or_default())
+impl Missing {
+    /// "about 340 more requests, 4 min".
+    pub fn text(&self) -> String {
+        let faster = self.faster_at_share.map(|share| format!(", half of that at {} of the traffic", percent(share)));
+        let requests =
+            if self.exposure >= 1.0 { format!("{} more requests, ", about(self.exposure)) } else { String::new() };
+        format!("about {requests}{}{}", span(self.seconds), faster.unwrap_or_default())
+    }
 }
 
 /// What a check shows: effect, interval, limit, and where it comes from.

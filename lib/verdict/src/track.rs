@@ -140,6 +140,19 @@ impl Track {
         self.weigh(start_s, stratum, now, true);
     }
 
+    /// Makes the counts of a window at least these, and gives what was added. For whoever reads the same growing windows again and
+    /// again: what is known already changes nothing. Windows that are sealed stay as they are.
+    pub fn raise(&mut self, start_s: i64, stratum: u16, is_warm: bool, counts: Counts) -> Counts {
+        if start_s < self.sealed.before_s {
+            return Counts::default();
+        }
+        let block = self.blocks.get(&start_s.div_euclid(self.block_s));
+        let known = block.and_then(|block| block.windows.get(&(start_s, stratum)));
+        let more = counts.beyond(known.map_or(Counts::default(), |window| window.counts));
+        self.add(start_s, stratum, is_warm, more);
+        more
+    }
+
     /// Puts the evidence of a window in, or takes it out.
     fn weigh(&mut self, start_s: i64, stratum: u16, window: Window, put: bool) {
         if !window.counts.is_paired() {

@@ -124,6 +124,8 @@ pub struct CheckResult {
     pub weight: f64,
     /// "Go" needs it.
     pub required: bool,
+    /// It may decide alone.
+    pub critical: bool,
     /// How it stands.
     pub state: State,
     /// Of the part that speaks loudest; `None` without data.

@@ -406,6 +406,39 @@ fn noise_is_learnt_from_slots() {
     assert_eq!(Noise::learn(&[], None), Noise { learnt_s: 0, ..Noise::unknown() });
 }
 
+/// Windows that are read again and again while they grow count once, whatever they were when somebody looked.
+#[test]
+fn windows_that_are_read_again_count_once() {
+    let (mut once, mut again) = (errors_only(), errors_only());
+    for window in 0..90 {
+        let start_s = OPENED_S + window * 10;
+        let failed = if window < 60 { 5 } else { 60 };
+        let counts = |part: u64| {
+            let of = |all: u64| all * part / 4;
+            Counts::new(Tally::new(of(failed), of(1_000)), Tally::new(of(45), of(9_000)))
+        };
+        once.add(0, 0, 1, start_s, counts(4));
+        for part in 1..=4 {
+            again.raise(0, 0, 1, start_s, counts(part));
+            again.raise(0, 0, 1, start_s, counts(part / 2));
+        }
+        again.raise(0, 0, 1, start_s - 10, counts(0));
+        let (one, other) = (once.judge(&facts(window + 1)), again.judge(&facts(window + 1)));
+        assert_eq!((one.word, &one.summary), (other.word, &other.summary));
+        assert_eq!(one.checks[0].ln_worse.to_bits(), other.checks[0].ln_worse.to_bits(), "at {window}");
+    }
+    assert_eq!(once.encode(), again.encode());
+    // A window that is sealed takes nothing more.
+    let before = again.encode();
+    let mut late = facts(90);
+    (late.now_s, late.complete_until_s) = (late.now_s + 10_000, late.complete_until_s + 10_000);
+    again.close(&late);
+    let closed = again.encode();
+    again.raise(0, 0, 1, OPENED_S, Counts::new(Tally::new(500, 1_000), Tally::new(0, 9_000)));
+    assert_eq!(again.encode(), closed);
+    assert!(closed.len() < before.len() / 2, "{} of {}", closed.len(), before.len());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

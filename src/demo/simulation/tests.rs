@@ -212,3 +212,17 @@ fn metrics_count_the_same_requests_as_spans() {
     outgoing.extend(last);
     assert_eq!(by_metrics, server_spans(&outgoing).len() as u64);
 }
+
+#[test]
+fn a_decision_ends_the_script_and_plays_its_own_steps() {
+    let mut simulation = simulation("canary-errors", 5, 10.0);
+    play(&mut simulation, 4);
+    let on_verdict = simulation.scenario.on_verdict.as_ref().expect("a canary is rolled out");
+    simulation.play_instead(on_verdict.roll_back);
+    let spans = server_spans(&play(&mut simulation, 14));
+    let late = spans.iter().filter(|(_, _, span)| span.end_time_unix_nano > STARTED_NS + 6_000_000_000);
+    let of_checkout: Vec<&str> =
+        late.filter(|(service, ..)| service == "checkout").map(|(_, version, _)| version.as_str()).collect();
+    assert!(of_checkout.len() > 20 && of_checkout.iter().all(|version| *version == "2.13.4"), "{of_checkout:?}");
+    assert_eq!(simulation.next_step, on_verdict.roll_back.len());
+}

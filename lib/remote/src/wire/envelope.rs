@@ -3,18 +3,22 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shipwake_store::{
-    HealthSeries, MarkerRow, MeasureSeries, PatternRow, ReleaseRow, ShardStatus, ToggleRow, UsageOfDay, VerdictRow,
+    HealthSeries, MarkerRow, MeasureSeries, PatternRow, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay,
+    VerdictRow,
 };
 
 use super::parts::{self, Pieces};
 use super::places::{KnownReleases, ReleaseForm, Releases};
 use super::said::SaidForm;
-use super::series::{HealthForm, MeasureForm, PatternForm, ReleaseRowForm, StatusForm, ToggleForm, UsageForm};
+use super::series::{
+    HealthForm, MeasureForm, PatternForm, ReleaseRowForm, SlotForm, StatusForm, ToggleForm, UsageForm,
+};
 
 /// What shards answered, merged over the shards of the process; releases and status by shard.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Health(Vec<HealthSeries>),
+    Slots(Vec<SlotSeries>),
     Patterns(Vec<PatternRow>),
     Measures(Vec<MeasureSeries>),
     Usage(Vec<UsageOfDay>),
@@ -55,6 +59,7 @@ struct Head {
 #[serde(rename_all = "lowercase")]
 enum AnswerForm {
     Health(Vec<HealthForm>),
+    Slots(Vec<SlotForm>),
     Patterns(Vec<PatternForm>),
     Measures(Vec<MeasureForm>),
     Usage(Vec<UsageForm>),
@@ -86,6 +91,7 @@ impl AnswerForm {
     fn of(answer: &Answer, releases: &mut Releases, body: &mut Vec<u8>) -> Self {
         match answer {
             Answer::Health(all) => Self::Health(all.iter().map(|one| HealthForm::of(one, releases, body)).collect()),
+            Answer::Slots(all) => Self::Slots(all.iter().map(|one| SlotForm::of(one, releases, body)).collect()),
             Answer::Patterns(all) => Self::Patterns(all.iter().map(PatternForm::of).collect()),
             Answer::Measures(all) => {
                 Self::Measures(all.iter().map(|one| MeasureForm::of(one, releases, body)).collect())
@@ -107,6 +113,7 @@ impl AnswerForm {
     fn read(self, releases: &KnownReleases, pieces: &mut Pieces) -> Result<Answer, String> {
         Ok(match self {
             Self::Health(all) => Answer::Health(each(all, |form| form.read(releases, pieces))?),
+            Self::Slots(all) => Answer::Slots(each(all, |form| form.read(releases, pieces))?),
             Self::Patterns(all) => Answer::Patterns(each(all, PatternForm::read)?),
             Self::Measures(all) => Answer::Measures(each(all, |form| form.read(releases, pieces))?),
             Self::Usage(all) => Answer::Usage(each(all, |form| form.read(releases, pieces))?),

@@ -8,6 +8,7 @@ use shipwake_store::{HealthQuery, MarkerQuery, MeasureQuery, PatternQuery, Table
 pub(crate) enum Question {
     Snapshot(Vec<Table>),
     Health(HealthQuery),
+    Slots(HealthQuery),
     Patterns(PatternQuery),
     Measures(MeasureQuery),
     Usage { service: String, environment: String },
@@ -58,6 +59,7 @@ fn is_empty(have: &Have) -> bool {
 enum QuestionForm {
     Snapshot { tables: Vec<String> },
     Health { query: HealthForm },
+    Slots { query: HealthForm },
     Patterns { query: PatternsForm },
     Measures { query: MeasuresForm },
     Usage { service: String, environment: String },
@@ -118,6 +120,18 @@ impl MarkersForm {
     }
 }
 
+impl HealthForm {
+    fn of(query: &HealthQuery) -> Self {
+        let HealthQuery { service, environment, from_ms, to_ms, step_s, by_route } = query.clone();
+        HealthForm { service, environment, from_ms, to_ms, step_s, by_route }
+    }
+
+    fn into_query(self) -> HealthQuery {
+        let HealthForm { service, environment, from_ms, to_ms, step_s, by_route } = self;
+        HealthQuery { service, environment, from_ms, to_ms, step_s, by_route }
+    }
+}
+
 impl Request {
     /// The bytes of a question.
     pub fn write(&self) -> Vec<u8> {
@@ -139,11 +153,8 @@ impl QuestionForm {
             Question::Snapshot(tables) => {
                 QuestionForm::Snapshot { tables: tables.iter().map(|table| table.name().to_owned()).collect() }
             }
-            Question::Health(HealthQuery { service, environment, from_ms, to_ms, step_s, by_route }) => {
-                let (service, environment) = (service.clone(), environment.clone());
-                let (from_ms, to_ms, step_s, by_route) = (*from_ms, *to_ms, *step_s, *by_route);
-                QuestionForm::Health { query: HealthForm { service, environment, from_ms, to_ms, step_s, by_route } }
-            }
+            Question::Health(query) => QuestionForm::Health { query: HealthForm::of(query) },
+            Question::Slots(query) => QuestionForm::Slots { query: HealthForm::of(query) },
             Question::Patterns(PatternQuery { service, environment, from_ms, to_ms }) => {
                 let (service, environment) = (service.clone(), environment.clone());
                 let (from_ms, to_ms) = (*from_ms, *to_ms);
@@ -177,10 +188,8 @@ impl QuestionForm {
                 let table = |name: &String| Table::from_name(name).ok_or_else(|| format!("there is no table {name:?}"));
                 Question::Snapshot(tables.iter().map(table).collect::<Result<_, _>>()?)
             }
-            QuestionForm::Health { query } => {
-                let HealthForm { service, environment, from_ms, to_ms, step_s, by_route } = query;
-                Question::Health(HealthQuery { service, environment, from_ms, to_ms, step_s, by_route })
-            }
+            QuestionForm::Health { query } => Question::Health(query.into_query()),
+            QuestionForm::Slots { query } => Question::Slots(query.into_query()),
             QuestionForm::Patterns { query } => {
                 let PatternsForm { service, environment, from_ms, to_ms } = query;
                 Question::Patterns(PatternQuery { service, environment, from_ms, to_ms })
@@ -252,6 +261,14 @@ mod tests {
                 to_ms: i64::MAX,
                 step_s: 30,
                 by_route: true,
+            }),
+            Question::Slots(HealthQuery {
+                service: service.clone(),
+                environment: Some("prod".to_owned()),
+                from_ms: 0,
+                to_ms: 10,
+                step_s: 10,
+                by_route: false,
             }),
             Question::Patterns(PatternQuery { service: service.clone(), environment: None, from_ms: 1, to_ms: 2 }),
             Question::Measures(MeasureQuery {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shipwake_model::pattern::Level;
+use shipwake_model::slot::SLOTS;
 use shipwake_model::{Signal, Source};
 use shipwake_store::{
     HealthCell, HealthSeries, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion,
-    Rejected, ReleaseRow, ShardStatus, ToggleRow, UsageOfDay,
+    Rejected, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay,
 };
 
 use super::parts::Pieces;
@@ -30,26 +31,64 @@ pub(super) struct HealthForm {
 
 impl HealthForm {
     pub fn of(series: &HealthSeries, releases: &mut Releases, body: &mut Vec<u8>) -> Self {
-        let mut cell = |cell: &HealthCell| {
-            let duration = &cell.duration;
-            let (min, max) = (duration.min().unwrap_or(0), duration.max().unwrap_or(0));
-            let length = put_hdr(body, duration);
-            (cell.t_ms, cell.requests, cell.errors, cell.slots, duration.sum(), min, max, length)
-        };
-        let cells = series.cells.iter().map(&mut cell).collect();
+        let cells = cell_forms(&series.cells, body);
         let source = series.source.as_str().to_owned();
         Self { release: releases.number(&series.release), source, route: series.route.to_string(), cells }
     }
 
     pub fn read(self, releases: &KnownReleases, pieces: &mut Pieces) -> Result<HealthSeries, String> {
-        let mut cells = Vec::with_capacity(self.cells.len());
-        for (t_ms, requests, errors, slots, sum, min, max, length) in self.cells {
-            let duration = take_hdr(pieces, length, (sum, min, max))?;
-            cells.push(HealthCell { t_ms, requests, errors, duration, slots });
-        }
-        let source = Source::from_word(&self.source).ok_or_else(|| format!("there is no source {:?}", self.source))?;
+        let cells = read_cells(self.cells, pieces)?;
+        let source = source(&self.source)?;
         Ok(HealthSeries { release: releases.get(self.release)?, source, route: self.route.into(), cells })
     }
+}
+
+/// A series of one replicate slot.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SlotForm {
+    release: usize,
+    source: String,
+    slot: u8,
+    cells: Vec<HealthCellForm>,
+}
+
+impl SlotForm {
+    pub fn of(series: &SlotSeries, releases: &mut Releases, body: &mut Vec<u8>) -> Self {
+        let cells = cell_forms(&series.cells, body);
+        let source = series.source.as_str().to_owned();
+        Self { release: releases.number(&series.release), source, slot: series.slot, cells }
+    }
+
+    pub fn read(self, releases: &KnownReleases, pieces: &mut Pieces) -> Result<SlotSeries, String> {
+        if self.slot >= SLOTS {
+            return Err(format!("there is no slot {}", self.slot));
+        }
+        let cells = read_cells(self.cells, pieces)?;
+        Ok(SlotSeries { release: releases.get(self.release)?, source: source(&self.source)?, slot: self.slot, cells })
+    }
+}
+
+fn cell_forms(cells: &[HealthCell], body: &mut Vec<u8>) -> Vec<HealthCellForm> {
+    let mut form = |cell: &HealthCell| {
+        let duration = &cell.duration;
+        let (min, max) = (duration.min().unwrap_or(0), duration.max().unwrap_or(0));
+        let length = put_hdr(body, duration);
+        (cell.t_ms, cell.requests, cell.errors, cell.slots, duration.sum(), min, max, length)
+    };
+    cells.iter().map(&mut form).collect()
+}
+
+fn read_cells(forms: Vec<HealthCellForm>, pieces: &mut Pieces) -> Result<Vec<HealthCell>, String> {
+    let mut cells = Vec::with_capacity(forms.len());
+    for (t_ms, requests, errors, slots, sum, min, max, length) in forms {
+        let duration = take_hdr(pieces, length, (sum, min, max))?;
+        cells.push(HealthCell { t_ms, requests, errors, duration, slots });
+    }
+    Ok(cells)
+}
+
+fn source(word: &str) -> Result<Source, String> {
+    Source::from_word(word).ok_or_else(|| format!("there is no source {word:?}"))
 }
 
 /// A log pattern.

@@ -10,7 +10,7 @@ use shipwake_model::sketch::{Distinct, Exponential, HdrCells};
 use shipwake_model::{Marker, ReleaseId, Signal, Source, VerdictChange};
 use shipwake_store::{
     HealthCell, HealthSeries, MarkerRow, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow,
-    PatternVersion, Rejected, ReleaseRow, ShardStatus, ToggleRow, UsageOfDay, VerdictRow,
+    PatternVersion, Rejected, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay, VerdictRow,
 };
 
 use super::{Answer, Answering, Heard, read_answer, write_answer};
@@ -172,6 +172,10 @@ fn said(release: &ReleaseId, number: u32) -> (MarkerRow, VerdictRow) {
 fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         prop::collection::vec(health(), 0..4).prop_map(Answer::Health),
+        (prop::collection::vec(health(), 0..4), 0u8..8).prop_map(|(all, slot)| {
+            let slot = |of: HealthSeries| SlotSeries { release: of.release, source: of.source, slot, cells: of.cells };
+            Answer::Slots(all.into_iter().map(slot).collect())
+        }),
         prop::collection::vec(measure(), 0..4).prop_map(Answer::Measures),
         prop::collection::vec(pattern(), 0..4).prop_map(Answer::Patterns),
         prop::collection::vec((release(), distinct(), distinct(), distinct(), distinct()), 0..4).prop_map(|all| {

@@ -1,0 +1,92 @@
+//! What the judge counts about itself, and the verdicts as numbers.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use shipwake_verdict::Word;
+
+use crate::board::Board;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReleaseLabels {
+    service: String,
+    env: String,
+    candidate: String,
+    baseline: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    verdict: Family<ReleaseLabels, Gauge>,
+    looks: Counter,
+    look_seconds: Histogram,
+    open: Gauge,
+    unjudged: Gauge,
+    changes: Counter,
+    state_bytes: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub fn new(registry: &mut Registry) -> Metrics {
+        let metrics = Metrics {
+            verdict: Family::default(),
+            looks: Counter::default(),
+            look_seconds: Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
+            open: Gauge::default(),
+            unjudged: Gauge::default(),
+            changes: Counter::default(),
+            state_bytes: Gauge::default(),
+        };
+        registry.register(
+            "shipwake_verdict",
+            "The verdict on a release that is judged: 1 go, 0 watch or wait, -1 no go",
+            metrics.verdict.clone(),
+        );
+        registry.register("shipwake_verdict_looks", "Looks of the judge", metrics.looks.clone());
+        registry.register("shipwake_verdict_look_seconds", "What a look takes", metrics.look_seconds.clone());
+        registry.register("shipwake_open_releases", "Releases that are judged", metrics.open.clone());
+        registry.register(
+            "shipwake_unjudged_releases",
+            "Open releases that wait until fewer are judged",
+            metrics.unjudged.clone(),
+        );
+        registry.register("shipwake_verdict_changes", "Changes of a verdict, and endings", metrics.changes.clone());
+        registry.register("shipwake_verdict_state_bytes", "Size of what the judge keeps", metrics.state_bytes.clone());
+        metrics
+    }
+
+    pub fn looked(&self, seconds: f64, open: usize, unjudged: usize, changes: usize) {
+        self.looks.inc();
+        self.look_seconds.observe(seconds);
+        self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.unjudged.set(i64::try_from(unjudged).unwrap_or(i64::MAX));
+        self.changes.inc_by(changes as u64);
+    }
+
+    pub fn kept(&self, bytes: usize) {
+        self.state_bytes.set(bytes as u64);
+    }
+
+    /// The verdicts of a board; what is on it no more is forgotten.
+    pub fn show(&self, board: &Board) {
+        self.verdict.clear();
+        for judged in board.releases.iter().filter(|judged| judged.ending.is_none()) {
+            let labels = ReleaseLabels {
+                service: judged.release.service.to_string(),
+                env: judged.release.environment.to_string(),
+                candidate: judged.release.version.to_string(),
+                baseline: judged.baseline.as_deref().unwrap_or("").to_owned(),
+            };
+            self.verdict.get_or_create(&labels).set(match judged.verdict.word {
+                Word::Go => 1,
+                Word::NoGo => -1,
+                Word::Watch | Word::Wait => 0,
+            });
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Stories of releases, from windows to changes: a service whose windows are made up, second by second, and a judge that looks at them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use shipwake_model::{HdrCells, ReleaseId, Source};
+use shipwake_store::{
+    HealthCell, HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow,
+    ShardStatus, SlotSeries, merge_health,
+};
+use shipwake_verdict::Word as Said;
+
+use super::engine::{Engine, JudgeConfig};
+use super::state;
+use super::windows::Windows;
+use crate::board::Strategy;
+use crate::change::{Change, Ending, Word};
+
+/// When stories begin, in seconds since the epoch; a multiple of a minute.
+const BEGIN_S: i64 = 1_800_000_000;
+const ROUTES: [&str; 3] = ["POST /pay", "GET /cart", "GET /item"];
+
+/// What one version does a second.
+#[derive(Clone, Copy)]
+struct Load {
+    version: &'static str,
+    requests: u64,
+    /// Parts of a thousand.
+    failing: u64,
+    /// How many times as slow as usual.
+    slow: f64,
+    instances: u8,
+}
+
+fn load(version: &'static str, requests: u64, failing: u64) -> Load {
+    Load { version, requests, failing, slow: 1.0, instances: 4 }
+}
+
+type CellKey = (i64, &'static str, &'static str, u8);
+
+/// A service, as its windows tell of it.
+#[derive(Default)]
+struct World {
+    cells: BTreeMap<CellKey, (u64, u64, HdrCells)>,
+    first_seen: BTreeMap<&'static str, i64>,
+    instances: BTreeMap<&'static str, u32>,
+    until_s: i64,
+    is_cut_off: bool,
+    random: u64,
+}
+
+/// Looked at by the judge while the story goes on.
+struct Story {
+    world: Mutex<World>,
+    engine: Engine,
+    now_s: i64,
+    changes: Vec<Change>,
+}
+
+impl World {
+    fn next(&mut self) -> u64 {
+        // A fixed sequence (SplitMix64).
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn second(&mut self, at_s: i64, loads: &[Load]) {
+        for load in loads.iter().filter(|load| load.instances > 0) {
+            self.first_seen.entry(load.version).or_insert(at_s);
+            self.instances.insert(load.version, u32::from(load.instances));
+            for _ in 0..load.requests {
+                let (dice, route, slot) =
+                    (self.next() % 1_000, self.next() % 3, self.next() % u64::from(load.instances));
+                // Between 10 and 1000 ms, most of them short.
+                let unit = (self.next() % 1_000) as f64 / 1_000.0;
+                let micros = (10_000.0 * 100f64.powf(unit * unit) * load.slow) as u64;
+                let key = (at_s.div_euclid(10) * 10, load.version, ROUTES[route as usize], slot as u8);
+                let cell = self.cells.entry(key).or_default();
+                cell.0 += 1;
+                cell.1 += u64::from(dice < load.failing);
+                cell.2.record(micros);
+            }
+        }
+        self.until_s = at_s + 1;
+    }
+}
+
+fn id(version: &str) -> Arc<ReleaseId> {
+    Arc::new(ReleaseId {
+        service: "checkout".into(),
+        namespace: "shop".into(),
+        environment: "production".into(),
+        version: version.into(),
+    })
+}
+
+impl Windows for Mutex<World> {
+    fn releases(&self) -> Vec<ReleaseRow> {
+        let world = self.lock().expect("no test panics with it");
+        let row = |(version, first_s): (&&'static str, &i64)| ReleaseRow {
+            release: id(version),
+            first_seen_ns: first_s * 1_000_000_000,
+            last_seen_ns: world.until_s * 1_000_000_000,
+            records: 1,
+            requests: 1,
+            instances: world.instances[version],
+            instance_guessed: false,
+        };
+        world.first_seen.iter().map(row).collect()
+    }
+
+    fn health(&self, query: &HealthQuery) -> Vec<HealthSeries> {
+        let world = self.lock().expect("no test panics with it");
+        let range = query.from_ms / 1_000..query.to_ms / 1_000;
+        let step_ms = i64::from(query.step_s) * 1_000;
+        let series = world.cells.iter().filter(|(key, _)| range.contains(&key.0)).map(|(key, cell)| {
+            let (start_s, version, route, slot) = *key;
+            let cell = HealthCell {
+                t_ms: (start_s * 1_000).div_euclid(step_ms) * step_ms,
+                requests: cell.0,
+                errors: cell.1,
+                duration: cell.2.clone(),
+                slots: 1 << slot,
+            };
+            let route = if query.by_route { route } else { "" };
+            vec![HealthSeries { release: id(version), source: Source::Spans, route: route.into(), cells: vec![cell] }]
+        });
+        merge_health(series)
+    }
+
+    fn slots(&self, query: &HealthQuery) -> Vec<SlotSeries> {
+        let world = self.lock().expect("no test panics with it");
+        let range = query.from_ms / 1_000..query.to_ms / 1_000;
+        let mut found: BTreeMap<(&'static str, u8), BTreeMap<i64, HealthCell>> = BTreeMap::new();
+        for ((start_s, version, _, slot), cell) in world.cells.iter().filter(|(key, _)| range.contains(&key.0)) {
+            let t_ms = start_s * 1_000;
+            let more =
+                HealthCell { t_ms, requests: cell.0, errors: cell.1, duration: cell.2.clone(), slots: 1 << slot };
+            let cells = found.entry((*version, *slot)).or_default();
+            match cells.get_mut(&t_ms) {
+                Some(known) => known.add(&more),
+                None => drop(cells.insert(t_ms, more)),
+            }
+        }
+        let series = |((version, slot), cells): ((&str, u8), BTreeMap<i64, HealthCell>)| SlotSeries {
+            release: id(version),
+            source: Source::Spans,
+            slot,
+            cells: cells.into_values().collect(),
+        };
+        found.into_iter().map(series).collect()
+    }
+
+    fn patterns(&self, _: &PatternQuery) -> Vec<PatternRow> {
+        Vec::new()
+    }
+
+    fn measures(&self, _: &MeasureQuery) -> Vec<MeasureSeries> {
+        Vec::new()
+    }
+
+    fn status(&self) -> Vec<ShardStatus> {
+        let world = self.lock().expect("no test panics with it");
+        let watermark_ns = (world.until_s - 2) * 1_000_000_000;
+        vec![
+            ShardStatus { watermark_ns, ready: true, ..ShardStatus::default() },
+            // One that never had a record.
+            ShardStatus { watermark_ns: i64::MIN, ready: true, ..ShardStatus::default() },
+        ]
+    }
+
+    fn is_incomplete(&self, _: Instant) -> bool {
+        self.lock().expect("no test panics with it").is_cut_off
+    }
+}
+
+impl Story {
+    fn new() -> Story {
+        Story {
+            world: Mutex::default(),
+            engine: Engine::new(JudgeConfig::default()),
+            now_s: BEGIN_S,
+            changes: Vec::new(),
+        }
+    }
+
+    /// An hour of the stable version, without looks but the last.
+    fn with_an_hour(failing: u64) -> Story {
+        let mut story = Story::new();
+        let stable = [load("1", 40, failing)];
+        for _ in 0..3_600 {
+            story.world.get_mut().expect("ours").second(story.now_s, &stable);
+            story.now_s += 1;
+        }
+        story.look();
+        story
+    }
+
+    /// So many seconds of these, with a look after each `every` seconds.
+    fn run(&mut self, seconds: i64, every: i64, loads: &[Load]) -> &mut Story {
+        for second in 1..=seconds {
+            self.world.get_mut().expect("ours").second(self.now_s, loads);
+            self.now_s += 1;
+            if second % every == 0 {
+                self.look();
+            }
+        }
+        self
+    }
+
+    fn look(&mut self) {
+        let looked = self.engine.look(&self.world, self.now_s * 1_000);
+        self.changes.extend(looked.changes);
+    }
+
+    /// As after `kill -9`: the state of the last commit, and the windows.
+    fn restart(&mut self, state: &[u8]) {
+        self.engine = state::decode(state, JudgeConfig::default()).expect("it was written by us");
+    }
+
+    fn words(&self) -> Vec<(Word, Option<Ending>)> {
+        self.changes.iter().map(|change| (change.to, change.ending)).collect()
+    }
+}
+
+#[test]
+fn a_canary_that_breaks_is_no_go_within_seconds_and_its_rollback_is_told() {
+    let mut story = Story::with_an_hour(5);
+    story.run(200, 1, &[load("1", 36, 5), load("2", 36, 5)]);
+    assert!(!story.words().iter().any(|(word, _)| *word == Word::NoGo), "{:?}", story.words());
+    let broke_s = story.now_s;
+    story.run(20, 1, &[load("1", 36, 5), load("2", 36, 300)]);
+    let no_go = story.changes.iter().find(|change| change.to == Word::NoGo).expect("it is no go");
+    assert!(no_go.at_ms <= (broke_s + 8) * 1_000, "after {} s", no_go.at_ms / 1_000 - broke_s);
+    assert!(no_go.summary.starts_with("Roll back: errors"), "{}", no_go.summary);
+    assert_eq!((no_go.baseline.as_deref(), no_go.checks[0].id.as_str()), (Some("1"), "errors"));
+    story.run(90, 1, &[load("1", 72, 5)]);
+    let last = story.changes.last().expect("told");
+    assert_eq!((last.to, last.ending), (Word::NoGo, Some(Ending::RolledBack)));
+    assert!(story.changes.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    let board = story.engine.board(story.now_s * 1_000, true);
+    assert_eq!(board.releases.len(), 1);
+    assert!(board.releases[0].ending.is_some() && board.releases[0].verdict.word == Said::NoGo);
+}
+
+#[test]
+fn a_good_canary_goes_and_is_never_no_go() {
+    let mut story = Story::with_an_hour(5);
+    story.run(1_500, 10, &[load("1", 40, 5), load("2", 40, 5)]);
+    let words = story.words();
+    assert_eq!(words.last(), Some(&(Word::Go, None)), "{words:?} {:?}", story.engine.cases[0].verdict);
+    assert!(!words.iter().any(|(word, _)| *word == Word::NoGo));
+    let board = story.engine.board(story.now_s * 1_000, true);
+    let judged = &board.releases[0];
+    assert_eq!((judged.strategy, judged.baseline.as_deref()), (Strategy::Canary, Some("1")));
+    assert!(judged.trails.iter().any(|trail| trail.len() > 50) && judged.past.len() == words.len());
+    let checks: Vec<&str> = judged.verdict.checks.iter().map(|check| check.id.as_str()).collect();
+    assert_eq!(checks, ["errors", "latency", "traffic"]);
+    assert_eq!(judged.verdict.checks[1].quantiles.len(), 3);
+}
+
+#[test]
+fn a_slower_canary_is_named_by_its_latency() {
+    let mut story = Story::with_an_hour(5);
+    let slow = Load { slow: 1.6, ..load("2", 40, 5) };
+    story.run(900, 10, &[load("1", 40, 5), slow]);
+    let no_go = story.changes.iter().find(|change| change.to == Word::NoGo).expect("it is no go");
+    assert_eq!(no_go.checks[0].id, "latency");
+}
+
+#[test]
+fn what_cannot_be_known_is_never_go() {
+    // One instance.
+    let mut alone = Story::with_an_hour(5);
+    alone.run(1_200, 10, &[load("1", 40, 5), Load { instances: 1, ..load("2", 40, 5) }]);
+    // A baseline that is sick itself.
+    let mut sick = Story::with_an_hour(5);
+    sick.run(1_200, 10, &[load("1", 40, 80), load("2", 40, 80)]);
+    // No traffic but the first request.
+    let mut idle = Story::with_an_hour(5);
+    idle.run(1, 1, &[load("1", 40, 5), load("2", 1, 0)]).run(55, 5, &[load("1", 40, 5)]);
+    // Data that stops.
+    let mut stale = Story::with_an_hour(5);
+    stale.run(250, 10, &[load("1", 40, 5), load("2", 40, 5)]);
+    for _ in 0..200 {
+        stale.now_s += 5;
+        stale.look();
+    }
+    // Shards that cannot be heard.
+    let mut deaf = Story::with_an_hour(5);
+    deaf.world.get_mut().expect("ours").is_cut_off = true;
+    deaf.run(1_200, 10, &[load("1", 40, 5), load("2", 40, 5)]);
+    for story in [alone, sick, idle, stale, deaf] {
+        assert!(!story.words().iter().any(|(word, _)| *word == Word::Go), "{:?}", story.words());
+    }
+}
+
+#[test]
+fn a_go_is_taken_back_when_data_stops() {
+    let mut story = Story::with_an_hour(5);
+    story.run(1_500, 10, &[load("1", 40, 5), load("2", 40, 5)]);
+    assert_eq!(story.words().last(), Some(&(Word::Go, None)));
+    for _ in 0..15 {
+        story.now_s += 5;
+        story.look();
+    }
+    assert_eq!(story.words().last(), Some(&(Word::Watch, None)));
+}
+
+#[test]
+fn a_release_without_anything_beside_it_is_compared_with_the_hour_before() {
+    let mut story = Story::with_an_hour(5);
+    story.run(20, 1, &[load("1", 20, 5), load("2", 20, 5)]).run(300, 5, &[load("2", 40, 5)]);
+    let board = story.engine.board(story.now_s * 1_000, true);
+    assert_eq!(board.releases[0].strategy, Strategy::BlueGreen);
+    assert!(board.releases[0].verdict.guards.contains(&shipwake_verdict::Guard::NotConcurrent));
+    assert!(!story.words().iter().any(|(word, _)| *word == Word::NoGo), "{:?}", story.words());
+    story.run(60, 1, &[load("2", 40, 400)]);
+    assert_eq!(story.words().last(), Some(&(Word::NoGo, None)));
+}
+
+#[test]
+fn a_release_that_has_all_the_traffic_is_still_watched() {
+    let mut story = Story::with_an_hour(5);
+    story.run(1_200, 10, &[load("1", 40, 5), load("2", 40, 5)]).run(600, 10, &[load("2", 80, 5)]);
+    assert!(!story.words().iter().any(|(word, _)| *word == Word::NoGo), "{:?}", story.words());
+    assert!(story.engine.cases[0].after.is_some(), "the hour before stands in for the baseline");
+    story.run(120, 5, &[load("2", 80, 400)]);
+    assert_eq!(story.words().last(), Some(&(Word::NoGo, None)));
+}
+
+#[test]
+fn a_judge_that_is_killed_goes_on_as_if_it_had_looked_away() {
+    let (mut one, mut other) = (Story::with_an_hour(5), Story::with_an_hour(5));
+    let script: [(i64, [Load; 2]); 3] = [
+        (180, [load("1", 30, 5), load("2", 30, 5)]),
+        (40, [load("1", 30, 5), load("2", 30, 150)]),
+        (100, [load("1", 60, 5), load("2", 0, 0)]),
+    ];
+    for (seconds, loads) in script {
+        for second in 0..seconds {
+            one.run(1, 1, &loads);
+            let (state, many) = (state::encode(&other.engine), other.changes.len());
+            other.run(1, 1, &loads);
+            if second % 7 == 3 {
+                // What was decided after the commit is lost, and decided again.
+                other.changes.truncate(many);
+                other.restart(&state);
+                other.look();
+            }
+        }
+    }
+    let told = |story: &Story| {
+        story.changes.iter().map(|change| (change.sequence, change.to, change.ending)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&one), told(&other));
+    assert!(told(&one).iter().any(|(_, word, _)| *word == Word::NoGo));
+    let boards = [&mut one, &mut other].map(|story| story.engine.board(0, true).releases[0].verdict.clone());
+    assert_eq!(boards[0].checks[0].counts, boards[1].checks[0].counts);
+    assert_eq!(boards[0].checks[0].ln_fast.to_bits(), boards[1].checks[0].ln_fast.to_bits());
+}
+
+#[test]
+fn damaged_state_is_refused() {
+    let mut story = Story::with_an_hour(5);
+    story.run(30, 5, &[load("1", 30, 5), load("2", 30, 5)]);
+    let bytes = state::encode(&story.engine);
+    let again = state::decode(&bytes, JudgeConfig::default()).expect("ours");
+    assert_eq!(state::encode(&again), bytes);
+    for cut in (0..bytes.len()).step_by(97) {
+        assert!(cut == 0 || state::decode(&bytes[..cut], JudgeConfig::default()).is_err(), "cut at {cut}");
+    }
+}
