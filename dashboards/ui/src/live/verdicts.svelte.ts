@@ -5,6 +5,7 @@ import { ApiError, getJson, queryString } from '../api/rest.ts';
 import { segmentOf } from '../url/routes.ts';
 import type { ServiceVerdict, Verdict, Verdicts, VerdictsMeta } from '../api/verdicts.ts';
 import { live } from './client.svelte.ts';
+import { isNews } from '../view/verdict.ts';
 import { NO_POLL, stepPoll, WAIT_S, type Poll, type PollEvent } from './poll.ts';
 
 /** A held question is answered in time, or the connection is dead. */
@@ -139,8 +140,8 @@ export interface Subject {
   service: string;
   /** The environment that is asked for; empty for any. */
   asked: string;
-  /** The one that the page shows; empty while that is not known. */
-  env: string;
+  /** The one that the page shows; null while that is not known. */
+  env: string | null;
   /** The version that a person has chosen. */
   candidate: string;
 }
@@ -155,10 +156,12 @@ export class VerdictQuery {
   readonly #patience = new Patience();
   readonly #subject: () => Subject;
   #found = $state.raw<Verdict | null>(null);
+  /** Versions that a verdict can be asked of. It only grows: an answer about one of them must not make the others unknown. */
+  #known = $state.raw<readonly string[]>([]);
 
   constructor(subject: () => Subject) {
     this.#subject = subject;
-    const place = $derived(`${subject().service}\u0000${subject().env}`);
+    const place = $derived(`${subject().service}\u0000${subject().env ?? ''}`);
     this.#list = new LongPoll(() => {
       const { service, asked } = subject();
       return this.#found === null ? listQuestion({ service, env: asked }) : null;
@@ -167,14 +170,24 @@ export class VerdictQuery {
     $effect(() => {
       void place;
       this.#found = null;
+      this.#known = [];
+    });
+    $effect(() => {
+      const { data } = this.#detail;
+      const seen = data ? [data.verdict, ...(data.others ?? [])] : (this.#list.data?.verdicts ?? []);
+      const names = seen.filter(isNews).map((verdict) => verdict.candidate);
+      untrack(() => {
+        if (names.some((name) => !this.#known.includes(name))) this.#known = [...new Set([...this.#known, ...names])];
+      });
     });
     $effect(() => {
       const { service, env } = this.#subject();
       const entry = (this.#list.data?.verdicts ?? []).find((verdict) => verdict.service === service && (verdict.env ?? '') === env);
-      if (entry && env !== '') this.#found = entry;
+      if (entry) this.#found = entry;
     });
+    const gone = $derived(this.#detail.poll.state === 'none');
     $effect(() => {
-      if (this.#detail.poll.state !== 'none') return;
+      if (!gone) return;
       const timer = setTimeout(() => (this.#found = null), LOOK_AGAIN_MS);
       return () => clearTimeout(timer);
     });
@@ -195,14 +208,13 @@ export class VerdictQuery {
 
   /** There are verdicts, and the environment that would tell which one is meant is not known yet. */
   #waits(): boolean {
-    return this.#subject().env === '' && (this.#list.data?.verdicts ?? []).length > 0;
+    return this.#subject().env === null && (this.#list.data?.verdicts ?? []).length > 0;
   }
 
   #question(found: Verdict): Question {
     const { service, env, candidate } = this.#subject();
-    const known = [found, ...(this.#list.data?.verdicts ?? []), ...(this.#detail.data?.others ?? []), ...(this.#detail.data ? [this.#detail.data.verdict] : [])];
-    const chosen = known.some((verdict) => verdict.candidate === candidate) ? candidate : '';
-    const args = { env, namespace: found.namespace ?? '', candidate: chosen };
+    const chosen = this.#known.includes(candidate) ? candidate : '';
+    const args = { env: env ?? '', namespace: found.namespace ?? '', candidate: chosen };
     return { path: verdictPath(service), args, subject: `${service}\u0000${env}\u0000${chosen}`, always: false };
   }
 }

@@ -94,7 +94,7 @@ const TICKS: [number, string][] = [
   [1.1, '+10 %'], [1.25, '+25 %'], [1.5, '+50 %'], [2, '×2'], [4, '×4'], [10, '×10'], [100, '×100'],
 ];
 /** Ticks closer than this part of the plot would run into each other. */
-const APART = 0.11;
+const APART = 0.14;
 /** No difference first, then far ones before those between them. */
 const ORDER = [1, 2, 1.1, 10, 0.9, 0.5, 100, 1.5, 4, 0.8, 0.1, 1.25, 0.01];
 

@@ -87,15 +87,19 @@ describe('an effect', () => {
 describe('the two sides of a check', () => {
   const sides = (given: Check) => {
     const found = words.sidesOf(given);
-    return found ? `${plain(found.baseline)} → ${plain(found.candidate)} ${found.what}` : null;
+    return found ? `${plain(found.baseline)} → ${plain(found.candidate)} ${plain(found.what)}` : null;
   };
 
   it('are durations where there are any, else the counted parts', () => {
-    expect(sides(check('latency'))).toBe('412 ms → 569 ms p99');
+    expect(sides(check('latency'))).toBe('412 ms → 569 ms p99 · slower than 210 ms: 0.33 % → 1.0 %');
     expect(sides(check('errors'))).toBe('0.90 % → 1.2 % errors');
     expect(sides(check('patterns'))).toBe('0 → 53 lines');
     expect(sides(check('traffic'))).toBe('33.8 → 34.1 a second');
     expect(sides(check('crashes'))).toBeNull();
+  });
+
+  it('have the candidate’s requests as their n', () => {
+    expect(['latency', 'traffic', 'crashes'].map((id) => words.countOf(check(id)))).toEqual([18_422, 18_422, null]);
   });
 
   it('of no requests are not known, and not 0', () => {

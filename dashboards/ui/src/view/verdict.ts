@@ -54,15 +54,13 @@ export function indexVerdicts(verdicts: readonly Verdict[]): VerdictIndex {
   return index;
 }
 
-/**
- * The one that a row of the overview tells of: of the same namespace, where both name one. Of those that are over, only a rollback is
- * news: what was promoted or replaced is what the row shows anyway.
- */
+/** Of what is over only a rollback is: what was promoted or replaced is what a page shows anyway. */
+export const isNews = ({ ending }: Pick<Verdict, 'ending'>): boolean => !ending || ending.kind === 'rolled_back';
+
+/** The one that a row of the overview tells of: of the same namespace, where both name one. */
 export function verdictFor(index: VerdictIndex, service: OverviewService): Verdict | undefined {
   const all = index.get(placeKey(service.service, service.env)) ?? [];
-  return all.find(
-    ({ namespace, ending }) => (!ending || ending.kind === 'rolled_back') && (!service.namespace || !namespace || namespace === service.namespace),
-  );
+  return all.find((verdict) => isNews(verdict) && (!service.namespace || !verdict.namespace || verdict.namespace === service.namespace));
 }
 
 /** How many have each word, without those that are over. */
@@ -216,7 +214,7 @@ export interface Sides {
 export function sidesOf(check: Check): Sides | null {
   const quantile = loudest(check.quantiles);
   if (quantile && (quantile.baseline != null || quantile.candidate != null)) {
-    return { baseline: seconds(quantile.baseline), candidate: seconds(quantile.candidate), what: quantileName(quantile.q) };
+    return { baseline: seconds(quantile.baseline), candidate: seconds(quantile.candidate), what: [quantileName(quantile.q), countedWords(check)].filter((part) => part).join(' · ') };
   }
   if (check.group === 'patterns') {
     const named = check.patterns ?? [];
@@ -229,6 +227,17 @@ export function sidesOf(check: Check): Sides | null {
   const parts = rates.every((rate) => rate === null || rate <= 1) && check.group !== 'traffic';
   const write = (rate: number | null) => (rate === null ? '—' : parts ? ratio(rate) : rate.toPrecision(3));
   return { baseline: write(rates[0] ?? null), candidate: write(rates[1] ?? null), what: check.group === 'traffic' ? 'a second' : (check.part ?? '') };
+}
+
+/** What is judged of durations is how many are slower than the baseline's: "slower than 210 ms: 0.33 % → 1.0 %". */
+function countedWords(check: Check): string {
+  const [baseline, candidate] = [rateOf(check.counts?.baseline), rateOf(check.counts?.candidate)];
+  return check.part && baseline !== null && candidate !== null ? `${check.part}: ${ratio(baseline)} → ${ratio(candidate)}` : '';
+}
+
+/** How much of the candidate was looked at; of traffic that is requests by time, the requests. */
+export function countOf(check: Check): number | null {
+  return check.counts?.candidate?.[check.group === 'traffic' ? 0 : 1] ?? null;
 }
 
 function rateOf(tally: [number, number] | undefined): number | null {
@@ -281,7 +290,8 @@ export function roleWords(check: Check): string {
   ].join(' · ');
 }
 
-export const capital = (text: string): string => (text === '' ? '' : text.charAt(0).toUpperCase() + text.slice(1));
+/** The first letter of a sentence; a percentile stays `p99`. */
+export const capital = (text: string): string => (/^p\d/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
 
 /** The pair on the page may be another one than the one that was judged. */
 export function pairNote(verdict: Pick<Verdict, 'candidate' | 'baseline'>, pair: { candidate?: string | null; baseline?: string | null } | null | undefined): string {
@@ -308,7 +318,7 @@ const OUTCOMES: Record<string, { word: string; glyph: string }> = {
   replaced: { word: 'replaced', glyph: '→' },
   rolled_back: { word: 'rolled back', glyph: '↶' },
   no_traffic: { word: 'no traffic', glyph: '○' },
-  announced_only: { word: 'announced, not seen', glyph: '◌' },
+  announced_only: { word: 'announced only', glyph: '◌' },
 };
 
 export const OUTCOME_KEYS = Object.keys(OUTCOMES);

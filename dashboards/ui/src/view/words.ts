@@ -203,4 +203,4 @@ export function eventTitle(event: ReleaseEvent, zone: Zone): string {
   return `${clockTime(event.t, zone)} ${event.title ?? `${eventWord(event.kind)} ${event.version ?? ''}${part}`}`;
 }
 
-export const EVENT_GLYPHS: Record<string, string> = { release: '▲', deploy: '▲', rollback: '↶', rollout_step: '◔', share: '◔', weight: '◔', promote: '✓', freeze: '❄', verdict: '⚖', note: '✎', toggle: '⇄', alert: '!' };
+export const EVENT_GLYPHS: Record<string, string> = { release: '▲', deploy: '▲', rollback: '↶', rollout_step: '◔', share: '◔', weight: '◔', promote: '✓', freeze: '‖', verdict: '◆', note: '✎', toggle: '⇄', alert: '!' };
