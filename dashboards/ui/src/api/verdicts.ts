@@ -144,6 +144,10 @@ export interface CheckQuantile {
   candidate?: Num;
   low?: Num;
   high?: Num;
+  /** The difference as a part of the baseline's, with its interval. */
+  relative?: Num;
+  relative_low?: Num;
+  relative_high?: Num;
 }
 
 export interface CheckPattern {

@@ -51,7 +51,8 @@ describe('what is missing', () => {
     const waits = { ...noGo.verdict, state: 'wait', need: 'about 340 more requests, 4 min' };
     expect(words.evidenceMeter(waits, { ready: 0.999 })).toMatchObject({ ready: 0.999, missing: 'about 340 more requests, 4 min' });
     expect(plain(words.evidenceMeter(waits, { ready: 0.999 }).word)).toBe('99 % of what is needed');
-    expect(words.evidenceMeter(waits, null)).toMatchObject({ ready: null, word: 'not known', of: '' });
+    expect(words.evidenceMeter(waits, null)).toMatchObject({ ready: null, word: '', missing: 'about 340 more requests, 4 min', of: '' });
+    expect(words.evidenceMeter({ ...waits, need: null }, null)).toMatchObject({ ready: null, word: 'not known', missing: '' });
   });
 });
 
@@ -107,11 +108,19 @@ describe('the two sides of a check', () => {
   });
 });
 
+it('a percentile has its difference as a part, and in seconds where there is none', () => {
+  const said = (check('latency').quantiles ?? []).map((quantile) => words.quantileWords(quantile)).map(({ difference, within }) => plain(`${difference}: ${within}`));
+  expect(said).toEqual(['+2 %: −1 % … +5 %', '—: +8.00 ms … +41.0 ms', '+38 %: +29 % … +47 %']);
+  expect(words.quantileWords({ q: 0.5 }).within).toBe('not known yet');
+  expect(plain(words.quantileWords({ q: 0.5, relative_low: 0.1 }).within)).toBe('+10 % or more');
+});
+
 describe('evidence in words', () => {
   it('is how seldom a good release shows as much', () => {
-    expect(words.evidenceWords(5.19e6, 'decisive')).toBe('decisive: at most one good release in 5,100,000 would show as much at any look');
-    expect(words.evidenceWords(14.9, 'moderate')).toBe('moderate: at most one good release in 14 would show as much at any look');
-    expect(words.evidenceWords(1e300, 'decisive')).toBe('decisive: fewer than one good release in a billion would show as much at any look');
+    expect(words.evidenceWords(5.19e6, 'decisive')).toBe('decisive: at most one in 5,100,000 good releases would look as bad, at any look');
+    expect(words.evidenceWords(14.9, 'moderate')).toBe('moderate: at most one in 14 good releases would look as bad, at any look');
+    expect(words.evidenceWords(1e300, 'decisive')).toBe('decisive: fewer than one in a billion good releases would look as bad, at any look');
+    expect(words.evidenceWords(310, null, 'fine')).toBe('at most one in 310 releases beyond the limit would look as good, at any look');
     expect(words.evidenceWords(2, 'none')).toBe('none to speak of');
     expect(words.evidenceWords(null, null)).toBe('not known');
   });

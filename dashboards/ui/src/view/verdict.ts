@@ -136,7 +136,7 @@ export function evidenceMeter(verdict: Verdict, evidence: Evidence | null | unde
   ].join(' against ');
   const elapsed = evidence?.elapsed_s == null ? '' : `in ${age(evidence.elapsed_s * 1_000)}`;
   const missing = decided ? '' : verdict.need || missingWords(evidence?.missing);
-  const word = ready === null ? 'not known' : ready >= 1 ? 'enough' : `${share(Math.floor(ready * 100) / 100)} of what is needed`;
+  const word = ready === null ? (missing === '' ? 'not known' : '') : ready >= 1 ? 'enough' : `${share(Math.floor(ready * 100) / 100)} of what is needed`;
   return { ready, word, of: [sides && `${sides} requests`, elapsed].filter((part) => part).join(' '), missing };
 }
 
@@ -197,8 +197,19 @@ export function fewerIsWorse(effect: CheckEffect): boolean {
 
 /** The quantile that speaks loudest. */
 export function loudest(quantiles: readonly CheckQuantile[] | undefined): CheckQuantile | undefined {
-  const relative = (each: CheckQuantile) => (each.low == null || !each.baseline ? -1 : each.low / each.baseline);
+  const relative = (each: CheckQuantile) => each.relative_low ?? (each.low == null || !each.baseline ? -1 : each.low / each.baseline);
   return (quantiles ?? []).reduce<CheckQuantile | undefined>((best, each) => (best === undefined || relative(each) >= relative(best) ? each : best), undefined);
+}
+
+/** "+38 %, +29 … +47": of a percentile; in seconds where the server has no part. */
+export function quantileWords(quantile: CheckQuantile): { difference: string; within: string } {
+  const { relative, relative_low, relative_high, low, high } = quantile;
+  const part = (value: number | null | undefined) => (value == null ? '' : `${signed(value)}${GAP}%`);
+  const time = (value: number | null | undefined) => (value == null ? '' : `${value < 0 ? '−' : '+'}${seconds(Math.abs(value))}`);
+  const known = relative_low != null || relative_high != null;
+  const [least, most] = known ? [part(relative_low), part(relative_high)] : [time(low), time(high)];
+  const within = least && most ? `${least} … ${most}` : least ? `${least} or more` : most ? `${most} or less` : 'not known yet';
+  return { difference: part(relative) || '—', within };
 }
 
 export const quantileName = (q: number): string => `p${Number((q * 100).toFixed(2))}`;
@@ -249,13 +260,14 @@ export function tallyWords(tally: [number, number] | undefined): string {
   return tally ? `${count(tally[0])} of ${count(tally[1])}` : '—';
 }
 
-/** What an e-value means: so seldom does a good release show as much, at any of all looks. */
-export function evidenceWords(e: number | null | undefined, strength: string | null | undefined): string {
+/** What an e-value means: so seldom does a release of the other kind show as much, at any of all looks. */
+export function evidenceWords(e: number | null | undefined, strength: string | null | undefined, of: 'worse' | 'fine' = 'worse'): string {
   if (e == null) return 'not known';
   if (e < 3) return 'none to speak of';
   const step = 10 ** Math.max(0, Math.floor(Math.log10(e)) - 1);
-  const odds = e >= 1e9 ? 'fewer than one good release in a billion' : `at most one good release in ${count(Math.floor(e / step) * step)}`;
-  return `${strength ?? 'some'}: ${odds} would show as much at any look`;
+  const odds = e >= 1e9 ? 'fewer than one in a billion' : `at most one in ${count(Math.floor(e / step) * step)}`;
+  const whom = of === 'worse' ? 'good releases would look as bad' : 'releases beyond the limit would look as good';
+  return `${strength ? `${strength}: ` : ''}${odds} ${whom}, at any look`;
 }
 
 /** What is known of the noise, in words. */
