@@ -204,3 +204,8 @@ export function eventTitle(event: ReleaseEvent, zone: Zone): string {
 }
 
 export const EVENT_GLYPHS: Record<string, string> = { release: '▲', deploy: '▲', rollback: '↶', rollout_step: '◔', share: '◔', weight: '◔', promote: '✓', freeze: '‖', verdict: '◆', note: '✎', toggle: '⇄', alert: '!' };
+
+/** Only addresses of the web are links: the text comes from whoever sends data. */
+export function webAddress(url: string | null | undefined): string | null {
+  return url && /^https?:\/\//i.test(url) ? url : null;
+}
