@@ -20,6 +20,9 @@ const PAGES = [
   { name: 'logs', path: '/logs', testid: 'lines' },
   { name: 'logs, a tail by level', path: '/logs?live=1&by=level', testid: 'lines' },
   { name: 'patterns', path: '/logs?view=patterns', testid: 'log-patterns' },
+  { name: 'deploys', path: '/deploys', testid: 'deploys' },
+  { name: 'record', path: '/v/checkout/2.14.0', testid: 'record' },
+  { name: 'record on paper', path: '/print/verdict/checkout/2.14.0', testid: 'record' },
   { name: 'new patterns', path: '/logs?view=new&s=checkout', testid: 'log-patterns' },
 ];
 

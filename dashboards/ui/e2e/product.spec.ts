@@ -47,11 +47,10 @@ test.describe('the shop', () => {
     await expect(toggle.locator('[data-variant="on"]')).toContainText('%');
   });
 
-  test('a KPI that moved is named in the first sentence, and values are told by version', async ({ page }) => {
+  test('a KPI that moved is named among what differs, and values are told by version', async ({ page }) => {
     await page.goto(`${shipwake.url}/s/checkout?from=now-5m`);
     await painted(page);
     await expect(page.locator('[data-testid="difference"][data-metric="kpi"]').first()).toContainText('per 1,000 requests', { timeout: 60_000 });
-    await expect(page.getByTestId('headline')).toContainText('per 1,000 requests');
     const release = await shipwake.api<ServiceRelease>('/api/v1/services/checkout/release?from=now-5m&to=now');
     const valued = (release.kpis ?? []).filter((kpi) => kpi.values);
     expect(valued.length).toBeGreaterThan(0);

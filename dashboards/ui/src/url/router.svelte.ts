@@ -6,6 +6,7 @@ import { routeOf, type Route } from './routes.ts';
 class Router {
   #pathname = $state(location.pathname);
   #search = $state(location.search);
+  #hash = $state(location.hash);
   readonly route: Route = $derived(routeOf(this.#pathname));
 
   start(): () => void {
@@ -27,6 +28,16 @@ class Router {
     return this.#pathname;
   }
 
+  /** What is open on the page, without its `#`. */
+  get hash(): string {
+    return decodedHash(this.#hash);
+  }
+
+  /** Opens something on the page, or with an empty text closes it. */
+  setHash(text: string, how: 'push' | 'replace' = 'push'): void {
+    if (text !== this.hash) this.go(this.#pathname + this.#search + (text === '' ? '' : `#${encodeURIComponent(text).replaceAll('%3D', '=')}`), how);
+  }
+
   go(href: string, how: 'push' | 'replace' = 'push'): void {
     const moved = new URL(href, location.href).pathname !== location.pathname;
     if (how === 'push') history.pushState(null, '', href);
@@ -43,12 +54,13 @@ class Router {
   set<S extends Schema>(schema: S, change: Partial<ValuesOf<S>>, how: 'push' | 'replace' = 'push'): void {
     const now = parseQuery(schema, this.#search);
     const next = formatQuery(schema, { ...now.values, ...change }, now.rest);
-    if (next !== this.#search) this.go(this.#pathname + next, how);
+    if (next !== this.#search) this.go(this.#pathname + next + this.#hash, how);
   }
 
   #read(): void {
     this.#pathname = location.pathname;
     this.#search = location.search;
+    this.#hash = location.hash;
   }
 
   #click(event: MouseEvent): void {
@@ -60,7 +72,15 @@ class Router {
     if (url.origin !== location.origin || isServerPath(url.pathname)) return;
     if (url.hash !== '' && url.pathname === location.pathname) return;
     event.preventDefault();
-    this.go(url.pathname + url.search);
+    this.go(url.pathname + url.search + url.hash);
+  }
+}
+
+function decodedHash(hash: string): string {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return '';
   }
 }
 

@@ -7,6 +7,8 @@ export type Route =
   | { page: 'toggle'; service: string; key: string }
   | { page: 'start' }
   | { page: 'logs' }
+  | { page: 'deploys' }
+  | { page: 'record'; service: string; version: string; print: boolean }
   | { page: 'not-found'; path: string };
 
 const shared = { env: textParam(), tz: choiceParam(['local', 'utc'] as const, 'local') };
@@ -14,7 +16,7 @@ const shared = { env: textParam(), tz: choiceParam(['local', 'utc'] as const, 'l
 export const overviewParams = {
   ...shared,
   q: textParam(),
-  state: choiceParam(['all', 'rollout', 'steady', 'unversioned'] as const, 'all'),
+  state: choiceParam(['all', 'no_go', 'watch', 'rollout', 'steady', 'unversioned'] as const, 'all'),
   kiosk: flagParam(),
 };
 
@@ -44,6 +46,16 @@ export const logsParams = {
   line: textParam(),
 };
 
+/** `s` is a service, `last` how far back the list goes. */
+export const deploysParams = {
+  ...shared,
+  q: textParam(),
+  s: textParam(),
+  outcome: choiceParam(['all', 'live', 'live_beside_others', 'replaced', 'rolled_back', 'no_traffic', 'announced_only'] as const, 'all'),
+  verdict: choiceParam(['all', 'no_go', 'watch', 'wait', 'go', 'none'] as const, 'all'),
+  last: choiceParam(['1d', '7d', '30d', '90d'] as const, '30d'),
+};
+
 export const SNIPPET_KEYS = [
   'env', 'python', 'node', 'java', 'go', 'rust',
   'lines', 'pipe', 'nginx', 'httpd', 'haproxy', 'varnish', 'rsyslog',
@@ -71,6 +83,12 @@ export function routeOf(pathname: string): Route {
     if (name !== null && key !== null) return { page: 'toggle', service: name, key };
   }
   if (path === '/logs') return { page: 'logs' };
+  if (path === '/deploys') return { page: 'deploys' };
+  const record = /^(\/print\/verdict|\/v)\/([^/]+)\/([^/]+)$/.exec(path);
+  if (record) {
+    const [service, version] = [decoded(record[2] ?? ''), decoded(record[3] ?? '')];
+    if (service !== null && version !== null) return { page: 'record', service, version, print: record[1] !== '/v' };
+  }
   const service = /^\/s\/([^/]+)$/.exec(path)?.[1];
   if (service !== undefined) {
     const name = decoded(service);
@@ -111,6 +129,17 @@ export function startHref(env = '', tz: 'local' | 'utc' = 'local'): string {
 export function logsHref(change: Partial<ValuesOf<typeof logsParams>> = {}): string {
   const { values } = parseQuery(logsParams, '');
   return `/logs${formatQuery(logsParams, { ...values, ...change })}`;
+}
+
+export function deploysHref(change: Partial<ValuesOf<typeof deploysParams>> = {}): string {
+  const { values } = parseQuery(deploysParams, '');
+  return `/deploys${formatQuery(deploysParams, { ...values, ...change })}`;
+}
+
+/** The record of a release's verdict; `print` is the same on paper. */
+export function recordHref(service: string, version: string, env: string, tz: 'local' | 'utc' = 'local', print = false): string {
+  const { values } = parseQuery(sharedParams, '');
+  return `${print ? '/print/verdict' : '/v'}/${segmentOf(service)}/${segmentOf(version)}${formatQuery(sharedParams, { ...values, env, tz })}`;
 }
 
 /** What a link keeps of the page it is on. */

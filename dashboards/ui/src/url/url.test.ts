@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatQuery, parseQuery } from './codec.ts';
-import { overviewParams, routeOf, segmentOf, serviceHref, serviceParams, startParams } from './routes.ts';
+import { overviewParams, recordHref, routeOf, segmentOf, serviceHref, serviceParams, startParams } from './routes.ts';
 import { formatTime, isLive, parseTime, resolveTime } from './time.ts';
 
 /** A small generator with a fixed seed: a failure repeats. */
@@ -109,6 +109,11 @@ describe('paths', () => {
     expect(routeOf('/s/checkout/toggle/pay%2Fv2')).toEqual({ page: 'toggle', service: 'checkout', key: 'pay/v2' });
     expect(routeOf('/s/a%2Fb%20c')).toEqual({ page: 'service', service: 'a/b c' });
     expect(routeOf('/s/%zz').page).toBe('not-found');
+    expect(routeOf('/deploys/')).toEqual({ page: 'deploys' });
+    expect(routeOf('/v/checkout/2.14.0')).toEqual({ page: 'record', service: 'checkout', version: '2.14.0', print: false });
+    expect(routeOf('/print/verdict/checkout/a%2Fb')).toEqual({ page: 'record', service: 'checkout', version: 'a/b', print: true });
+    expect(routeOf('/v/checkout').page).toBe('not-found');
+    expect(routeOf('/v/%zz/1').page).toBe('not-found');
     expect(routeOf('/nope').page).toBe('not-found');
   });
 
@@ -117,6 +122,14 @@ describe('paths', () => {
       const href = new URL(serviceHref(name, 'prod'), 'http://x');
       expect(routeOf(href.pathname)).toEqual({ page: 'service', service: name });
       expect(new URL(`/api/v1/services/${segmentOf(name)}/release`, 'http://x').pathname.split('/')).toHaveLength(6);
+    }
+  });
+
+  it('links to the record of any version and back', () => {
+    for (const [name, version] of [['.', '..'], ['a/b', '~1'], ['checkout', '2.14.0+build 7?#'], ['', '']] as const) {
+      const href = new URL(recordHref(name, version, 'prod & more', 'utc', true), 'http://x');
+      expect(routeOf(href.pathname)).toEqual({ page: 'record', service: name, version, print: true });
+      expect(href.searchParams.get('env')).toBe('prod & more');
     }
   });
 

@@ -152,3 +152,6 @@ export function fullTime(ms: number, zone: Zone = 'local'): string {
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }
+
+/** The first letter of a sentence; a percentile stays `p99`. */
+export const capital = (text: string): string => (/^p\d/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));

@@ -15,6 +15,16 @@ describe('the order of services', () => {
     expect(names(byAttention(services))).toEqual(['search', 'checkout', 'cart', 'web']);
   });
 
+  it('goes by the words of verdicts that are not over', () => {
+    const judged = (words: Record<string, string>, over = false) => (service: { service: string }) => {
+      const state = words[service.service];
+      return state === undefined ? undefined : { service: service.service, candidate: '2', state, ending: over ? { kind: 'rolled_back', at: 1 } : null };
+    };
+    expect(names(byAttention(services, judged({ web: 'no_go', checkout: 'watch', search: 'go' })))).toEqual(['web', 'checkout', 'search', 'cart']);
+    expect(names(byAttention(services, judged({ search: 'wait' })))).toEqual(['search', 'checkout', 'cart', 'web']);
+    expect(names(byAttention(services, judged({ web: 'no_go' }, true)))).toEqual(['search', 'checkout', 'cart', 'web']);
+  });
+
   it('can stand still while it would change', () => {
     expect(keepOrder(['a', 'b', 'c'], ['c', 'd', 'a'])).toEqual(['a', 'c', 'd']);
     expect(moved(['a', 'c', 'd'], ['c', 'd', 'a'])).toBe(3);
@@ -27,6 +37,10 @@ describe('the order of services', () => {
     expect(found('2.14')).toEqual(['checkout']);
     expect(found('', 'rollout')).toEqual(['search', 'checkout']);
     expect(found('nothing')).toEqual([]);
+    const verdict = { service: 'web', candidate: '2', state: 'no_go', ending: null };
+    expect(matches({ service: 'web', state: 'rollout' }, '', 'no_go', verdict)).toBe(true);
+    expect(matches({ service: 'web', state: 'rollout' }, '', 'rollout', verdict)).toBe(true);
+    expect(matches({ service: 'web', state: 'rollout' }, '', 'no_go', { ...verdict, ending: { kind: 'rolled_back', at: 1 } })).toBe(false);
   });
 });
 

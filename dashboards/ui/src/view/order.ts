@@ -1,15 +1,24 @@
 // The order of the overview: what may need attention first. Pure.
 import type { OverviewService } from '../api/types.ts';
+import type { Verdict } from '../api/verdicts.ts';
 import { serviceKey } from '../live/merge.ts';
+import { urgency } from './verdict.ts';
 
-function attention(service: OverviewService): number {
-  if (service.state === 'rollout') return 0;
-  return service.state === 'unversioned' ? 1 : 2;
+export type VerdictOf = (service: OverviewService) => Verdict | undefined;
+
+const nobody: VerdictOf = () => undefined;
+
+/** A verdict that is not over says what a state only hints at. Between `watch` and `go` are those that nothing is proven of. */
+function attention(service: OverviewService, verdict: Verdict | undefined): number {
+  if (verdict && !verdict.ending) return urgency(verdict);
+  if (service.state === 'rollout') return 2;
+  return service.state === 'unversioned' ? 4 : 5;
 }
 
 /** Within a state the server's order stays: it knows which rollout differs. */
-export function byAttention(services: readonly OverviewService[]): string[] {
-  return [...services].sort((a, b) => attention(a) - attention(b)).map(serviceKey);
+export function byAttention(services: readonly OverviewService[], verdictOf: VerdictOf = nobody): string[] {
+  const ranked = services.map((service) => ({ key: serviceKey(service), rank: attention(service, verdictOf(service)) }));
+  return ranked.sort((a, b) => a.rank - b.rank).map(({ key }) => key);
 }
 
 /** Keeps what is on screen where it is, and puts what is new at the end. */
@@ -25,8 +34,10 @@ export function moved(held: readonly string[], wanted: readonly string[]): numbe
   return held.reduce((count, key, i) => count + (wanted[i] === key ? 0 : 1), 0);
 }
 
-export function matches(service: OverviewService, filter: string, state: string): boolean {
-  if (state !== 'all' && (service.state ?? 'steady') !== state) return false;
+/** `state` is one of a service, or the word of a verdict that is not over. */
+export function matches(service: OverviewService, filter: string, state: string, verdict?: Verdict): boolean {
+  const word = verdict?.ending ? undefined : verdict?.state;
+  if (state !== 'all' && (service.state ?? 'steady') !== state && word !== state) return false;
   const words = filter.toLowerCase().split(/\s+/).filter((word) => word !== '');
   if (words.length === 0) return true;
   const text = [service.service, service.env, service.team, ...(service.lanes ?? []).map((lane) => lane.version)].join(' ').toLowerCase();

@@ -38,4 +38,12 @@ describe('log patterns in words', () => {
     expect(rowSentence({ service: 's', new_patterns: 1 }, 0, 'utc')).toBe('1 new error pattern');
     expect(rowSentence({ service: 's', headline: null }, 0, 'utc')).toBe('');
   });
+
+  it('a row of a release that is judged has the sentence of its verdict, and no other', () => {
+    const service = { service: 's', headline: 'differs', new_patterns: 4 };
+    const verdict = { service: 's', candidate: '2', state: 'no_go', headline: 'Roll back: errors.' };
+    expect(rowSentence(service, 0, 'utc', verdict)).toBe('Roll back: errors. · 4 new error patterns');
+    expect(rowSentence(service, 0, 'utc', { ...verdict, headline: 'Roll back: errors; 4 new log patterns.' })).toBe('Roll back: errors; 4 new log patterns.');
+    expect(rowSentence({ service: 's' }, 0, 'utc', { ...verdict, ending: { kind: 'rolled_back', at: 9 * 60_000 } })).toBe('Rolled back at 00:09');
+  });
 });

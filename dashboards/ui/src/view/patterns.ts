@@ -1,6 +1,8 @@
 // Log patterns in words, built only from what the server told.
 import type { OverviewService, Pattern } from '../api/types.ts';
+import type { Verdict } from '../api/verdicts.ts';
 import { minuteRate, plural, type Zone } from './format.ts';
+import { endingSentence } from './verdict.ts';
 import { localTimes } from './words.ts';
 
 /** How a class looks; a glyph beside the colour, so that colour is never alone. */
@@ -45,11 +47,13 @@ export function templateParts(text: string): string[] {
   return text.split(/(<\*>)/).filter((part) => part !== '');
 }
 
-/** What a row of the overview says below its numbers; empty when there is nothing to say. */
-export function rowSentence(service: OverviewService, now: number, zone: Zone): string {
-  const patterns = service.new_patterns ?? 0;
+/** What a row of the overview says below its numbers; empty when there is nothing to say. A verdict's sentence says it all. */
+export function rowSentence(service: OverviewService, now: number, zone: Zone, verdict?: Verdict): string {
+  const headline = verdict?.headline || service.headline;
+  const told = verdict?.headline?.includes('log pattern') ?? false;
+  const patterns = told ? 0 : (service.new_patterns ?? 0);
   return [
-    ...(service.headline ? [localTimes(service.headline, now, zone)] : []),
+    ...(verdict?.ending ? [endingSentence(verdict, zone)] : headline ? [localTimes(headline, now, zone)] : []),
     ...(patterns > 0 ? [plural(patterns, 'new error pattern')] : []),
   ].join(' · ');
 }

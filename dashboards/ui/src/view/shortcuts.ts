@@ -11,6 +11,7 @@ export const SHORTCUTS: Shortcut[] = [
   { keys: '/', does: 'Filter the services, or search the logs' },
   { keys: 'g o', does: 'Go to the overview' },
   { keys: 'g l', does: 'Go to the logs' },
+  { keys: 'g r', does: 'Go to the deploys' },
   { keys: 'g d', does: 'Go to "Send data"' },
   { keys: 't', does: 'Choose the time range' },
   { keys: 'z', does: 'Zoom out' },
@@ -21,6 +22,8 @@ export const SHORTCUTS: Shortcut[] = [
   { keys: 'n', does: 'Patterns that are new in a version' },
   { keys: 'l', does: 'Lines of the logs' },
   { keys: 'f', does: 'Follow the logs live' },
+  { keys: '1', does: 'Open a check of the verdict; 2 … 9 the following' },
+  { keys: 'v', does: 'How the verdict went' },
   { keys: 'space', does: 'Pause or resume live data' },
   { keys: '\\', does: 'Light or dark' },
   { keys: '?', does: 'This list' },
@@ -53,7 +56,7 @@ export class ShortcutKeys {
     const prefix = event.timeStamp - this.#prefixAt < PAIR_MS ? this.#prefix : '';
     this.#prefix = '';
     const keys = prefix + key;
-    return SHORTCUTS.some((shortcut) => shortcut.keys === keys) ? keys : null;
+    return SHORTCUTS.some((shortcut) => shortcut.keys === keys) || /^[2-9]$/.test(keys) ? keys : null;
   }
 }
 

@@ -40,6 +40,9 @@ describe('the sentence of the overview', () => {
     const services = [{ service: 'a', state: 'rollout' }, { service: 'b', state: 'steady' }, { service: 'c', state: 'unversioned' }];
     expect(overviewSentence({ services })).toBe('1 rollout live · 1 service steady · 1 service without a version');
     expect(overviewSentence({})).toBe('No service has sent data yet');
+    const differing = { services, summary: { rollouts: 1, differing: 1, steady: 1 } };
+    expect(overviewSentence(differing)).toContain('1 differs from the version beside it');
+    expect(overviewSentence(differing, ['1 NO-GO'])).toBe('1 rollout live · 1 NO-GO · 1 service steady · 1 service without a version');
   });
 });
 

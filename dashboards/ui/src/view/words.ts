@@ -105,7 +105,8 @@ export function laneNames(source: string | null | undefined): { rate: string; er
     : { rate: 'Requests', errors: 'Errors', unit: 'requests' };
 }
 
-export function overviewSentence(overview: Overview): string {
+/** With verdicts their words are counted; a number that differs is no judgement, and is not said beside one. */
+export function overviewSentence(overview: Overview, verdicts: readonly string[] = []): string {
   const services = overview.services ?? [];
   if (services.length === 0) return 'No service has sent data yet';
   const states = countStates(services);
@@ -113,7 +114,8 @@ export function overviewSentence(overview: Overview): string {
   const steady = overview.summary?.steady ?? states.steady;
   const differing = overview.summary?.differing ?? 0;
   const parts = [rollouts === 0 ? 'No rollout live' : `${plural(rollouts, 'rollout')} live`];
-  if (differing > 0) parts.push(`${count(differing)} ${differing === 1 ? 'differs from the version beside it' : 'differ from the versions beside them'}`);
+  parts.push(...verdicts);
+  if (differing > 0 && verdicts.length === 0) parts.push(`${count(differing)} ${differing === 1 ? 'differs from the version beside it' : 'differ from the versions beside them'}`);
   if (steady > 0) parts.push(`${plural(steady, 'service')} steady`);
   if (states.unversioned > 0) parts.push(`${plural(states.unversioned, 'service')} without a version`);
   return parts.join(' · ');
@@ -182,6 +184,10 @@ const EVENT_WORDS: Record<string, string> = {
   rollout_step: 'Share changed',
   share: 'Share changed',
   rollback: 'Rollback',
+  promote: 'Promoted',
+  weight: 'Weight changed',
+  freeze: 'Freeze',
+  verdict: 'Verdict',
   toggle: 'Toggle',
   alert: 'Alert',
   note: 'Note',
@@ -197,4 +203,9 @@ export function eventTitle(event: ReleaseEvent, zone: Zone): string {
   return `${clockTime(event.t, zone)} ${event.title ?? `${eventWord(event.kind)} ${event.version ?? ''}${part}`}`;
 }
 
-export const EVENT_GLYPHS: Record<string, string> = { release: '▲', deploy: '▲', rollback: '↶', rollout_step: '◔', share: '◔', toggle: '⇄', alert: '!' };
+export const EVENT_GLYPHS: Record<string, string> = { release: '▲', deploy: '▲', rollback: '↶', rollout_step: '◔', share: '◔', weight: '◔', promote: '✓', freeze: '‖', verdict: '◆', note: '✎', toggle: '⇄', alert: '!' };
+
+/** Only addresses of the web are links: the text comes from whoever sends data. */
+export function webAddress(url: string | null | undefined): string | null {
+  return url && /^https?:\/\//i.test(url) ? url : null;
+}
