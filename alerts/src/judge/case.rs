@@ -285,7 +285,7 @@ impl Case {
         let usual_s = if self.usual_rate > 0.0 { GAPS / self.usual_rate } else { QUIET_MIN_S };
         let quiet_ms = (usual_s.clamp(QUIET_MIN_S, 600.0) * 1e3) as i64;
         let newest_ms = (self.newest_s + 10) * 1_000;
-        if complete_ms - newest_ms > quiet_ms { newest_ms } else { complete_ms }
+        if complete_ms.saturating_sub(newest_ms) > quiet_ms { newest_ms } else { complete_ms }
     }
 
     /// The verdict on everything so far; and the word before, if the one that is told has changed.
@@ -293,6 +293,7 @@ impl Case {
         let moment = Moment { complete_ms: self.complete_ms(moment.complete_ms), ..*moment };
         let mut verdict = self.weigh(&moment);
         let before = self.told.hear(&mut verdict, moment.now_ms.div_euclid(1_000));
+        tracing::debug!(release = %self.id, word = verdict.word.as_str(), ln_fast = verdict.ln_fast, ln_slow = verdict.ln_slow, summary = verdict.summary, "looked");
         self.draw(&verdict, moment.complete_ms);
         if before.is_some() {
             self.sequence += 1;

@@ -84,12 +84,14 @@ pub(crate) struct Engine {
     traffic_slice_s: i64,
     quantiles_at_ms: i64,
     slots_until_s: i64,
+    /// See [`Completeness`]; neither goes back.
     complete_ms: i64,
+    nearly_ms: i64,
 }
 
 impl Engine {
     pub fn new(config: JudgeConfig) -> Engine {
-        Engine { config, complete_ms: i64::MIN, traffic_at_ms: i64::MIN, ..Engine::default() }
+        Engine { config, complete_ms: i64::MIN, nearly_ms: i64::MIN, traffic_at_ms: i64::MIN, ..Engine::default() }
     }
 
     /// How many releases are judged.
@@ -110,6 +112,10 @@ impl Engine {
             self.traffic_at_ms = now_ms;
         }
         let mut looked = Looked::default();
+        if self.complete_ms == i64::MIN {
+            // Since the start some shard could not be heard, or is catching up.
+            return looked;
+        }
         self.open_and_end(windows, &rows, now_ms, &mut looked);
         self.read(windows, now_ms);
         self.read_seldom(windows, &rows, now_ms);
@@ -124,13 +130,19 @@ impl Engine {
         let until_ms = completeness.until_ms.unwrap_or(now_ms).min(now_ms);
         if completeness.is_whole {
             self.complete_ms = self.complete_ms.max(until_ms);
+            let nearly_ms = completeness.nearly_ms.unwrap_or(until_ms).min(now_ms);
+            self.nearly_ms = self.nearly_ms.max(nearly_ms);
         }
         let now_s = now_ms.div_euclid(10_000) * 10;
         let question = |from_s: i64, to_s: i64| query(None, from_s, to_s, false);
-        let is_first = self.traffic_at_ms == i64::MIN;
-        let mut found =
-            windows.health(&question(if is_first { now_s - TRAFFIC_S } else { now_s - SLICE_S }, now_s + 20));
-        if !is_first {
+        // When a version came is told by its first window, which may have been sent after later ones.
+        let is_new = |row: &ReleaseRow| {
+            let place = self.places.get(&place_of(&row.release));
+            row.requests > 0 && place.is_none_or(|place| !place.has_settled(&row.release.version))
+        };
+        let reads_all = self.traffic_at_ms == i64::MIN || rows.iter().any(is_new);
+        let mut found = windows.health(&question(now_s - if reads_all { TRAFFIC_S } else { SLICE_S }, now_s + 20));
+        if !reads_all {
             let (from_s, to_s) = (now_s - TRAFFIC_S, now_s - SLICE_S);
             let start_s = if (from_s..to_s).contains(&self.traffic_slice_s) { self.traffic_slice_s } else { from_s };
             self.traffic_slice_s = start_s + SLICE_S;
@@ -414,7 +426,7 @@ impl Engine {
         let moments: Vec<i64> = self
             .cases
             .iter()
-            .map(|case| if is_whole { self.complete_ms } else { self.complete_ms.min(lacking_ms(case)) })
+            .map(|case| if is_whole { self.nearly_ms } else { self.nearly_ms.min(lacking_ms(case)) })
             .collect();
         for (case, complete_ms) in self.cases.iter_mut().zip(moments).filter(|(case, _)| case.release.is_open()) {
             let moment = Moment {

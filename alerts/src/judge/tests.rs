@@ -48,6 +48,8 @@ struct World {
     instances: BTreeMap<&'static str, u32>,
     until_s: i64,
     is_cut_off: bool,
+    /// Shards read their state and the journal behind it.
+    is_starting: bool,
     random: u64,
 }
 
@@ -167,7 +169,7 @@ impl Windows for Mutex<World> {
         let world = self.lock().expect("no test panics with it");
         let watermark_ns = (world.until_s - 2) * 1_000_000_000;
         vec![
-            ShardStatus { watermark_ns, ready: true, ..ShardStatus::default() },
+            ShardStatus { watermark_ns, ready: !world.is_starting, ..ShardStatus::default() },
             // One that never had a record.
             ShardStatus { watermark_ns: i64::MIN, ready: true, ..ShardStatus::default() },
         ]
@@ -350,6 +352,10 @@ fn a_judge_that_is_killed_goes_on_as_if_it_had_looked_away() {
                 // What was decided after the commit is lost, and decided again.
                 other.changes.truncate(many);
                 other.restart(&state);
+                // Shards are not ready at once.
+                other.world.get_mut().expect("ours").is_starting = true;
+                other.look();
+                other.world.get_mut().expect("ours").is_starting = false;
                 other.look();
             }
         }

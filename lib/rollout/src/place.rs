@@ -87,6 +87,11 @@ impl Place {
         self.stable.as_ref()
     }
 
+    /// Whether it was decided what a version is.
+    pub fn has_settled(&self, version: &str) -> bool {
+        self.versions.get(version).is_some_and(|known| known.is_settled)
+    }
+
     /// Whether there is a release to follow, or could be one at any time: a place with one version that nothing was ever compared
     /// with needs no more than a glance.
     pub fn is_quiet(&self) -> bool {
