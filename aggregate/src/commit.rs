@@ -46,6 +46,7 @@ impl Cut {
         state.patterns.add_windows(&deltas.lines, &deltas.metric_metas, state.received_ns);
         state.patterns.prune(state.watermark.newest_ns());
         state.product.keep(&deltas, state.watermark.newest_ns());
+        state.markers.prune(state.received_ns);
         sweep(state);
         Cut {
             next_offset: state.next_offset,

@@ -66,6 +66,12 @@ pub struct Limits {
     pub toggles_per_service: usize,
     /// Variants with their versions, over all toggles. Default 50 000.
     pub toggle_entries: usize,
+    /// Markers of one service in one environment, and as many changes of verdicts. Default 500.
+    pub markers_per_service: usize,
+    /// Bytes of markers. Default 4 MiB, which is some 8 000 of them.
+    pub marker_bytes: usize,
+    /// Bytes of changes of verdicts with what they rest on. Default 4 MiB.
+    pub verdict_bytes: usize,
     /// Hot toggles of one service with their variants and reasons. Default 1 000.
     pub toggle_names_per_service: usize,
 }
@@ -90,6 +96,9 @@ impl Default for Limits {
             toggles_per_service: 200,
             toggle_entries: 50_000,
             toggle_names_per_service: 1_000,
+            markers_per_service: 500,
+            marker_bytes: 4 << 20,
+            verdict_bytes: 4 << 20,
         }
     }
 }

@@ -14,6 +14,7 @@ use shipwake_otlp::{
 };
 
 use crate::health::{self, Family, duration_metric};
+use crate::markers::Said;
 use crate::metrics_fold::MetricFold;
 use crate::product::Product;
 use crate::resources::KnownResource;
@@ -200,8 +201,21 @@ impl<'s> Base<'s> {
     /// Places a record in time and takes note of it.
     #[inline]
     pub(crate) fn place(&mut self, time: u64, observed: u64, release: u32) -> EventTime {
-        let placed = place(time, observed, self.received_ns);
+        let placed = self.store(time, observed);
+        self.saw(placed, release);
+        placed
+    }
+
+    /// Places a record in time; it is going to be a row.
+    #[inline]
+    fn store(&mut self, time: u64, observed: u64) -> EventTime {
         self.folded.stored += 1;
+        place(time, observed, self.received_ns)
+    }
+
+    /// Takes note of a record as a sign of its release.
+    #[inline]
+    fn saw(&mut self, placed: EventTime, release: u32) {
         let state = &mut *self.state;
         if placed.folds {
             state.releases.get_mut(release).saw(placed.time_ns);
@@ -213,7 +227,6 @@ impl<'s> Base<'s> {
         if placed.folds && state.watermark.is_late(placed.time_ns) {
             state.counters.late += 1;
         }
-        placed
     }
 
     /// Takes note of a record that is stored and that no window takes.
@@ -278,10 +291,18 @@ impl<'a> LogSink<'a> for LogFold<'_, 'a> {
     fn log(&mut self, record: &LogRecord<'a>) {
         let Some(context) = self.base.context.take() else { return };
         let (time, observed) = (record.time_unix_nano, record.observed_time_unix_nano);
-        let placed = self.base.place(time, observed, context.known.release);
+        let placed = self.base.store(time, observed);
         let state = &mut *self.base.state;
         let line = state.counters.stored[Signal::Logs as usize - 1] + self.base.folded.stored;
         let parts = state.rows.logs.append(context.row_ref, self.scope, record, placed, line);
+        if let Some(said) = Said::of_log(&parts) {
+            state.rows.logs.end(None);
+            state.fold_said(said, &context.known.id, record, placed);
+            self.base.context = Some(context);
+            return;
+        }
+        self.base.saw(placed, context.known.release);
+        let state = &mut *self.base.state;
         let record = &LogRecord { event_name: parts.event_name, ..*record };
         let counted_ns = placed.folds.then_some(placed.time_ns);
         let pattern = state.pattern(self.book, &context.known, record, &parts, counted_ns);
@@ -344,6 +365,9 @@ impl<'a> SpanSink<'a> for SpanFold<'_> {
             if Product::wants_span(span, &parts) {
                 let failed = parts.span_failed(span.status_code);
                 state.fold_product_span(&context.known, span, &parts, failed, end_ns);
+            }
+            if parts.is_deployment {
+                state.fold_deploying_span(&context.known.id, span, end_ns);
             }
             self.base.note_event(end_ns);
         }

@@ -44,6 +44,8 @@ pub struct RequestParts<'a> {
     pub exception_message: &'a [u8],
     /// `event.name`, by which events were named before log records had a field for it; or empty.
     pub event_name: &'a [u8],
+    /// Whether it tells of a deployment: `deployment.status`, or a pipeline's task of the type `deploy`.
+    pub is_deployment: bool,
     /// Whose record it is.
     pub who: Who,
 }
@@ -54,6 +56,11 @@ impl<'a> RequestParts<'a> {
     pub fn take(&mut self, key: &[u8], value: &AnyValue<'a>) {
         // Most attributes are none of these: the first letters sort them out before any comparison of whole keys.
         if key.len() < 7 || !matches!(key[0], b'h' | b'u' | b'r' | b'e' | b's' | b'f') {
+            match (key.len(), key) {
+                (17, b"deployment.status") => self.is_deployment = true,
+                (23, b"cicd.pipeline.task.type") => self.is_deployment = text(value) == b"deploy",
+                _ => {}
+            }
             return;
         }
         match key {

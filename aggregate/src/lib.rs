@@ -25,6 +25,7 @@ pub mod fold;
 mod fold_tests;
 mod health;
 mod logs;
+mod markers;
 mod member;
 #[cfg(test)]
 mod member_tests;

@@ -12,6 +12,7 @@ use crate::config::AggregateConfig;
 use crate::cumulative::Streams;
 use crate::dedup::Dedup;
 use crate::logs::LogRows;
+use crate::markers::Markers;
 use crate::patterns::{Bounds, Patterns};
 use crate::point_values::SharedBounds;
 use crate::points::PointRows;
@@ -50,7 +51,7 @@ pub struct Counters {
 
 impl Counters {
     /// How many records of each kind were not as they usually are, as `shipwake_unusual_records` names them.
-    pub(crate) fn unusual(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn unusual(&self) -> [(&'static str, u64); 6] {
         let left_out = |kind: &str| self.left_out.iter().filter(|one| &*one.reason == kind).map(|one| one.count).sum();
         [
             ("late", self.late),
@@ -58,6 +59,7 @@ impl Counters {
             ("overflow", self.overflow),
             (TOO_OLD, left_out(TOO_OLD)),
             (OTHER_UNIT, left_out(OTHER_UNIT)),
+            (BAD_MARKER, left_out(BAD_MARKER)),
         ]
     }
 }
@@ -66,6 +68,9 @@ impl Counters {
 pub(crate) const TOO_OLD: &str = "too_old";
 /// Kind of events whose value is in another unit than the one that their KPI declares.
 pub(crate) const OTHER_UNIT: &str = "other_unit";
+
+/// Kind of markers and verdicts that cannot be used.
+pub(crate) const BAD_MARKER: &str = "bad_marker";
 
 /// The state of a shard.
 #[derive(Debug)]
@@ -88,6 +93,7 @@ pub struct State {
     pub(crate) patterns: Patterns,
     pub(crate) recent: Recent,
     pub(crate) product: Product,
+    pub(crate) markers: Markers,
     pub(crate) counters: Counters,
     pub(crate) rows: Rows,
     /// Receive time of the newest record, ns.
@@ -133,6 +139,7 @@ impl State {
             }),
             recent: Recent::new(limits.recent_bytes),
             product: Product::new(config),
+            markers: Markers::new(&limits),
             counters: Counters::default(),
             rows: Rows::default(),
             received_ns: i64::MIN,

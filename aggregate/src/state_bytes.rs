@@ -25,6 +25,8 @@ const PATTERNS: u64 = 1;
 const USAGE: u64 = 2;
 const TOGGLES: u64 = 3;
 const LEFT_OUT: u64 = 4;
+const MARKERS: u64 = 5;
+const VERDICTS: u64 = 6;
 
 /// The state, not compressed yet: cheap enough to be made under the shard's lock.
 pub fn encode(state: &State) -> Vec<u8> {
@@ -69,6 +71,8 @@ fn encode_sections(state: &State, out: &mut Vec<u8>) {
         (USAGE, state.product.encode_usage()),
         (TOGGLES, state.product.encode_toggles()),
         (LEFT_OUT, encode_left_out(&state.counters.left_out)),
+        (MARKERS, state.markers.encode_markers()),
+        (VERDICTS, state.markers.encode_verdicts()),
     ];
     put_u64(out, sections.len() as u64);
     for (number, bytes) in sections {
@@ -85,6 +89,8 @@ fn decode_sections(reader: &mut Reader<'_>, state: &mut State) -> Result<(), Str
             PATTERNS => patterns::decode(&mut section, &mut state.patterns)?,
             USAGE => state.product.decode_usage(&mut section)?,
             TOGGLES => state.product.decode_toggles(&mut section)?,
+            MARKERS => state.markers.decode_markers(&mut section)?,
+            VERDICTS => state.markers.decode_verdicts(&mut section)?,
             LEFT_OUT => state.counters.left_out = decode_rejected(&mut section)?,
             _ => return Err(format!("section {number} is not known to this version")),
         }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use shipwake_journal::Journal;
 use shipwake_model::{Resolution, Signal};
 use shipwake_store::{
-    HealthQuery, HealthSeries, HotShard, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow,
-    SegmentFile, ShardCommitter, ShardSnapshot, ShardStatus, SlotSeries, Table, ToggleRow, UsageOfDay,
+    HealthQuery, HealthSeries, HotShard, MarkerQuery, MarkerRow, MeasureQuery, MeasureSeries, PatternQuery, PatternRow,
+    ReleaseRow, SegmentFile, ShardCommitter, ShardSnapshot, ShardStatus, SlotSeries, Table, ToggleRow, UsageOfDay,
+    VerdictRow,
 };
 
 use crate::clock::Clock;
@@ -150,6 +151,14 @@ impl HotShard for Shared {
         guard.state.product.toggles.rows(place, guard.state.received_ns)
     }
 
+    fn markers(&self, query: &MarkerQuery) -> Vec<MarkerRow> {
+        self.lock_as_reader().state.markers.markers(query)
+    }
+
+    fn verdicts(&self, query: &MarkerQuery) -> Vec<VerdictRow> {
+        self.lock_as_reader().state.markers.verdicts(query)
+    }
+
     fn releases(&self) -> Vec<ReleaseRow> {
         let now_ns = self.clock.now_ns();
         let guard = self.lock_as_reader();
@@ -205,6 +214,7 @@ impl Inner {
             ("pending_commit", self.pending.as_ref().map_or(0, |cut| cut.bytes)),
             ("recent", state.recent.bytes()),
             ("product", state.product.bytes()),
+            ("markers", state.markers.bytes()),
             ("series", state.series.heap_bytes()),
             ("patterns", state.patterns.heap_bytes()),
             ("running_totals", state.streams.heap_bytes()),

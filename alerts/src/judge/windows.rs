@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use shipwake_store::{
-    HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow, ShardStatus,
-    SlotSeries, Store,
+    HealthQuery, HealthSeries, MarkerQuery, MarkerRow, MeasureQuery, MeasureSeries, PatternQuery, PatternRow,
+    ReleaseRow, ShardStatus, SlotSeries, Store,
 };
 
 /// Recent windows. Calls may block for as long as other processes take to answer.
@@ -20,6 +20,8 @@ pub trait Windows: Send + Sync {
     fn patterns(&self, query: &PatternQuery) -> Vec<PatternRow>;
     /// See [`Store::measures`].
     fn measures(&self, query: &MeasureQuery) -> Vec<MeasureSeries>;
+    /// See [`Store::markers`].
+    fn markers(&self, query: &MarkerQuery) -> Vec<MarkerRow>;
     /// See [`Store::status`].
     fn status(&self) -> Vec<ShardStatus>;
     /// Whether some shard could not be asked at some time since.
@@ -45,6 +47,10 @@ impl Windows for Arc<Store> {
 
     fn measures(&self, query: &MeasureQuery) -> Vec<MeasureSeries> {
         Store::measures(self, query)
+    }
+
+    fn markers(&self, query: &MarkerQuery) -> Vec<MarkerRow> {
+        Store::markers(self, query)
     }
 
     fn status(&self) -> Vec<ShardStatus> {

@@ -5,8 +5,14 @@
 
 use std::sync::Arc;
 
-/// Events that are about something else than business: they are logs and toggle evaluations, not KPIs.
-pub const OTHER_EVENTS: [&str; 3] = ["exception", "feature_flag", "feature_flag.evaluation"];
+/// Events that are about something else than business: they are logs, toggle evaluations, markers and verdicts, not KPIs.
+pub const OTHER_EVENTS: [&str; 5] = [
+    "exception",
+    "feature_flag",
+    "feature_flag.evaluation",
+    crate::marker::EVENT_NAME,
+    crate::verdict_change::EVENT_NAME,
+];
 
 /// Whether an event of this name counts as a KPI event.
 pub fn is_kpi_event(name: &[u8]) -> bool {

@@ -14,7 +14,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use shipwake_store::{
-    HotShard, Store, merge_health, merge_measures, merge_patterns, merge_slots, merge_toggles, merge_usage,
+    HotShard, Store, merge_health, merge_markers, merge_measures, merge_patterns, merge_slots, merge_toggles,
+    merge_usage, merge_verdicts,
 };
 use tokio::sync::Semaphore;
 
@@ -129,6 +130,8 @@ fn ask(hot: &dyn HotShard, shard: u32, question: &Question) -> Answer {
             let place = place.as_ref().map(|(service, environment)| (service.as_str(), environment.as_str()));
             Answer::Toggles(hot.toggles(place))
         }
+        Question::Markers(query) => Answer::Markers(hot.markers(query)),
+        Question::Verdicts(query) => Answer::Verdicts(hot.verdicts(query)),
         Question::Releases => Answer::Releases(vec![(shard, hot.releases())]),
         Question::Status | Question::Snapshot(_) => Answer::Status(vec![hot.status()]),
     }
@@ -149,6 +152,8 @@ fn merged(question: &Question, answers: Vec<Answer>) -> Answer {
         Question::Measures(_) => Answer::Measures(merge_measures(all!(Measures).flatten())),
         Question::Usage { .. } => Answer::Usage(merge_usage(all!(Usage).flatten())),
         Question::Toggles(_) => Answer::Toggles(merge_toggles(all!(Toggles).flatten())),
+        Question::Markers(query) => Answer::Markers(merge_markers(all!(Markers).flatten(), query.limit)),
+        Question::Verdicts(query) => Answer::Verdicts(merge_verdicts(all!(Verdicts).flatten(), query.limit)),
         Question::Releases => Answer::Releases(all!(Releases).flatten().collect()),
         Question::Status | Question::Snapshot(_) => Answer::Status(all!(Status).flatten().collect()),
     }

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shipwake_store::{
-    Elsewhere, Follower, HealthQuery, HealthSeries, HotRows, Incomplete, MeasureQuery, MeasureSeries, PatternQuery,
-    PatternRow, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, SlotSeries, Table, ToggleRow, UsageOfDay,
+    Elsewhere, Follower, HealthQuery, HealthSeries, HotRows, Incomplete, MarkerQuery, MarkerRow, MeasureQuery,
+    MeasureSeries, PatternQuery, PatternRow, ReleaseRow, SegmentFile, ShardSnapshot, ShardStatus, SlotSeries, Table,
+    ToggleRow, UsageOfDay, VerdictRow,
 };
 
 use crate::ask::Client;
@@ -125,6 +126,18 @@ impl Elsewhere for RemoteShards {
         let place = place.map(|(service, environment)| (service.to_owned(), environment.to_owned()));
         let answers = self.known.ask(&Question::Toggles(place), here).into_iter();
         let all = answers.filter_map(|answer| if let Answer::Toggles(all) = answer { Some(all) } else { None });
+        all.flatten().collect()
+    }
+
+    fn markers(&self, query: &MarkerQuery, here: &[u32]) -> Vec<MarkerRow> {
+        let answers = self.known.ask(&Question::Markers(query.clone()), here).into_iter();
+        let all = answers.filter_map(|answer| if let Answer::Markers(all) = answer { Some(all) } else { None });
+        all.flatten().collect()
+    }
+
+    fn verdicts(&self, query: &MarkerQuery, here: &[u32]) -> Vec<VerdictRow> {
+        let answers = self.known.ask(&Question::Verdicts(query.clone()), here).into_iter();
+        let all = answers.filter_map(|answer| if let Answer::Verdicts(all) = answer { Some(all) } else { None });
         all.flatten().collect()
     }
 

@@ -23,7 +23,7 @@ use shipwake_journal::{Header, Journal, MemoryJournal, Record};
 use shipwake_model::Signal;
 use shipwake_remote::{RemoteConfig, RemoteShards, router_in_pieces};
 use shipwake_store::{
-    HealthQuery, HotRows, MeasureQuery, PatternQuery, Snapshot, Store, StoreConfig, StoreError, Table,
+    HealthQuery, HotRows, MarkerQuery, MeasureQuery, PatternQuery, Snapshot, Store, StoreConfig, StoreError, Table,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -171,6 +171,33 @@ fn request(n: usize) -> Record {
     Record { partition: (n / 2) as u32 % PARTITIONS, header, value: Bytes::from(value) }
 }
 
+/// A marker and a change of a verdict, as they come to a partition.
+fn said_of_v1(partition: u32) -> Record {
+    let said = |event_name: &str, attributes: &[(&str, &str)]| LogRecord {
+        time_unix_nano: NOW as u64,
+        event_name: event_name.to_owned(),
+        attributes: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
+        ..LogRecord::default()
+    };
+    let log_records = vec![
+        said("shipwake.marker", &[("shipwake.marker.id", "d-1"), ("shipwake.marker.kind", "deploy")]),
+        said("shipwake.verdict", &[("shipwake.verdict.sequence", "1"), ("shipwake.verdict.verdict", "go")]),
+    ];
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    let of_resource = ResourceLogs { resource: resource(1), scope_logs, ..ResourceLogs::default() };
+    let value = ExportLogsServiceRequest { resource_logs: vec![of_resource] }.encode_to_vec();
+    let header = Header {
+        tenant: "default".into(),
+        signal: Signal::Logs,
+        received_ns: NOW,
+        records: 2,
+        time_min_ns: NOW,
+        time_max_ns: NOW,
+        request_hash: None,
+    };
+    Record { partition, header, value: Bytes::from(value) }
+}
+
 fn batches(store: &Store, snapshot: &Snapshot, shard: u32, table: Table) -> Result<Vec<RecordBatch>, StoreError> {
     let shard = snapshot.shards.iter().find(|found| found.shard == shard).expect("the shard is there");
     let mut batches = Vec::new();
@@ -287,6 +314,7 @@ async fn every_question_is_answered_as_the_owner_answers_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = MemoryJournal::new(PARTITIONS);
     append(&journal, 0..400).await;
+    journal.append(vec![said_of_v1(0), said_of_v1(1)]).await.expect("appends");
     let owner = Owner::start(dir.path(), &journal, any_port(), PIECE_BYTES).await;
     owner.folds_everything().await;
     owner.has_committed().await;
@@ -322,6 +350,11 @@ async fn every_question_is_answered_as_the_owner_answers_it() {
         assert_eq!(of_reader.releases().len(), 3);
         assert_eq!(of_reader.usage_of_day("shop", "prod"), of_owner.usage_of_day("shop", "prod"));
         assert_eq!(of_reader.toggles(None), of_owner.toggles(None));
+        let all = MarkerQuery::all();
+        assert_eq!(of_owner.markers(&all).len(), 1, "one id, though it lies in two shards");
+        assert_eq!(of_reader.markers(&all), of_owner.markers(&all));
+        assert_eq!(of_owner.verdicts(&all).len(), 1);
+        assert_eq!(of_reader.verdicts(&all), of_owner.verdicts(&all));
         assert_eq!(of_reader.status().len(), PARTITIONS as usize);
         assert_eq!(of_reader.incomplete(Instant::now()), []);
         owner

@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::Table;
 use crate::health::{HealthQuery, HealthSeries, SlotSeries};
 use crate::hot::{ReleaseRow, ShardSnapshot, ShardStatus};
+use crate::markers::{MarkerQuery, MarkerRow, VerdictRow};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
 
@@ -41,6 +42,10 @@ pub trait Elsewhere: Send + Sync {
     fn usage_of_day(&self, service: &str, environment: &str, here: &[u32]) -> Vec<UsageOfDay>;
     /// See [`crate::HotShard::toggles`]; several answers in one.
     fn toggles(&self, place: Option<(&str, &str)>, here: &[u32]) -> Vec<ToggleRow>;
+    /// See [`crate::HotShard::markers`]; several answers in one.
+    fn markers(&self, query: &MarkerQuery, here: &[u32]) -> Vec<MarkerRow>;
+    /// See [`crate::HotShard::verdicts`]; several answers in one.
+    fn verdicts(&self, query: &MarkerQuery, here: &[u32]) -> Vec<VerdictRow>;
     /// See [`crate::HotShard::releases`]; several answers in one. What is known of shards that cannot be asked is as it was.
     fn releases(&self, here: &[u32]) -> Vec<ReleaseRow>;
     /// As of a moment ago. Never waits. Shards that cannot be asked are as they were.

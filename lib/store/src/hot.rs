@@ -10,6 +10,7 @@ use shipwake_model::{ReleaseId, Signal};
 
 use crate::elsewhere::Incomplete;
 use crate::health::{HealthQuery, HealthSeries, SlotSeries};
+use crate::markers::{MarkerQuery, MarkerRow, VerdictRow};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay};
 use crate::patterns::{PatternQuery, PatternRow};
 use crate::{RowChunk, SegmentFile, Table};
@@ -37,6 +38,14 @@ pub trait HotShard: Send + Sync {
     }
     /// Every toggle the shard has seen an evaluation of, by variant and version; of one service in one environment, or of all.
     fn toggles(&self, _place: Option<(&str, &str)>) -> Vec<ToggleRow> {
+        Vec::new()
+    }
+    /// The markers that the shard keeps, each id once, newest first.
+    fn markers(&self, _query: &MarkerQuery) -> Vec<MarkerRow> {
+        Vec::new()
+    }
+    /// The changes of verdicts that the shard keeps, each once, newest first.
+    fn verdicts(&self, _query: &MarkerQuery) -> Vec<VerdictRow> {
         Vec::new()
     }
     /// Every release the shard has seen.

@@ -37,6 +37,7 @@ mod index;
 mod lock;
 mod loss;
 mod manifest;
+pub mod markers;
 pub mod measures;
 mod metrics;
 mod objects;
@@ -69,6 +70,7 @@ pub use error::StoreError;
 pub use follow::{Follower, Published};
 pub use health::{HealthCell, HealthQuery, HealthSeries, SlotSeries, merge_health, merge_slots};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
+pub use markers::{MarkerQuery, MarkerRow, VerdictRow, merge_markers, merge_verdicts};
 pub use measures::{
     MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles,
     merge_usage,

@@ -19,6 +19,7 @@ use crate::follow::Follower;
 use crate::health::{HealthQuery, HealthSeries, SlotSeries, merge_health, merge_slots};
 use crate::hot::{HotShard, ReleaseRow, ShardStatus, Snapshot};
 use crate::lock::DirectoryLock;
+use crate::markers::{MarkerQuery, MarkerRow, VerdictRow, merge_markers, merge_verdicts};
 use crate::measures::{MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles, merge_usage};
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -237,6 +238,19 @@ impl Store {
     pub fn toggles(&self, place: Option<(&str, &str)>) -> Vec<ToggleRow> {
         let found = self.each(|shard| shard.toggles(place), |elsewhere, here| vec![elsewhere.toggles(place, here)]);
         merge_toggles(found.into_iter().flatten())
+    }
+
+    /// What was said about releases, merged over shards, newest first. From memory: what is kept there is bounded in time, number and
+    /// bytes, and more of it may be among the log records.
+    pub fn markers(&self, query: &MarkerQuery) -> Vec<MarkerRow> {
+        let found = self.each(|shard| shard.markers(query), |elsewhere, here| vec![elsewhere.markers(query, here)]);
+        merge_markers(found.into_iter().flatten(), query.limit)
+    }
+
+    /// The changes of verdicts, merged over shards, newest first; bounded like [`Store::markers`].
+    pub fn verdicts(&self, query: &MarkerQuery) -> Vec<VerdictRow> {
+        let found = self.each(|shard| shard.verdicts(query), |elsewhere, here| vec![elsewhere.verdicts(query, here)]);
+        merge_verdicts(found.into_iter().flatten(), query.limit)
     }
 
     /// Every release seen, merged over shards, in order.

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shipwake_store::{
-    HealthSeries, MeasureSeries, PatternRow, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay,
+    HealthSeries, MarkerRow, MeasureSeries, PatternRow, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay,
+    VerdictRow,
 };
 
 use super::parts::{self, Pieces};
 use super::places::{KnownReleases, ReleaseForm, Releases};
+use super::said::SaidForm;
 use super::series::{
     HealthForm, MeasureForm, PatternForm, ReleaseRowForm, SlotForm, StatusForm, ToggleForm, UsageForm,
 };
@@ -21,6 +23,8 @@ pub(crate) enum Answer {
     Measures(Vec<MeasureSeries>),
     Usage(Vec<UsageOfDay>),
     Toggles(Vec<ToggleRow>),
+    Markers(Vec<MarkerRow>),
+    Verdicts(Vec<VerdictRow>),
     Releases(Vec<(u32, Vec<ReleaseRow>)>),
     Status(Vec<ShardStatus>),
 }
@@ -60,6 +64,8 @@ enum AnswerForm {
     Measures(Vec<MeasureForm>),
     Usage(Vec<UsageForm>),
     Toggles(Vec<ToggleForm>),
+    Markers(Vec<SaidForm>),
+    Verdicts(Vec<SaidForm>),
     Releases(Vec<(u32, Vec<ReleaseRowForm>)>),
     Status(Vec<StatusForm>),
 }
@@ -92,6 +98,10 @@ impl AnswerForm {
             }
             Answer::Usage(all) => Self::Usage(all.iter().map(|one| UsageForm::of(one, releases, body)).collect()),
             Answer::Toggles(all) => Self::Toggles(all.iter().map(|one| ToggleForm::of(one, releases)).collect()),
+            Answer::Markers(all) => Self::Markers(all.iter().map(|one| SaidForm::of_marker(one, releases)).collect()),
+            Answer::Verdicts(all) => {
+                Self::Verdicts(all.iter().map(|one| SaidForm::of_verdict(one, releases)).collect())
+            }
             Answer::Releases(all) => {
                 let mut rows = |rows: &[ReleaseRow]| rows.iter().map(|row| ReleaseRowForm::of(row, releases)).collect();
                 Self::Releases(all.iter().map(|(shard, of_shard)| (*shard, rows(of_shard))).collect())
@@ -108,6 +118,8 @@ impl AnswerForm {
             Self::Measures(all) => Answer::Measures(each(all, |form| form.read(releases, pieces))?),
             Self::Usage(all) => Answer::Usage(each(all, |form| form.read(releases, pieces))?),
             Self::Toggles(all) => Answer::Toggles(each(all, |form| form.read(releases))?),
+            Self::Markers(all) => Answer::Markers(each(all, |form| form.read_marker(releases))?),
+            Self::Verdicts(all) => Answer::Verdicts(each(all, |form| form.read_verdict(releases))?),
             Self::Releases(all) => {
                 let rows = |rows| each(rows, |row: ReleaseRowForm| row.read(releases));
                 Answer::Releases(each(all, |(shard, of_shard)| Ok((shard, rows(of_shard)?)))?)

@@ -10,6 +10,7 @@ mod question;
 mod rows;
 #[cfg(test)]
 mod rows_tests;
+mod said;
 mod series;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,7 +1,7 @@
 //! What a reader asks an owner, as JSON.
 
 use serde::{Deserialize, Serialize};
-use shipwake_store::{HealthQuery, MeasureQuery, PatternQuery, Table};
+use shipwake_store::{HealthQuery, MarkerQuery, MeasureQuery, PatternQuery, Table};
 
 /// What is asked of shards. As [`shipwake_store::HotShard`] asks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum Question {
     Measures(MeasureQuery),
     Usage { service: String, environment: String },
     Toggles(Option<(String, String)>),
+    Markers(MarkerQuery),
+    Verdicts(MarkerQuery),
     Releases,
     Status,
 }
@@ -62,6 +64,8 @@ enum QuestionForm {
     Measures { query: MeasuresForm },
     Usage { service: String, environment: String },
     Toggles { place: Option<(String, String)> },
+    Markers { query: MarkersForm },
+    Verdicts { query: MarkersForm },
     Releases,
     Status,
 }
@@ -104,6 +108,27 @@ impl HealthForm {
     fn into_query(self) -> HealthQuery {
         let HealthForm { service, environment, from_ms, to_ms, step_s, by_route } = self;
         HealthQuery { service, environment, from_ms, to_ms, step_s, by_route }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct MarkersForm {
+    service: Option<String>,
+    environment: Option<String>,
+    from_ms: i64,
+    to_ms: i64,
+    limit: usize,
+}
+
+impl MarkersForm {
+    fn of(query: &MarkerQuery) -> Self {
+        let (service, environment) = (query.service.clone(), query.environment.clone());
+        Self { service, environment, from_ms: query.from_ms, to_ms: query.to_ms, limit: query.limit }
+    }
+
+    fn read(self) -> MarkerQuery {
+        let MarkersForm { service, environment, from_ms, to_ms, limit } = self;
+        MarkerQuery { service, environment, from_ms, to_ms, limit }
     }
 }
 
@@ -150,6 +175,8 @@ impl QuestionForm {
                 QuestionForm::Usage { service: service.clone(), environment: environment.clone() }
             }
             Question::Toggles(place) => QuestionForm::Toggles { place: place.clone() },
+            Question::Markers(query) => QuestionForm::Markers { query: MarkersForm::of(query) },
+            Question::Verdicts(query) => QuestionForm::Verdicts { query: MarkersForm::of(query) },
             Question::Releases => QuestionForm::Releases,
             Question::Status => QuestionForm::Status,
         }
@@ -178,6 +205,8 @@ impl QuestionForm {
             }),
             QuestionForm::Usage { service, environment } => Question::Usage { service, environment },
             QuestionForm::Toggles { place } => Question::Toggles(place),
+            QuestionForm::Markers { query } => Question::Markers(query.read()),
+            QuestionForm::Verdicts { query } => Question::Verdicts(query.read()),
             QuestionForm::Releases => Question::Releases,
             QuestionForm::Status => Question::Status,
         })
@@ -254,6 +283,8 @@ mod tests {
             Question::Usage { service: "a".to_owned(), environment: "b".to_owned() },
             Question::Toggles(Some(("a".to_owned(), "b".to_owned()))),
             Question::Toggles(None),
+            Question::Markers(MarkerQuery::all()),
+            Question::Verdicts(MarkerQuery { environment: Some("b".to_owned()), limit: 3, ..MarkerQuery::all() }),
             Question::Releases,
             Question::Status,
         ];

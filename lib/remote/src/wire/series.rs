@@ -407,12 +407,13 @@ fn rejected((reason, signal, count, last_ns, detail): RejectedForm) -> Result<Re
 
 /// A part of a shard's memory by its name. Parts that this version does not know are one.
 fn part(name: &str) -> &'static str {
-    const PARTS: [&str; 9] = [
+    const PARTS: [&str; 10] = [
         "rows",
         "cells",
         "pending_commit",
         "recent",
         "product",
+        "markers",
         "series",
         "patterns",
         "running_totals",

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use shipwake_model::marker::MarkerKind;
 use shipwake_model::pattern::Level;
 use shipwake_model::sketch::{Distinct, Exponential, HdrCells};
-use shipwake_model::{ReleaseId, Signal, Source};
+use shipwake_model::{Marker, ReleaseId, Signal, Source, VerdictChange};
 use shipwake_store::{
-    HealthCell, HealthSeries, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion,
-    Rejected, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay,
+    HealthCell, HealthSeries, MarkerRow, MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow,
+    PatternVersion, Rejected, ReleaseRow, ShardStatus, SlotSeries, ToggleRow, UsageOfDay, VerdictRow,
 };
 
 use super::{Answer, Answering, Heard, read_answer, write_answer};
@@ -143,6 +144,31 @@ fn rows(release: &Arc<ReleaseId>, number: u64) -> (ToggleRow, ReleaseRow, ShardS
     (toggle, seen, status)
 }
 
+fn said(release: &ReleaseId, number: u32) -> (MarkerRow, VerdictRow) {
+    let at_ns = 1_800_000_000_000_000_000 + i64::from(number);
+    let marker = Marker {
+        weight: Some(1.0 / f64::from(number.max(1))),
+        until_ns: number.is_multiple_of(2).then_some(at_ns),
+        text: format!("\"{number}\""),
+        source: "api".to_owned(),
+        ..Marker::new(format!("d-{number}"), MarkerKind::Deploy, release.clone(), at_ns)
+    };
+    let change = VerdictChange {
+        release: release.clone(),
+        at_ns,
+        sequence: number.into(),
+        baseline: String::new(),
+        verdict: "no_go".to_owned(),
+        previous: "wait".to_owned(),
+        ending: String::new(),
+        summary: "p99 +38 %".to_owned(),
+        policy: "default".to_owned(),
+        checks: "[{\"id\":\"latency\"}]".to_owned(),
+    };
+    let received_ns = i64::from(number);
+    (MarkerRow { marker: Arc::new(marker), received_ns }, VerdictRow { change: Arc::new(change), received_ns })
+}
+
 fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         prop::collection::vec(health(), 0..4).prop_map(Answer::Health),
@@ -163,6 +189,8 @@ fn answer() -> impl Strategy<Value = Answer> {
             Answer::Usage(all.into_iter().map(usage).collect())
         }),
         (release(), any::<u64>()).prop_map(|(release, n)| Answer::Toggles(vec![rows(&release, n).0; 2])),
+        (release(), any::<u32>()).prop_map(|(release, n)| Answer::Markers(vec![said(&release, n).0; 2])),
+        (release(), any::<u32>()).prop_map(|(release, n)| Answer::Verdicts(vec![said(&release, n).1; 2])),
         (release(), any::<u64>()).prop_map(|(release, n)| Answer::Releases(vec![(1, vec![rows(&release, n).1])])),
         (release(), any::<u64>()).prop_map(|(release, n)| Answer::Status(vec![rows(&release, n).2])),
     ]
