@@ -81,6 +81,8 @@ pub(crate) struct Case {
     pub usual_rate: f64,
     /// Minutes whose patterns and values were fed, up to here, in seconds since the epoch.
     pub minutes_s: i64,
+    /// Windows whose split of traffic was held against the announced one, up to here, in seconds since the epoch.
+    pub split_s: i64,
     /// Silent slots of candidate and baseline.
     pub silent: [u32; 2],
     /// Where the next older slice begins, in seconds since the epoch; not stored.
@@ -285,7 +287,25 @@ impl Case {
         let usual_s = if self.usual_rate > 0.0 { GAPS / self.usual_rate } else { QUIET_MIN_S };
         let quiet_ms = (usual_s.clamp(QUIET_MIN_S, 600.0) * 1e3) as i64;
         let newest_ms = (self.newest_s + 10) * 1_000;
-        if complete_ms - newest_ms > quiet_ms { newest_ms } else { complete_ms }
+        if complete_ms.saturating_sub(newest_ms) > quiet_ms { newest_ms } else { complete_ms }
+    }
+
+    /// Holds the traffic of complete windows against the share that was announced, once that has had half a minute to come about.
+    pub fn feed_split(&mut self, sides: [&SlotWindows; 2], until_s: i64) {
+        const SETTLE_S: i64 = 30;
+        let Some((weight, at_s)) = self.release.weight.filter(|(weight, _)| *weight > 0.0 && *weight < 1.0) else {
+            return;
+        };
+        let from_s = self.split_s.max(at_s + SETTLE_S).max(self.release.opened_s + SETTLE_S);
+        let requests = |side: usize| {
+            let within = sides[side].0.iter().filter(|(start_s, _)| **start_s >= from_s && **start_s + 10 <= until_s);
+            within.flat_map(|(_, slots)| slots).map(|slot| slot.requests).sum::<u64>()
+        };
+        let observed = [requests(0), requests(1)];
+        if observed.iter().sum::<u64>() > 0 {
+            self.main.comparison.add_split(observed, [weight, 1.0 - weight]);
+        }
+        self.split_s = self.split_s.max(until_s);
     }
 
     /// The verdict on everything so far; and the word before, if the one that is told has changed.
@@ -293,6 +313,7 @@ impl Case {
         let moment = Moment { complete_ms: self.complete_ms(moment.complete_ms), ..*moment };
         let mut verdict = self.weigh(&moment);
         let before = self.told.hear(&mut verdict, moment.now_ms.div_euclid(1_000));
+        tracing::debug!(release = %self.id, word = verdict.word.as_str(), ln_fast = verdict.ln_fast, ln_slow = verdict.ln_slow, summary = verdict.summary, "looked");
         self.draw(&verdict, moment.complete_ms);
         if before.is_some() {
             self.sequence += 1;

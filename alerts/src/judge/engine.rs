@@ -3,7 +3,7 @@
 //! A look reads the traffic of all services (little of it: the newest windows, and one older slice in turn), follows the rollouts, opens a
 //! case for every release, reads the windows of open cases, and judges them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,10 +13,12 @@ use shipwake_rollout::{Limits, Place, Release, Sight, Strategy};
 use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, PatternQuery, ReleaseRow, SlotSeries};
 use shipwake_verdict::{Comparison, Word};
 
+use super::audit::Audits;
 use super::case::{Case, Extras, Moment, Trial, checks, of_version, past_windows};
 use super::changes;
 use super::learn::{Learnt, SlotWindows, busiest_routes, learn, source};
 use super::measured;
+use super::notices::Taken;
 use super::windows::{Completeness, Windows, completeness};
 use super::words::Told;
 use crate::board::{Board, Judged};
@@ -32,13 +34,15 @@ pub(crate) const CASES_MAX: usize = 96;
 /// Numbers of changes that are remembered of releases that are forgotten.
 const NUMBERS_MAX: usize = 1_000;
 /// How long shards keep windows of ten seconds.
-const REACH_S: i64 = 3_540;
+pub(crate) const REACH_S: i64 = 3_540;
 /// Windows that began this long ago are read at every look.
 const GROWING_S: i64 = 120;
 /// Of older ones so many seconds are read at a look, in turn.
 const SLICE_S: i64 = 60;
 /// Traffic of all services is read as far back as rollouts remember it.
 const TRAFFIC_S: i64 = 600;
+/// And again after so long for a version that was new before and still is, ms.
+const READ_ALL_EVERY_MS: i64 = 5_000;
 /// Late data is waited for so long before what is fed once is fed, in seconds.
 const LATE_S: i64 = 10;
 /// Quantiles are drawn anew after so long, ms.
@@ -80,16 +84,25 @@ pub(crate) struct Engine {
     /// The number of the last change of releases whose cases are forgotten.
     pub numbers: VecDeque<(Arc<ReleaseId>, u64)>,
     pub revision: u64,
+    /// How often it would have been wrong, since the start; not stored.
+    pub audits: Audits,
+    /// Markers that were taken; not stored, taking one again changes nothing.
+    taken: Taken,
     traffic_at_ms: i64,
+    read_all_ms: i64,
+    /// Versions that were new at the last look.
+    unsettled: HashSet<Arc<ReleaseId>>,
     traffic_slice_s: i64,
     quantiles_at_ms: i64,
     slots_until_s: i64,
+    /// See [`Completeness`]; neither goes back.
     complete_ms: i64,
+    nearly_ms: i64,
 }
 
 impl Engine {
     pub fn new(config: JudgeConfig) -> Engine {
-        Engine { config, complete_ms: i64::MIN, traffic_at_ms: i64::MIN, ..Engine::default() }
+        Engine { config, complete_ms: i64::MIN, nearly_ms: i64::MIN, traffic_at_ms: i64::MIN, ..Engine::default() }
     }
 
     /// How many releases are judged.
@@ -110,12 +123,18 @@ impl Engine {
             self.traffic_at_ms = now_ms;
         }
         let mut looked = Looked::default();
+        if self.complete_ms == i64::MIN {
+            // Since the start some shard could not be heard, or is catching up.
+            return looked;
+        }
         self.open_and_end(windows, &rows, now_ms, &mut looked);
         self.read(windows, now_ms);
         self.read_seldom(windows, &rows, now_ms);
         let is_whole = completeness.is_whole && !windows.is_incomplete(began);
         self.judge(&rows, now_ms, is_whole, &mut looked);
         self.bound();
+        let Engine { audits, places, sources, config, complete_ms, .. } = self;
+        audits.step(windows, places, |id| sources.get(id).copied(), &config.policies, complete_ms.div_euclid(1_000));
         looked
     }
 
@@ -124,13 +143,27 @@ impl Engine {
         let until_ms = completeness.until_ms.unwrap_or(now_ms).min(now_ms);
         if completeness.is_whole {
             self.complete_ms = self.complete_ms.max(until_ms);
+            let nearly_ms = completeness.nearly_ms.unwrap_or(until_ms).min(now_ms);
+            self.nearly_ms = self.nearly_ms.max(nearly_ms);
         }
         let now_s = now_ms.div_euclid(10_000) * 10;
         let question = |from_s: i64, to_s: i64| query(None, from_s, to_s, false);
-        let is_first = self.traffic_at_ms == i64::MIN;
-        let mut found =
-            windows.health(&question(if is_first { now_s - TRAFFIC_S } else { now_s - SLICE_S }, now_s + 20));
-        if !is_first {
+        // When a version came is told by its first window, which may have been sent after later ones.
+        let is_new = |row: &ReleaseRow| {
+            let place = self.places.get(&place_of(&row.release));
+            row.requests > 0 && place.is_none_or(|place| !place.has_settled(&row.release.version))
+        };
+        let unsettled: HashSet<Arc<ReleaseId>> =
+            rows.iter().filter(|row| is_new(row)).map(|row| row.release.clone()).collect();
+        let is_long_ago = now_ms >= self.read_all_ms.saturating_add(READ_ALL_EVERY_MS);
+        let is_newer = unsettled.iter().any(|release| is_long_ago || !self.unsettled.contains(release));
+        let reads_all = self.traffic_at_ms == i64::MIN || is_newer;
+        if reads_all {
+            self.read_all_ms = now_ms;
+        }
+        self.unsettled = unsettled;
+        let mut found = windows.health(&question(now_s - if reads_all { TRAFFIC_S } else { SLICE_S }, now_s + 20));
+        if !reads_all {
             let (from_s, to_s) = (now_s - TRAFFIC_S, now_s - SLICE_S);
             let start_s = if (from_s..to_s).contains(&self.traffic_slice_s) { self.traffic_slice_s } else { from_s };
             self.traffic_slice_s = start_s + SLICE_S;
@@ -161,6 +194,7 @@ impl Engine {
         if self.complete_ms == i64::MIN {
             return;
         }
+        self.taken.take(windows, &mut self.places, now_ms);
         for (id, seen) in seen {
             self.places.entry(id).or_default().look(&seen, complete_s, &self.config.limits);
         }
@@ -229,6 +263,7 @@ impl Engine {
             newest_s: release.opened_s,
             usual_rate: learnt.requests_per_hour / 3_600.0,
             minutes_s: release.opened_s.div_euclid(60) * 60,
+            split_s: release.opened_s,
             silent: [0, 0],
             slice_s: i64::MIN,
             reread: true,
@@ -414,7 +449,7 @@ impl Engine {
         let moments: Vec<i64> = self
             .cases
             .iter()
-            .map(|case| if is_whole { self.complete_ms } else { self.complete_ms.min(lacking_ms(case)) })
+            .map(|case| if is_whole { self.nearly_ms } else { self.nearly_ms.min(lacking_ms(case)) })
             .collect();
         for (case, complete_ms) in self.cases.iter_mut().zip(moments).filter(|(case, _)| case.release.is_open()) {
             let moment = Moment {
@@ -444,6 +479,7 @@ impl Engine {
                 self.places.remove(&id);
             }
             self.sources.retain(|id, _| self.places.contains_key(id));
+            self.audits.keep(&self.places);
         }
     }
 
@@ -486,6 +522,15 @@ struct History {
 
 pub(crate) fn place_of(release: &ReleaseId) -> PlaceId {
     (release.namespace.clone(), release.service.clone(), release.environment.clone())
+}
+
+/// The windows of ten seconds of a place, without routes.
+pub(crate) fn query_of_place((_, service, environment): &PlaceId, from_s: i64, to_s: i64) -> HealthQuery {
+    HealthQuery {
+        service: Some(service.to_string()),
+        environment: Some(environment.to_string()),
+        ..query(None, from_s, to_s, false)
+    }
 }
 
 fn query(of: Option<&ReleaseId>, from_s: i64, to_s: i64, by_route: bool) -> HealthQuery {
@@ -535,6 +580,7 @@ fn feed_slots(case: &mut Case, slots: &[SlotSeries], until_s: i64) {
     let of = |version: &str| SlotWindows::of(slots, of_version(&case.id, version, case.source));
     let candidate = of(&case.release.version);
     let baseline = case.release.baseline.as_deref().map(of).unwrap_or_default();
+    case.feed_split([&candidate, &baseline], until_s);
     case.silent = case.main.feed_slots([&candidate, &baseline], case.release.opened_s + 60, until_s);
 }
 

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use shipwake_verdict::Word;
 
+use super::audit::Audits;
 use crate::board::Board;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -20,8 +21,17 @@ struct ReleaseLabels {
     baseline: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabels {
+    service: String,
+    env: String,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
+    false_alarms: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    false_alarms_below: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    fake_releases: Family<ServiceLabels, Gauge>,
     verdict: Family<ReleaseLabels, Gauge>,
     looks: Counter,
     look_seconds: Histogram,
@@ -34,6 +44,9 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub fn new(registry: &mut Registry) -> Metrics {
         let metrics = Metrics {
+            false_alarms: Family::default(),
+            false_alarms_below: Family::default(),
+            fake_releases: Family::default(),
             verdict: Family::default(),
             looks: Counter::default(),
             look_seconds: Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
@@ -46,6 +59,21 @@ impl Metrics {
             "shipwake_verdict",
             "The verdict on a release that is judged: 1 go, 0 watch or wait, -1 no go",
             metrics.verdict.clone(),
+        );
+        registry.register(
+            "shipwake_false_alarm_rate",
+            "Part of the fake releases of a service (slots of its stable version) that would have been called no go",
+            metrics.false_alarms.clone(),
+        );
+        registry.register(
+            "shipwake_false_alarm_rate_below",
+            "Below this the rate lies, with a confidence of 95 % if fake releases were independent",
+            metrics.false_alarms_below.clone(),
+        );
+        registry.register(
+            "shipwake_fake_releases",
+            "Fake releases that were judged since the start",
+            metrics.fake_releases.clone(),
         );
         registry.register("shipwake_verdict_looks", "Looks of the judge", metrics.looks.clone());
         registry.register("shipwake_verdict_look_seconds", "What a look takes", metrics.look_seconds.clone());
@@ -70,6 +98,20 @@ impl Metrics {
 
     pub fn kept(&self, bytes: usize) {
         self.state_bytes.set(bytes as u64);
+    }
+
+    /// What came of fake releases.
+    pub fn audited(&self, audits: &Audits) {
+        for gauge in [&self.false_alarms, &self.false_alarms_below] {
+            gauge.clear();
+        }
+        self.fake_releases.clear();
+        for ((_, service, environment), sum) in audits.sums.iter().filter(|(_, sum)| sum.audit.releases > 0) {
+            let labels = ServiceLabels { service: service.to_string(), env: environment.to_string() };
+            self.false_alarms.get_or_create(&labels).set(sum.audit.rate());
+            self.false_alarms_below.get_or_create(&labels).set(sum.audit.rate_upper(0.95));
+            self.fake_releases.get_or_create(&labels).set(sum.audit.releases.into());
+        }
     }
 
     /// The verdicts of a board; what is on it no more is forgotten.

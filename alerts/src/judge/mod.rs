@@ -6,14 +6,17 @@
 //!
 //! - [`windows`]: what is read. `engine`: a look. `case`: one release. `learn`: what its baseline says beforehand.
 //! - `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
-//! - `state`: what is kept between starts.
+//! - `audit`: how often it would have been wrong.
+//! - `notices`: what people and tools announce. `state`: what is kept between starts.
 
+mod audit;
 mod case;
 mod changes;
 mod engine;
 mod learn;
 mod measured;
 mod metrics;
+mod notices;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -197,6 +200,7 @@ impl Judge {
         self.shown_ms = now_ms;
         let board = self.engine.board(now_ms, is_new);
         self.metrics.show(&board);
+        self.metrics.audited(&self.engine.audits);
         self.board.publish(board);
     }
 }

@@ -109,6 +109,7 @@ fn put_case(out: &mut Vec<u8>, case: &Case) {
     put_i64(out, case.newest_s);
     put_f64(out, case.usual_rate);
     put_i64(out, case.minutes_s);
+    put_i64(out, case.split_s);
     case.silent.iter().for_each(|silent| put_u64(out, u64::from(*silent)));
     put_optional(out, case.moment, |out, moment| {
         put_i64(out, moment.now_ms);
@@ -141,6 +142,7 @@ fn read_case(
         reader.list(|reader| Ok(Past { word: read_word(reader)?, at_ms: reader.i64()?, summary: reader.name()? }))?;
     let trails = reader.list(|reader| Ok((reader.text()?, reader.list(read_point)?)))?;
     let (newest_s, usual_rate, minutes_s) = (reader.i64()?, reader.f64()?, reader.i64()?);
+    let split_s = reader.i64()?;
     let silent = [reader.small()?, reader.small()?];
     let moment = reader.optional(|reader| {
         Ok(Moment {
@@ -168,6 +170,7 @@ fn read_case(
         newest_s,
         usual_rate,
         minutes_s,
+        split_s,
         silent,
         slice_s: i64::MIN,
         reread: true,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use shipwake_model::marker::{Marker, MarkerKind};
 use shipwake_model::{HdrCells, ReleaseId, Source};
 use shipwake_store::{
-    HealthCell, HealthQuery, HealthSeries, MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow,
-    ShardStatus, SlotSeries, merge_health,
+    HealthCell, HealthQuery, HealthSeries, MarkerQuery, MarkerRow, MeasureQuery, MeasureSeries, PatternQuery,
+    PatternRow, ReleaseRow, ShardStatus, SlotSeries, merge_health,
 };
 use shipwake_verdict::Word as Said;
 
@@ -48,6 +49,9 @@ struct World {
     instances: BTreeMap<&'static str, u32>,
     until_s: i64,
     is_cut_off: bool,
+    markers: Vec<MarkerRow>,
+    /// Shards read their state and the journal behind it.
+    is_starting: bool,
     random: u64,
 }
 
@@ -163,11 +167,15 @@ impl Windows for Mutex<World> {
         Vec::new()
     }
 
+    fn markers(&self, _: &MarkerQuery) -> Vec<MarkerRow> {
+        self.lock().expect("no test panics with it").markers.clone()
+    }
+
     fn status(&self) -> Vec<ShardStatus> {
         let world = self.lock().expect("no test panics with it");
         let watermark_ns = (world.until_s - 2) * 1_000_000_000;
         vec![
-            ShardStatus { watermark_ns, ready: true, ..ShardStatus::default() },
+            ShardStatus { watermark_ns, ready: !world.is_starting, ..ShardStatus::default() },
             // One that never had a record.
             ShardStatus { watermark_ns: i64::MIN, ready: true, ..ShardStatus::default() },
         ]
@@ -350,6 +358,10 @@ fn a_judge_that_is_killed_goes_on_as_if_it_had_looked_away() {
                 // What was decided after the commit is lost, and decided again.
                 other.changes.truncate(many);
                 other.restart(&state);
+                // Shards are not ready at once.
+                other.world.get_mut().expect("ours").is_starting = true;
+                other.look();
+                other.world.get_mut().expect("ours").is_starting = false;
                 other.look();
             }
         }
@@ -362,6 +374,33 @@ fn a_judge_that_is_killed_goes_on_as_if_it_had_looked_away() {
     let boards = [&mut one, &mut other].map(|story| story.engine.board(0, true).releases[0].verdict.clone());
     assert_eq!(boards[0].checks[0].counts, boards[1].checks[0].counts);
     assert_eq!(boards[0].checks[0].ln_fast.to_bits(), boards[1].checks[0].ln_fast.to_bits());
+}
+
+#[test]
+fn slots_of_a_stable_version_are_judged_as_fake_releases_and_none_is_called_bad() {
+    let mut story = Story::with_an_hour(5);
+    story.run(30, 10, &[load("1", 40, 5)]);
+    let sums: Vec<_> = story.engine.audits.sums.values().collect();
+    assert_eq!(sums.len(), 1);
+    assert!(sums[0].audit.releases >= 8 && sums[0].audit.no_go == 0, "{sums:?}");
+    // The same windows are not audited again.
+    let before = sums[0].clone();
+    story.run(30, 10, &[load("1", 40, 5)]);
+    assert_eq!(story.engine.audits.sums.values().next(), Some(&before));
+}
+
+#[test]
+fn a_share_that_is_not_the_announced_one_decides_nothing() {
+    let mut story = Story::with_an_hour(5);
+    let marker = Marker {
+        weight: Some(0.1),
+        ..Marker::new("m".to_owned(), MarkerKind::Weight, (*id("2")).clone(), story.now_s * 1_000_000_000)
+    };
+    story.world.get_mut().expect("ours").markers = vec![MarkerRow { marker: Arc::new(marker), received_ns: 0 }];
+    story.run(900, 10, &[load("1", 40, 5), load("2", 40, 5)]);
+    assert!(!story.words().iter().any(|(word, _)| word.is_decided()), "{:?}", story.words());
+    let verdict = story.engine.cases[0].verdict.as_ref().expect("it was looked at");
+    assert!(verdict.guards.iter().any(|guard| guard.id() == "split_mismatch"), "{:?}", verdict.guards);
 }
 
 #[test]

@@ -301,7 +301,7 @@ mod tests {
             "line 4: unknown key `erors`; did you mean `errors`?",
             "line 5: `name` is missing",
             "line 9: errors.worse: a number from 1 to 100",
-            "line 7: go_after `soon`: a span like 30s, 5m, 1h or 2d, from 10s to 1d",
+            "line 7: go_after `soon`: a span like 30s, 5m, 1h or 2d, from 10 s to 24 h",
             "line 8: off `latncy` is no check; did you mean `latency`?",
             "line 10: a second policy `a`",
         ];

@@ -22,7 +22,7 @@ pub enum NoticeKind {
     Deploy,
     /// It is what others are compared with from now on.
     Promote,
-    /// It leaves, and the version before comes back.
+    /// It comes back, and what is on trial leaves.
     Rollback,
 }
 

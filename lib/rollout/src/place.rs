@@ -87,6 +87,11 @@ impl Place {
         self.stable.as_ref()
     }
 
+    /// Whether it was decided what a version is.
+    pub fn has_settled(&self, version: &str) -> bool {
+        self.versions.get(version).is_some_and(|known| known.is_settled)
+    }
+
     /// Whether there is a release to follow, or could be one at any time: a place with one version that nothing was ever compared
     /// with needs no more than a glance.
     pub fn is_quiet(&self) -> bool {
@@ -101,28 +106,32 @@ impl Place {
 
     /// Takes note of an announcement. Versions that were not seen yet are remembered by it.
     pub fn announce(&mut self, notice: &Notice) {
+        let is_stable = self.stable.as_ref() == Some(&notice.version);
+        let is_released = self.releases.iter().any(|of| of.version == notice.version && of.is_over_since(notice.at_s));
         let version = self.versions.entry(notice.version.clone()).or_insert_with(|| Version::new(i64::MAX));
         version.told(notice);
-        if let (NoticeKind::Deploy, Some(Role::Candidate | Role::Dark | Role::Shadow) | None) =
-            (notice.kind, notice.role)
-            && !self.releases.iter().any(|release| release.version == notice.version && release.is_open())
-            && version.traffic_s.is_none_or(|(_, last)| last < notice.at_s - KEPT_S)
-        {
-            // Somebody says that it comes now: also when it was there once.
+        let is_on_trial = matches!(notice.role, Some(Role::Candidate | Role::Dark | Role::Shadow) | None);
+        if notice.kind == NoticeKind::Deploy && is_on_trial && !is_stable && !version.was_stable && !is_released {
+            // Somebody says that it comes: also when it was there before anybody looked.
+            version.announced_s = Some(notice.at_s);
             version.is_settled = false;
-            version.rolled_back = None;
-            version.traffic_s = None;
         }
-        for release in self.releases.iter_mut().filter(|release| release.is_open() && release.version == notice.version)
-        {
-            release.weight = notice.weight.map(|weight| (weight, notice.at_s)).or(release.weight);
-            if notice.is_internal || matches!(notice.role, Some(Role::Dark | Role::Shadow)) {
-                (release.is_internal, release.strategy) = (true, Strategy::Dark);
-            }
+        let of_notice = |release: &&mut Release| release.is_open() && release.opened_s <= notice.at_s + KEPT_S;
+        for release in self.releases.iter_mut().filter(of_notice) {
+            let is_it = release.version == notice.version;
             match notice.kind {
-                NoticeKind::Promote => release.full_since_s = release.full_since_s.or(Some(notice.at_s)),
-                NoticeKind::Rollback => release.called_back_s = release.called_back_s.or(Some(notice.at_s)),
-                NoticeKind::Deploy => {}
+                // It says who comes back; who is on trial leaves.
+                NoticeKind::Rollback if !is_it => {
+                    release.called_back_s = release.called_back_s.or(Some(notice.at_s));
+                }
+                NoticeKind::Promote if is_it => release.full_since_s = release.full_since_s.or(Some(notice.at_s)),
+                NoticeKind::Deploy if is_it => {
+                    release.weight = notice.weight.map(|weight| (weight, notice.at_s)).or(release.weight);
+                    if notice.is_internal || matches!(notice.role, Some(Role::Dark | Role::Shadow)) {
+                        (release.is_internal, release.strategy) = (true, Strategy::Dark);
+                    }
+                }
+                _ => {}
             }
         }
         self.bound();
@@ -177,6 +186,8 @@ impl Place {
             if is_release && version.role != Some(Role::Stable) && ![UNVERSIONED, OVERFLOW].contains(&&**name) {
                 // Within its first window the first record tells the second.
                 let first_s = first_s.max(version.first_seen_s.min(first_s + WINDOW_S - 1));
+                // Long before it was announced it was something else.
+                let first_s = first_s.max(version.announced_s.map_or(i64::MIN, |at_s| at_s - KEPT_S));
                 came.push((again_s.unwrap_or(first_s), name.clone()));
             }
         }

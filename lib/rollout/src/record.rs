@@ -76,6 +76,7 @@ fn put_version(out: &mut Writer, version: &Version) {
     out.optional(version.weight, |out, (weight, at_s)| put_timed(out, (at_s, weight)));
     out.optional(version.previous.as_ref(), |out, name| out.text(name));
     out.bool(version.is_internal);
+    out.optional(version.announced_s, Writer::i64);
 }
 
 fn version(reader: &mut Reader<'_>) -> Result<Version, RecordError> {
@@ -90,6 +91,7 @@ fn version(reader: &mut Reader<'_>) -> Result<Version, RecordError> {
         weight: reader.optional(|reader| timed(reader).map(|(at_s, weight)| (weight, at_s)))?,
         previous: reader.optional(Reader::text)?,
         is_internal: reader.bool()?,
+        announced_s: reader.optional(Reader::i64)?,
         windows: BTreeMap::new(),
     })
 }

@@ -64,6 +64,11 @@ pub struct Release {
 }
 
 impl Release {
+    /// Whether it is, or was, a release at a time: an announcement of then is about it.
+    pub(crate) fn is_over_since(&self, at_s: i64) -> bool {
+        self.ending.is_none_or(|(_, ended_s)| ended_s >= at_s)
+    }
+
     /// Whether it is still to be judged.
     pub fn is_open(&self) -> bool {
         self.ending.is_none()

@@ -225,6 +225,13 @@ fn what_is_announced_refines_what_is_seen() {
     // There from the start, and somebody says which one is on trial.
     story.told(NoticeKind::Deploy, "2", Some(Role::Candidate)).run(60, &[("1", 90), ("2", 10)]);
     assert_eq!(story.releases(), ["2/1 Canary open"]);
+    // The same said later: it is judged from about then on, and saying it again changes nothing.
+    let mut story = Story::new();
+    story.run(3_000, &[("1", 90), ("2", 10)]).told(NoticeKind::Deploy, "2", Some(Role::Candidate));
+    let said_s = story.now_s;
+    story.run(60, &[("1", 90), ("2", 10)]).told(NoticeKind::Deploy, "2", Some(Role::Candidate));
+    assert_eq!(story.run(60, &[("1", 90), ("2", 10)]).releases(), ["2/1 Canary open"]);
+    assert!((said_s - 600..=said_s).contains(&story.place.releases()[0].opened_s));
     let mut story = Story::new();
     story.run(120, &[("1", 100)]).told(NoticeKind::Deploy, "2", Some(Role::Dark));
     assert_eq!(story.run(60, &[("1", 100), ("2", 3)]).releases(), ["2/1 Dark open"]);
@@ -232,7 +239,7 @@ fn what_is_announced_refines_what_is_seen() {
     story.run(120, &[("1", 100)]).told(NoticeKind::Deploy, "2", Some(Role::Stable));
     assert!(story.run(60, &[("1", 100), ("2", 3)]).releases().is_empty());
     let mut story = Story::new();
-    story.run(120, &[("1", 100)]).run(100, &[("1", 10), ("2", 90)]).told(NoticeKind::Rollback, "2", None);
+    story.run(120, &[("1", 100)]).run(100, &[("1", 10), ("2", 90)]).told(NoticeKind::Rollback, "1", None);
     assert_eq!(story.run(100, &[("1", 10), ("3", 90)]).releases()[0], "2/1 Canary RolledBack");
 }
 

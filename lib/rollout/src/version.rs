@@ -29,6 +29,8 @@ pub(crate) struct Version {
     pub weight: Option<(f64, i64)>,
     pub previous: Option<std::sync::Arc<str>>,
     pub is_internal: bool,
+    /// When it was said to come, in seconds since the epoch.
+    pub announced_s: Option<i64>,
     /// Requests by window; not stored, the next look tells them again.
     pub windows: BTreeMap<i64, u64>,
 }
