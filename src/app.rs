@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, EMBEDDED};
+use crate::gates;
 use crate::health::{self, Readiness};
 use crate::journal::{self, JournalPlace, Waiting, journal_dir};
 use crate::late::Late;
@@ -54,7 +55,7 @@ pub struct Addresses {
 }
 
 /// A stage that runs: its name for messages, and its task.
-type Running = (&'static str, JoinHandle<anyhow::Result<()>>);
+pub type Running = (&'static str, JoinHandle<anyhow::Result<()>>);
 
 /// A running Shipwake. Stop it with [`App::stop`].
 pub struct App {
@@ -148,17 +149,8 @@ impl App {
         servers.push(("pages", serve_router(sockets.ui, early, &stop_servers)));
 
         let kpis = declared_kpis(&config)?;
-        let mut store = None;
-        if roles.needs_store() {
-            let place = store_config(&config, addresses.ui);
-            let opened = reader::open_store(place, roles, &registry, &readiness).await?;
-            look_at_store(&readiness, &opened, roles);
-            store = Some(opened);
-        }
-        let mut journal = None;
-        if roles.needs_journal() {
-            journal = Some(journal::open(journal_place(&config, store.as_ref()).await?, &registry, &waiting).await?);
-        }
+        let store = open_store(&config, roles, addresses.ui, &registry, &readiness).await?;
+        let journal = open_journal(&config, roles, store.as_ref(), &registry, &waiting).await?;
         let stop_aggregate = CancellationToken::new();
         let (mut aggregate, mut progress) = (None, None);
         if let (true, Some(store), Some(journal)) = (roles.aggregate, &store, &journal) {
@@ -176,27 +168,21 @@ impl App {
         if let (true, Some(store)) = (roles.alerts, &store) {
             verdicts = Some(Verdicts::start(&config, store, &kpis, &registry, &readiness, &shutdown).await?);
         }
-        // Gates and pages of verdicts read this.
-        let _board = verdicts.as_ref().map(Verdicts::board);
-        let mut query = None;
-        if let (true, Some(store)) = (roles.query, store) {
-            let source = with_peers(&config, source, &stop_servers)?;
-            query = Some(Query::new(query_config(&config, &kpis)?, store, source, &mut registry.lock())?);
-        }
+        let board = verdicts.as_ref().map(Verdicts::board);
+        let gates = gates::start(&config, roles, board, &stop_servers, &mut servers)?;
+        let query = start_query(&config, &kpis, store.filter(|_| roles.query), source, &registry, &stop_servers)?;
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
             ingest.journal().open(journal.clone());
             // Where several processes fold, Kafka is the buffer, and nobody knows all of them.
             if let Some(progress) = progress.filter(|_| !config.is_shared()) {
                 follow(ingest, progress, &stop_servers);
             }
-            if let Some(topics) = topics_config(&config)? {
-                let reading = read_topics(ingest, topics, &registry, &readiness, &stop_servers);
-                servers.push(("topics of a Collector", reading));
-            }
+            servers.extend(read_topics(&config, ingest, &registry, &readiness, &stop_servers)?);
             end_when_journal_fails(ingest, &shutdown);
         }
 
-        late.is(ui_router(roles, ingest.as_ref(), query.as_ref(), readiness, registry.clone()).merge(internal));
+        let ui = ui_router(roles, ingest.as_ref(), query.as_ref(), readiness, registry.clone());
+        late.is(ui.merge(internal).merge(gates));
         telemetry.export_metrics(&registry);
         say_ready(&config, &addresses);
         Ok(Self {
@@ -382,26 +368,72 @@ fn start_aggregate(
     })
 }
 
-/// Reads what a Collector has written to Kafka, as soon as its brokers and topics are there.
+/// Reads what a Collector has written to Kafka, where that is asked for, as soon as its brokers and topics are there.
 fn read_topics(
+    config: &Config,
     ingest: &Ingest,
-    config: TopicsConfig,
     registry: &SharedRegistry,
     readiness: &Readiness,
     stop: &CancellationToken,
-) -> JoinHandle<anyhow::Result<()>> {
+) -> anyhow::Result<Option<Running>> {
+    let Some(config) = topics_config(config)? else { return Ok(None) };
     let (ingest, registry, stop) = (ingest.clone(), registry.clone(), stop.clone());
     let waiting = Waiting::default();
     let (of_waiting, of_topics) = (waiting.clone(), ingest.clone());
     readiness.add("topics", move || of_waiting.reason().into_iter().chain(of_topics.topic_problems()).collect());
-    tokio::spawn(async move {
+    let reading = tokio::spawn(async move {
         let topics = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             topics = journal::open_topics(config, &registry, &waiting) => topics?,
         };
         ingest.read_topics(topics, stop).await;
         Ok(())
-    })
+    });
+    Ok(Some(("topics of a Collector", reading)))
+}
+
+/// The journal, for the roles that need it; waits for its brokers.
+async fn open_journal(
+    config: &Config,
+    roles: Roles,
+    store: Option<&Arc<Store>>,
+    registry: &SharedRegistry,
+    waiting: &Waiting,
+) -> anyhow::Result<Option<Arc<dyn Journal>>> {
+    if !roles.needs_journal() {
+        return Ok(None);
+    }
+    Ok(Some(journal::open(journal_place(config, store).await?, registry, waiting).await?))
+}
+
+/// What answers queries, where there is a store to ask.
+fn start_query(
+    config: &Config,
+    kpis: &Arc<[Kpi]>,
+    store: Option<Arc<Store>>,
+    source: Arc<dyn PipelineSource>,
+    registry: &SharedRegistry,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Query>> {
+    let Some(store) = store else { return Ok(None) };
+    let source = with_peers(config, source, stop)?;
+    Ok(Some(Query::new(query_config(config, kpis)?, store, source, &mut registry.lock())?))
+}
+
+/// The store, for the roles that need it.
+async fn open_store(
+    config: &Config,
+    roles: Roles,
+    ui: SocketAddr,
+    registry: &SharedRegistry,
+    readiness: &Readiness,
+) -> anyhow::Result<Option<Arc<Store>>> {
+    if !roles.needs_store() {
+        return Ok(None);
+    }
+    let store = reader::open_store(store_config(config, ui), roles, registry, readiness).await?;
+    look_at_store(readiness, &store, roles);
+    Ok(Some(store))
 }
 
 fn serve_senders(ingest: &Ingest, socket: TcpListener, stop: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, App};
 use crate::cli::DemoArgs;
 use crate::config::{self, Config};
-use crate::demo;
+use crate::demo::{self, RolloutTool};
 use crate::roles;
 
 /// Runs until Ctrl-C, SIGTERM, or the end of `--duration`.
@@ -45,13 +46,35 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     let mut kpis = tempfile::Builder::new().prefix("shipwake-demo-kpis-").suffix(".yaml").tempfile()?;
     kpis.write_all(demo::KPIS_YAML.as_bytes()).context("failed to write the shop's KPIs")?;
     args.options.kpis.get_or_insert_with(|| kpis.path().to_owned());
+    // Their files are gone with the demo, too.
+    let files =
+        tempfile::Builder::new().prefix("shipwake-demo-rollout-").tempdir().context("failed to make a folder")?;
+    let tool = open_tool(&mut args, files.path())?;
     // The page is the point of the demo: warnings are enough on the terminal.
     args.options.log.get_or_insert_with(|| "warn".to_owned());
     args.options.kafka_password = config::kafka_password();
     args.options.hook_secret_github = config::hook_secret_github();
     let mut config = Config::load(&args.options, None)?;
     config.settle_s = Some(demo::settle_s(&args.script));
-    app::runtime()?.block_on(run_demo(config, args.script))
+    app::runtime()?.block_on(run_demo(config, args.script, tool))
+}
+
+/// The rollout tool of a story that has one, and the files by which Shipwake tells it; nothing where somebody is told already.
+fn open_tool(args: &mut DemoArgs, files: &Path) -> anyhow::Result<Option<RolloutTool>> {
+    let policies = demo::policies_yaml(&args.script)?;
+    if !demo::has_rollout_tool(&args.script)? || args.options.alerts.is_some() {
+        return Ok(None);
+    }
+    if !policies.is_empty() && args.options.policies.is_none() {
+        let path = files.join("policies.yaml");
+        std::fs::write(&path, policies).context("failed to write the story's policies")?;
+        args.options.policies = Some(path);
+    }
+    let tool = RolloutTool::open()?;
+    let pages = args.options.ui_addr.filter(|address| address.port() != 0);
+    let pages = pages.map_or_else(|| "http://127.0.0.1:4400".to_owned(), |address| format!("http://{address}"));
+    args.options.alerts = Some(tool.write_receivers(files, &pages)?);
+    Ok(Some(tool))
 }
 
 /// The shop alone; the ports of a process take both protocols.
@@ -66,7 +89,7 @@ async fn run_shop(urls: Vec<String>, script: demo::Args) -> anyhow::Result<()> {
     demo::run(script, endpoints, None, shutdown).await
 }
 
-async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
+async fn run_demo(config: Config, script: demo::Args, tool: Option<RolloutTool>) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     app::cancel_on_signal(&shutdown)?;
     let app = App::start(config, shutdown.clone()).await?;
@@ -76,9 +99,10 @@ async fn run_demo(config: Config, script: demo::Args) -> anyhow::Result<()> {
     };
     let endpoints = demo::Endpoints { otlp_grpc: url(addresses.otlp_grpc)?, otlp_http: url(addresses.otlp_http)? };
     say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
+    let decisions = tool.map(RolloutTool::start).transpose()?;
     // The shop ends by itself at a shutdown or after `--duration`, and takes its last answers before it does.
-    let outcome =
-        tokio::spawn(demo::run(script, vec![endpoints], None, shutdown.clone())).await.context("the shop panicked")?;
+    let shop = tokio::spawn(demo::run(script, vec![endpoints], decisions, shutdown.clone()));
+    let outcome = shop.await.context("the shop panicked")?;
     shutdown.cancel();
     let stopped = app.stop().await;
     println!("  Stopped.");

@@ -131,7 +131,10 @@ fn idle(board: &Reader) -> Option<String> {
 }
 
 /// Who is told. The file was checked with the configuration; it may have changed since.
-fn receivers(config: &Config) -> anyhow::Result<AlertsConfig> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn receivers(config: &Config) -> anyhow::Result<AlertsConfig> {
     let Some(path) = &config.alerts else { return Ok(AlertsConfig::default()) };
     config_file::load(path).map_err(|problems| anyhow!("the receivers cannot be used: {}", problems.join("; ")))
 }

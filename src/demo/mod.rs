@@ -34,7 +34,7 @@ use scenarios::{SCENARIOS, Scenario};
 use simulation::Play;
 
 pub use customers::KPIS_YAML;
-pub use rollout_tool::{Decision, RolloutTool};
+pub use rollout_tool::RolloutTool;
 pub use run::run;
 
 /// Options of the shop.

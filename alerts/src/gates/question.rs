@@ -165,7 +165,7 @@ fn unknown(summary: String) -> Unfound {
 }
 
 fn unknown_service(board: &Board, question: &Question) -> Unfound {
-    if board.revision == 0 {
+    if board.as_of_ms == 0 {
         let summary = "Nothing is judged yet: Shipwake has just started.".to_owned();
         return Unfound { reason: Reason::Starting, summary, choices: Vec::new() };
     }
