@@ -177,6 +177,13 @@ impl Opening<'_> {
                 next,
                 "the files that held them are gone or cut short",
             ));
+            if known < next {
+                files.damage.push(format!(
+                    "{}: how far it went is not known; requests from offset {next} on that were acknowledged, if there were any, are lost, \
+                     and nobody knows how many",
+                    self.dir.display()
+                ));
+            }
         }
         files.next_offset = next;
     }

@@ -239,6 +239,7 @@ async fn a_journal_that_ends_before_what_was_read_goes_on_behind_it() {
     let journal = open(Config { folded: Some(folded), ..small(dir.path()) }).unwrap();
     assert_eq!(journal.end(0), RECORDS);
     assert!(journal.damage()[0].contains("nothing is lost"), "{:?}", journal.damage());
+    assert!(journal.damage()[1].contains("nobody knows how many"), "{:?}", journal.damage());
     fill(&journal, RECORDS..RECORDS + 2).await;
     assert_eq!(read_what_is_left(&journal, RECORDS).await, (vec![RECORDS, RECORDS + 1], vec![]));
 }
