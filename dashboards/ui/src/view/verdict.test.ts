@@ -196,6 +196,7 @@ describe('deploys', () => {
 
   it('have markers in words, and links only to the web', () => {
     expect(all[0]?.markers?.map((marker) => plain(list.markerWords(marker)))).toEqual(['Deploy: 10 % · candidate · canary of 2.14.0', 'Weight: 12 %']);
+    expect(list.markerWords({ id: 'm', kind: 'toggle', at: 1, toggle: 'pay-v2', text: '', by: '' })).toBe('Toggle: pay-v2');
     expect(words.webAddress('javascript:alert(1)')).toBeNull();
     expect(words.webAddress('HTTPS://ci.example')).toBe('HTTPS://ci.example');
   });
