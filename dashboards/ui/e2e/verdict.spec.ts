@@ -175,6 +175,7 @@ test.describe('pages without verdicts', () => {
     await expect(page.locator('[data-service="checkout"]').getByTestId('row-verdict')).toHaveText(/^–/);
     await page.goto(shipwake.url + CHECKOUT);
     await expect(page.getByTestId('headline')).toBeVisible();
+    await expect(page.getByTestId('no-verdicts')).toHaveText('No verdicts here: this process judges nothing.');
     await expect(page.getByTestId('verdict')).toHaveCount(0);
     await live(page, 'live');
   });

@@ -210,6 +210,10 @@ export interface Marker {
   at: number;
   weight?: Num;
   role?: string | null;
+  /** Of a deployment: `started`, `succeeded`, `failed`. */
+  status?: string | null;
+  /** Key of the toggle that was turned. */
+  toggle?: string | null;
   by?: string | null;
   source?: string | null;
   text?: string | null;

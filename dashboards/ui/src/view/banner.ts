@@ -1,6 +1,7 @@
 // What stands around the word of a verdict: how much of the evidence is there, what is missing, how the release takes traffic, how it
 // went. Pure.
 import type { Evidence, Missing, PastWord, Verdict } from '../api/verdicts.ts';
+import type { Poll } from '../live/poll.ts';
 import { age, count, share } from './format.ts';
 import { isDecided, wordLook } from './verdict.ts';
 
@@ -37,6 +38,15 @@ export function missingWords(missing: Missing | null | undefined): string {
 /** Rounded up as well, to whole minutes from a minute and a half on. */
 function waiting(seconds: number): string {
   return seconds <= 90 ? `${Math.ceil(seconds)}\u202fs` : age(Math.ceil(seconds / 60) * 60_000);
+}
+
+/** Why there is no verdict, or none of now; empty while all is well, and where the page says itself that the server is away. */
+export function pollWords(poll: Poll, held: boolean): string {
+  const words = poll.words.replace(/\.$/, '');
+  if (poll.state === 'elsewhere') return `No verdicts here: ${words || 'this process judges no releases'}.`;
+  if (poll.state !== 'offline' && poll.state !== 'failed') return '';
+  if (held) return `The verdict is that of the last answer: ${words || 'Shipwake does not answer'}.`;
+  return poll.state === 'failed' ? `Verdicts cannot be read: ${words || 'the server gave no reason'}.` : '';
 }
 
 export interface Meter {

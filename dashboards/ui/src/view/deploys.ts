@@ -58,6 +58,8 @@ export function markerWords(marker: Marker): string {
   const detail = [
     ...(marker.weight == null ? [] : [share(marker.weight)]),
     ...(marker.role ? [marker.role] : []),
+    ...(marker.toggle ? [marker.toggle] : []),
+    ...(marker.status ? [marker.status] : []),
     ...(marker.text ? [marker.text] : []),
   ].join(' · ');
   return detail === '' ? word : `${word}: ${detail}`;

@@ -10,7 +10,7 @@ const checks = JSON.stringify([{ id: 'errors', title: 'errors', state: 'worse' }
 const rows = rowsOf({
   schema: columns.map((name) => ({ name })),
   rows: [
-    [time(9), 'production', 'shop', '2.13.4', 'no_go', 'rolled_back', 4, 'Roll back: errors.', 'default', ''],
+    [time(9), 'production', 'shop', '2.13.4', 'no_go', 'rolled_back', 4, 'Rolled back: the traffic went back to 2.13.4.', 'default', ''],
     [time(5), 'production', 'shop', '2.13.4', 'no_go', '', 3, 'Roll back: errors.', 'default', checks],
     [time(0), 'production', 'shop', '2.13.4', 'wait', null, 1, 'Wait.', 'default', ''],
     [time(-60), 'staging', 'shop', '2.13.4', 'go', '', 2, 'Go on.', 'default', ''],
@@ -22,8 +22,8 @@ describe('the record of a release', () => {
     const record = recordOf('checkout', '2.14.0', '', null, rows, deploys.deploys ?? []);
     expect(record.env).toBe('production');
     expect(record.judged).toBe(false);
-    expect(record.verdict).toMatchObject({ state: 'no_go', since: T0 + 5 * 60_000, ending: { kind: 'rolled_back', at: T0 + 9 * 60_000 }, policy: 'default', baseline: '2.13.4' });
-    expect(record.history.map(({ state, headline }) => `${state} ${headline}`)).toEqual(['wait Wait.', 'no_go Roll back: errors.', 'no_go rolled back. Roll back: errors.']);
+    expect(record.verdict).toMatchObject({ state: 'no_go', since: T0 + 5 * 60_000, ending: { kind: 'rolled_back', at: T0 + 9 * 60_000 }, policy: 'default', baseline: '2.13.4', headline: 'Roll back: errors.' });
+    expect(record.history.map(({ state, headline }) => `${state} ${headline}`)).toEqual(['wait Wait.', 'no_go Roll back: errors.', 'no_go Rolled back: the traffic went back to 2.13.4.']);
     expect(record.checks.map(({ id }) => id)).toEqual(['errors']);
     expect(record.deploy?.by).toBe('ana');
   });

@@ -55,6 +55,8 @@ function storedVerdict(service: string, version: string, env: string, rows: read
   // The newest row may tell of an ending: since when the word holds stands in the first row that has it.
   const run = rows.findIndex((row) => textOf(row['verdict']) !== state);
   const first = rows[(run === -1 ? rows.length : run) - 1];
+  // The row of an ending says what became of the release; why it has its word says the one before.
+  const why = rows.find((row) => textOf(row['ending']) === '') ?? last;
   const ended = textOf(last['ending']);
   const at = timeOf(last['time']);
   const ending: Ending | null = ended === '' || at === null ? null : { kind: ended, at };
@@ -64,7 +66,7 @@ function storedVerdict(service: string, version: string, env: string, rows: read
     namespace: textOf(last['namespace']),
     baseline: textOf(last['baseline']) || null,
     since: timeOf(first?.['time']),
-    headline: textOf(last['summary']),
+    headline: textOf(why['summary']),
     policy: textOf(last['policy']) || null,
   };
 }
@@ -77,13 +79,8 @@ function deployVerdict(service: string, version: string, deploy: Deploy | null):
 
 /** Oldest first, with what became of the release as a step of its own. */
 function historyOf(rows: readonly Row[]): PastWord[] {
-  const steps = [...rows].reverse().map((row) => ({ state: textOf(row['verdict']), at: timeOf(row['time']) ?? 0, headline: stepText(row) }));
+  const steps = [...rows].reverse().map((row) => ({ state: textOf(row['verdict']), at: timeOf(row['time']) ?? 0, headline: textOf(row['summary']) }));
   return steps.filter((step) => step.state !== '');
-}
-
-function stepText(row: Row): string {
-  const ending = textOf(row['ending']);
-  return ending === '' ? textOf(row['summary']) : `${ending.replaceAll('_', ' ')}. ${textOf(row['summary'])}`;
 }
 
 /** The checks of the newest row that has any. What cannot be read is left out: the text may be of a later version. */

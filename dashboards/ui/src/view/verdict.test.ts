@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Check, CheckEffect } from '../api/verdicts.ts';
 import { deploys, noGo, T0, verdicts } from '../fixtures/verdict.ts';
+import { NO_POLL, type PollState } from '../live/poll.ts';
 import * as banner from './banner.ts';
 import * as check from './check.ts';
 import * as list from './deploys.ts';
@@ -59,6 +60,16 @@ describe('what is missing', () => {
     expect(banner.evidenceMeter(waits, null)).toMatchObject({ ready: null, word: '', missing: 'about 340 more requests, 4 min', of: '' });
     expect(banner.evidenceMeter({ ...waits, need: null }, null)).toMatchObject({ ready: null, word: 'not known', missing: '' });
   });
+});
+
+it('why there is no verdict of now is said in words', () => {
+  const said = (state: PollState, words: string, held: boolean) => banner.pollWords({ ...NO_POLL, state, words }, held);
+  expect(said('elsewhere', 'this process judges nothing: ask alerts-1.', false)).toBe('No verdicts here: this process judges nothing: ask alerts-1.');
+  expect(said('elsewhere', '', false)).toBe('No verdicts here: this process judges no releases.');
+  expect(said('offline', '', true)).toBe('The verdict is that of the last answer: Shipwake does not answer.');
+  expect(said('offline', '', false)).toBe('');
+  expect(said('failed', 'out of memory', false)).toBe('Verdicts cannot be read: out of memory.');
+  for (const state of ['asking', 'there', 'none'] as const) expect(said(state, 'x', true)).toBe('');
 });
 
 describe('an effect', () => {
@@ -185,6 +196,7 @@ describe('deploys', () => {
 
   it('have markers in words, and links only to the web', () => {
     expect(all[0]?.markers?.map((marker) => plain(list.markerWords(marker)))).toEqual(['Deploy: 10 % · candidate · canary of 2.14.0', 'Weight: 12 %']);
+    expect(list.markerWords({ id: 'm', kind: 'toggle', at: 1, toggle: 'pay-v2', text: '', by: '' })).toBe('Toggle: pay-v2');
     expect(words.webAddress('javascript:alert(1)')).toBeNull();
     expect(words.webAddress('HTTPS://ci.example')).toBe('HTTPS://ci.example');
   });
