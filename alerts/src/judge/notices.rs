@@ -19,7 +19,7 @@ const MARKERS_MAX: usize = 2_000;
 
 /// Which markers were taken, by id, with when they were said.
 #[derive(Debug, Default)]
-pub(crate) struct Taken(HashMap<String, i64>);
+pub(crate) struct Taken(HashMap<String, Option<i64>>);
 
 impl Taken {
     /// Takes markers that are new, or were corrected, in the order of their times.
