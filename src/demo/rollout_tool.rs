@@ -110,6 +110,9 @@ async fn told(State(hook): State<Arc<Hook>>, headers: HeaderMap, body: Bytes) ->
     if message["type"] == "verdict.changed" {
         let (heard, decision) = decide(&message["data"]);
         say(&format!("{heard} (webhook, signature right)"));
+        if message["data"]["ending"] == "rolled_back" {
+            say("  → the rollback worked: the traffic is back at the version before");
+        }
         if let Some(decision) = decision {
             say(match decision {
                 Decision::RollBack(_) => "  → the rollout tool rolls back",

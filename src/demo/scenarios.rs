@@ -107,7 +107,8 @@ policies:
   - name: demo
     warm_up: { for: 30s }
     go_after: 1m
-    errors: { floor: 0.03, fine: 2 }
+    block: 30s
+    errors: { floor: 0.08, fine: 3 }
     latency: { slower_by: 0.3, slower_by_ms: 20 }
 ";
 const PROMOTE: &[Step] = &[

@@ -12,6 +12,7 @@ mod deploy;
 mod disk;
 mod doctor;
 mod gate;
+mod gates;
 mod harness;
 mod kinds;
 mod lines;

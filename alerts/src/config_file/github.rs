@@ -136,4 +136,16 @@ mod tests {
             "secrets is a list of 1 to 3",
         );
     }
+
+    #[test]
+    fn the_example_is_valid() {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let example =
+            std::fs::read_to_string(format!("{root}/../deploy/hooks/github/alerts.yaml")).expect("the example");
+        let key = format!("{root}/tests/gates/app.pem");
+        let example = example.replace("/etc/shipwake/github-app.pem", &key);
+        let env = |name: &str| (name == "GITHUB_WEBHOOK_SECRET").then(|| "a secret".to_owned());
+        let github = parse(&example, &env).expect("valid").github.expect("there");
+        assert_eq!((github.give_up_ms, github.deployments.len()), (6 * 3_600_000, 2));
+    }
 }
