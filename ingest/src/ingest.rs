@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) patterns: lines::Patterns,
     /// What senders of remote-write have said about their metrics.
     pub(crate) metadata: remote_write::Metadata,
+    /// What `sentry-cli` has said about its releases.
+    pub(crate) projects: markers::Projects,
     pub(crate) topics: topics::Board,
     failed: watch::Sender<Option<Arc<str>>>,
 }
@@ -73,6 +75,7 @@ impl Ingest {
             refusal: Refusal::default(),
             patterns: lines::Patterns::default(),
             metadata: remote_write::Metadata::default(),
+            projects: markers::Projects::default(),
             topics: topics::Board::default(),
             failed: watch::Sender::new(None),
             config,

@@ -79,19 +79,24 @@ async fn sentry_cli_announces_releases_and_deploys_unchanged() {
         let said = run(&deploy).await;
         assert!(said.contains("Created new deploy"), "{said}");
     }
+    // The project is the one of the release, which a deploy does not name; or it is named.
+    run(&["releases", "new", "2.15.0"]).await;
     run(&["deploys", "new", "--release", "2.15.0", "--env", "staging", "-t", "30"]).await;
+    run(&["deploys", "new", "--project", "cart", "--release", "7", "--env", "staging"]).await;
     run(&["releases", "list"]).await;
 
     let deploys = "select environment, version, status, message, cast(to_unixtime(time) as bigint) from markers \
                    where kind = 'deploy' and service = 'checkout' and source = 'sentry' order by environment";
-    shipwake.wait_number("select count(*) from markers where kind = 'deploy'", 2).await;
+    shipwake.wait_number("select count(*) from markers where kind = 'deploy'", 3).await;
     let rows = shipwake.sql(deploys).await;
     assert_eq!(
         rows[0],
         [json!("production"), json!("2.14.0"), json!("succeeded"), json!("run 7"), json!(1_795_428_060)]
     );
     assert_eq!(rows[1][..3], [json!("staging"), json!("2.15.0"), json!("succeeded")]);
-    let notes = shipwake.sql("select message, commit_sha from markers where kind = 'note' order by message").await;
+    let notes = shipwake
+        .sql("select message, commit_sha from markers where kind = 'note' and version = '2.14.0' order by message")
+        .await;
     let messages: Vec<_> = notes.iter().map(|row| row[0].as_str().unwrap_or_default()).collect();
     assert_eq!(messages, ["commits of the release set", "release created", "release finalised"]);
     assert_eq!(notes[0][1], json!(commit));

@@ -3,7 +3,6 @@
 
 use axum::extract::Query;
 use http::Uri;
-use serde::Deserialize;
 use serde_json::Value as Json;
 use shipwake_model::marker::{DeployStatus, Exposure, ID_BYTES_MAX, MarkerKind, Role, derived_id};
 use shipwake_model::release::{DEFAULT_ENVIRONMENT, IDENTITY_BYTES_MAX};
@@ -15,24 +14,37 @@ use crate::lines::time;
 const SAME_WITHIN_NS: i64 = 600 * 1_000_000_000;
 
 /// What the address of a hook says about markers that do not say it themselves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Defaults {
     service: Option<String>,
     namespace: Option<String>,
-    #[serde(alias = "environment")]
     env: Option<String>,
     version: Option<String>,
-    /// Datadog's clients may send their key here.
-    #[serde(rename = "api_key")]
-    _api_key: Option<String>,
 }
 
 impl Defaults {
-    pub(super) fn of_query(uri: &Uri) -> Result<Self, String> {
-        let read = Query::<Defaults>::try_from_uri(uri);
-        read.map(|Query(defaults)| defaults)
-            .map_err(|error| std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+    /// Reads the query of an address. With `strict` it may hold nothing else: on our own routes that is a mistake, while clients of
+    /// others have parameters of their own.
+    pub(super) fn of_query(uri: &Uri, strict: bool) -> Result<Self, String> {
+        let read = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let Query(given) = read.map_err(|error| {
+            std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
+        })?;
+        let mut defaults = Defaults::default();
+        for (name, value) in given {
+            match name.as_str() {
+                "service" => defaults.service = Some(value),
+                "namespace" => defaults.namespace = Some(value),
+                "env" | "environment" => defaults.env = Some(value),
+                "version" => defaults.version = Some(value),
+                other if strict => {
+                    let other = crate::error::shortened(other);
+                    return Err(format!("unknown parameter {other}; there are service, namespace, env and version"));
+                }
+                _ => {}
+            }
+        }
+        Ok(defaults)
     }
 }
 

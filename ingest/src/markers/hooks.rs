@@ -16,6 +16,8 @@ pub(super) struct Hook {
     pub(super) what: &'static str,
     pub(super) routes: &'static [&'static str],
     pub(super) methods: &'static [Method],
+    /// What is not known in the query of the address is a mistake.
+    pub(super) strict_query: bool,
     /// Another stage answers other methods of the same routes.
     pub(super) only_post: bool,
     /// Whether the sender may send.
@@ -34,6 +36,7 @@ const OURS: Hook = Hook {
     what: "bad marker",
     routes: &["/v1/markers"],
     methods: POST,
+    strict_query: true,
     only_post: false,
     check: anybody,
     read: native::read,
@@ -72,6 +75,7 @@ pub(super) static ALL: [Hook; 9] = [
         what: "bad annotation",
         routes: &["/api/annotations", "/api/annotations/graphite"],
         only_post: true,
+        strict_query: false,
         read: grafana::read,
         reply: grafana::reply,
         refuse: Some(grafana::refuse),
@@ -82,6 +86,7 @@ pub(super) static ALL: [Hook; 9] = [
         what: "bad release",
         routes: sentry::ROUTES,
         methods: &[Method::POST, Method::PUT, Method::GET],
+        strict_query: false,
         read: sentry::read,
         reply: sentry::reply,
         refuse: Some(sentry::refuse),
@@ -91,6 +96,7 @@ pub(super) static ALL: [Hook; 9] = [
         source: "honeycomb",
         what: "bad marker",
         routes: &["/1/markers/{dataset}"],
+        strict_query: false,
         read: honeycomb::read,
         reply: honeycomb::reply,
         refuse: Some(honeycomb::refuse),
@@ -100,6 +106,7 @@ pub(super) static ALL: [Hook; 9] = [
         source: "datadog",
         what: "bad event",
         routes: &["/api/v1/events"],
+        strict_query: false,
         read: datadog::read,
         reply: datadog::reply,
         refuse: Some(datadog::refuse),

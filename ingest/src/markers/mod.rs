@@ -18,6 +18,7 @@ mod honeycomb;
 mod hooks;
 mod native;
 mod percent;
+mod projects;
 mod record;
 mod sentry;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use crate::produce::{Delivery, Origin, deliver};
 use crate::sender::Senders;
 use draft::{Defaults, Draft};
 use hooks::{ALL, Hook};
+pub(crate) use projects::Projects;
 
 /// Largest request: a deployment with everything that GitHub says about it is some tens of kilobytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -68,6 +70,8 @@ struct Sent<'a> {
     json: Json,
     /// The time of receipt, ns since 1970.
     received_ns: i64,
+    /// Which projects releases of Sentry have.
+    projects: &'a Projects,
 }
 
 /// What a hook makes of it.
@@ -120,7 +124,8 @@ async fn take(
     if !hook.methods.contains(&parts.method) {
         return Err(IngestError::Method { found: shortened(parts.method.as_str()) });
     }
-    let defaults = Defaults::of_query(&parts.uri).map_err(|reason| malformed("bad query", reason))?;
+    let defaults =
+        Defaults::of_query(&parts.uri, hook.strict_query).map_err(|reason| malformed("bad query", reason))?;
     let deadlines = Deadlines::starting_now(&core.config);
     let encoding = Encoding::from_header(parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes))?;
     let journal = core.journal.wait(deadlines.hold).await?;
@@ -137,6 +142,7 @@ async fn take(
         path,
         json: json_of(&parts.headers, &bytes)?,
         received_ns,
+        projects: &core.projects,
     };
     let drafts = match (hook.read)(&sent).map_err(|reason| malformed(hook.what, reason))? {
         Heard::Nothing(why) => return Ok((hook.reply)(&sent, &[], Some(&why))),

@@ -2,7 +2,8 @@
 //!
 //! A deploy is a marker of each of its projects, which are services here. A release that is created, given commits and finalised is one
 //! note, in no environment, since Sentry's releases have none. A version `checkout@2.14.0` is the version 2.14.0, and names the
-//! service where no project does. Ingest remembers nothing, so questions about releases are answered as by a Sentry that has none.
+//! service where no project does. Ingest remembers of a release no more than its projects (`projects.rs`), so questions about releases are
+//! answered as by a Sentry that has none.
 
 use http::{Method, StatusCode};
 use serde_json::{Value as Json, json};
@@ -119,7 +120,8 @@ fn notes(sent: &Sent<'_>) -> Result<Vec<Draft>, String> {
     Ok(services(sent, &version)?.into_iter().map(draft).collect())
 }
 
-/// The services: the projects that are named, else what stands before the version. With neither it is for the address to say.
+/// The services: the projects that are named, else those that the release was given, else what stands before the version. With none of
+/// them it is for the address to say.
 fn services(sent: &Sent<'_>, version: &str) -> Result<Vec<Option<String>>, String> {
     let projects = match sent.json.get("projects") {
         Some(Json::Array(projects)) => projects.iter().filter_map(name_of).collect(),
@@ -130,6 +132,13 @@ fn services(sent: &Sent<'_>, version: &str) -> Result<Vec<Option<String>>, Strin
     if projects.len() > 100 {
         return Err("more than 100 projects".to_owned());
     }
+    let org = sent.path.first().map_or("", String::as_str);
+    let projects = if about(sent) == About::Deploy && projects.is_empty() {
+        sent.projects.of(org, version)
+    } else {
+        sent.projects.note(org, version, &projects);
+        projects
+    };
     if !projects.is_empty() {
         return Ok(projects.into_iter().map(Some).collect());
     }

@@ -7,7 +7,7 @@ use shipwake_model::{Marker, Signal};
 
 use super::draft::Defaults;
 use super::hooks::ALL;
-use super::{Heard, Sent, encode, finish};
+use super::{Heard, Projects, Sent, encode, finish};
 
 const CORPUS: [&str; 10] = [
     include_str!("../../tests/senders/markers/argocd.json"),
@@ -79,10 +79,11 @@ proptest! {
             *json.pointer_mut(&found[at.index(found.len())]).expect("it was found") = value;
         }
         let headers: HeaderMap = [(http::header::HeaderName::from_static("x-github-event"), HeaderValue::from_static(event))].into_iter().collect();
+        let projects = Projects::default();
         for hook in &ALL {
             let route = hook.routes[at.index(hook.routes.len())];
             let (path, json) = (path.clone(), json.clone());
-            let sent = Sent { method: &method, headers: &headers, route, path, json, received_ns: 1_795_428_000_000_000_000 };
+            let sent = Sent { method: &method, headers: &headers, route, path, json, received_ns: 1_795_428_000_000_000_000, projects: &projects };
             let Ok(heard) = (hook.read)(&sent) else { continue };
             let markers = match heard {
                 Heard::Nothing(_) => Vec::new(),

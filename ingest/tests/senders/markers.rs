@@ -399,6 +399,28 @@ async fn steps_that_are_no_deployment_are_notes_and_other_events_are_left_alone(
 }
 
 #[tokio::test]
+async fn a_deploy_of_sentry_is_one_of_the_projects_that_its_release_was_given() {
+    let (server, journal) = Server::in_memory().await;
+    let deploy = r#"{"environment":"production","dateFinished":"2026-11-23T10:00:00Z"}"#;
+    let path = "/api/0/organizations/acme/releases/2.14.0/deploys/";
+    let early = server.post(path, &[], deploy.as_bytes()).await;
+    assert!(early.status == 400 && body(&early)["detail"].as_str().is_some_and(|detail| detail.contains("no service")));
+    let release = r#"{"version":"2.14.0","projects":["checkout"],"dateReleased":"2026-11-23T10:00:00Z"}"#;
+    let made = server.post("/api/0/organizations/acme/releases/", &[], release.as_bytes()).await;
+    assert_eq!((made.status, body(&made)["projects"][0]["slug"].as_str()), (201, Some("checkout")));
+    assert_eq!(server.post(path, &[], deploy.as_bytes()).await.status, 201);
+    let asked = server
+        .exchange(b"GET /api/0/organizations/acme/repos/?cursor= HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!((asked.status, body(&asked)), (200, json!([])));
+    let one = b"GET /api/0/organizations/acme/releases/2.14.0/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert_eq!(server.exchange(one).await.status, 404);
+    let kept = said(&journal).await;
+    assert_eq!(kept[1], format!("/checkout/2.14.0/production {AT} kind=deploy status=succeeded source=sentry"));
+    assert_eq!(kept.len(), 2);
+}
+
+#[tokio::test]
 async fn a_change_of_a_verdict_is_recorded_once() {
     let (server, journal) = Server::in_memory().await;
     let change = VerdictChange {
