@@ -15,6 +15,9 @@ const REQUESTS: i64 = 15;
 const OF_A_LIFE: i64 = LINES * REQUESTS * 4;
 const ALL: &str = "select count(*) from logs";
 
+/// What happens to a file or a folder, and a word for it.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+
 async fn send(shipwake: &Shipwake) {
     for service in ["a", "b", "c", "d"] {
         for n in 0..REQUESTS {
@@ -84,7 +87,7 @@ async fn answers_are_made_of_the_good_segments_and_say_what_is_missing() {
     let folder = tempfile::tempdir().expect("a folder");
     let original = folder.path().join("original");
     let all = worked_in(&original, false).await;
-    let damages: [(&str, &dyn Fn(&Path)); 3] = [
+    let damages: [Damage<'_>; 3] = [
         ("gone", &|path| fs::remove_file(path).expect("removed")),
         ("short", &|path| {
             let bytes = fs::read(path).expect("read");
@@ -131,7 +134,7 @@ async fn a_bad_state_manifest_or_superblock_costs_nothing() {
     let all = worked_in(&original, true).await;
     let newest = |data: &Path, kind: &str| files(&data.join(format!("store/{kind}/0")), "").pop().expect("a file");
     let remove = |path: &Path| fs::remove_file(path).expect("removed");
-    let damages: [(&str, &dyn Fn(&Path)); 11] = [
+    let damages: [Damage<'_>; 11] = [
         ("state-flipped", &|data| flip(&newest(data, "state"))),
         ("state-gone", &|data| remove(&newest(data, "state"))),
         ("manifest-flipped", &|data| flip(&newest(data, "manifest"))),
@@ -165,7 +168,7 @@ async fn what_a_damaged_journal_costs_is_said_as_a_number() {
     let original = folder.path().join("original");
     let all = worked_in(&original, true).await;
     let last = |data: &Path| files(&data.join("journal/p1"), ".log").pop().expect("a file");
-    let damages: [(&str, &dyn Fn(&Path)); 5] = [
+    let damages: [Damage<'_>; 5] = [
         ("file-gone", &|data| fs::remove_file(last(data)).expect("removed")),
         ("emptied", &|data| fs::write(last(data), b"").expect("written")),
         ("folder-gone", &|data| fs::remove_dir_all(data.join("journal/p1")).expect("removed")),

@@ -16,6 +16,9 @@ const EVER: std::ops::Range<i64> = i64::MIN..i64::MAX;
 /// Rows of each commit.
 const ROWS: u64 = 50;
 
+/// What happens to a file, and a word for it.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+
 /// A folder after so many commits, each of one offset.
 fn committed(dir: &Path, commits: u64) {
     let store = open(dir);
@@ -90,7 +93,7 @@ fn cut(path: &Path, by: usize) {
 
 #[test]
 fn a_damaged_segment_is_set_aside_said_after_every_start_and_taken_up_when_it_is_good_again() {
-    let damages: [(&str, &dyn Fn(&Path)); 5] = [
+    let damages: [Damage<'_>; 5] = [
         ("missing", &|path| fs::remove_file(path).expect("removes")),
         ("bytes instead of", &|path| cut(path, 100)),
         ("bytes instead of", &|path| fs::write(path, b"").expect("writes")),
@@ -152,7 +155,7 @@ fn a_segment_that_cannot_be_read_is_not_deleted_and_not_merged() {
 fn a_damaged_state_costs_nothing_that_the_journal_can_give_again() {
     let damages: [&dyn Fn(&Path); 3] =
         [&|path| flip(path, |bytes| bytes - 1), &|path| fs::remove_file(path).expect("removes"), &|path| {
-            fs::write(path, b"").expect("writes")
+            fs::write(path, b"").expect("writes");
         }];
     for damage in damages {
         let dir = scratch();
@@ -192,7 +195,7 @@ fn without_any_state_the_segments_and_the_position_are_kept() {
 fn when_the_newest_manifest_is_damaged_the_one_before_and_the_journal_give_the_same() {
     let damages: [&dyn Fn(&Path); 3] =
         [&|path| flip(path, |bytes| bytes / 2), &|path| fs::write(path, b"").expect("writes"), &|path| {
-            fs::remove_file(path).expect("removes")
+            fs::remove_file(path).expect("removes");
         }];
     for damage in damages {
         let dir = scratch();

@@ -102,9 +102,9 @@ async fn a_last_file_that_is_gone_or_emptied_is_lost_and_counted() {
         let paths = segment_paths(dir.path());
         let last = paths.len() - 1;
         if is_gone {
-            fs::remove_file(&paths[last]).unwrap()
+            fs::remove_file(&paths[last]).unwrap();
         } else {
-            fs::write(&paths[last], b"").unwrap()
+            fs::write(&paths[last], b"").unwrap();
         }
         assert_eq!(check_finds_damage(dir.path()).await, Some(true));
         goes_on(dir.path(), &offsets_of(&paths, last).collect::<Vec<_>>()).await;
@@ -187,9 +187,9 @@ async fn what_the_directory_is_can_be_found_out_from_its_files() {
         let path = dir.path().join("JOURNAL");
         let before = fs::read(&path).unwrap();
         if is_gone {
-            fs::remove_file(&path).unwrap()
+            fs::remove_file(&path).unwrap();
         } else {
-            flip(&path, 40)
+            flip(&path, 40);
         }
         let journal = open(small(dir.path())).unwrap();
         assert_eq!(journal.damage().len(), 1, "{:?}", journal.damage());
