@@ -16,7 +16,7 @@ const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("lib/verdict", &["model"]),
     ("ingest", &["features", "model", "otlp", "journal"]),
     ("aggregate", &["features", "model", "otlp", "journal", "store"]),
-    ("query", &["features", "model", "store"]),
+    ("query", &["features", "model", "store", "verdict"]),
     ("alerts", &["model", "verdict", "rollout", "store"]),
     ("dashboards", &["model"]),
 ];

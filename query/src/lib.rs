@@ -7,9 +7,10 @@
 //! - [`Query`]: the stage; [`Query::router`] is everything below `/api/v1` that reads.
 //! - `sql`: one DataFusion session per query; a file per table in `sql/tables`, per function in `sql/functions`.
 //! - `release`: which versions are compared and what differs; pure.
-//! - `search`: finding log lines.
+//! - `search`: finding log lines. `compare`: two cohorts of requests beside each other.
 //! - `pages`: the answers of the web pages. `live`: the same answers, pushed.
 
+mod compare;
 mod config;
 mod error;
 mod http;

@@ -6,6 +6,7 @@ mod bad_corpus;
 mod bad_input;
 mod cardinality;
 mod compaction;
+mod compare;
 mod demo;
 mod deploy;
 mod disk;

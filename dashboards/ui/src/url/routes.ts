@@ -7,6 +7,7 @@ export type Route =
   | { page: 'toggle'; service: string; key: string }
   | { page: 'start' }
   | { page: 'logs' }
+  | { page: 'compare' }
   | { page: 'not-found'; path: string };
 
 const shared = { env: textParam(), tz: choiceParam(['local', 'utc'] as const, 'local') };
@@ -44,6 +45,23 @@ export const logsParams = {
   line: textParam(),
 };
 
+/** `a` and `b` are cohorts (`ver:2.14.0 flag:pay-v2=on win:now-1h..now-30m`), `wa` and `wb` their windows, `f` a route, `select` durations. */
+export const compareParams = {
+  ...shared,
+  s: textParam(),
+  ns: textParam(),
+  a: textParam(),
+  b: textParam(),
+  from: timeParam('now-30m'),
+  to: timeParam('now'),
+  wa: textParam(),
+  wb: textParam(),
+  m: textParam(),
+  f: textParam(),
+  view: choiceParam(['density', 'cdf'] as const, 'density'),
+  select: textParam(),
+};
+
 export const SNIPPET_KEYS = [
   'env', 'python', 'node', 'java', 'go', 'rust',
   'lines', 'pipe', 'nginx', 'httpd', 'haproxy', 'varnish', 'rsyslog',
@@ -71,6 +89,7 @@ export function routeOf(pathname: string): Route {
     if (name !== null && key !== null) return { page: 'toggle', service: name, key };
   }
   if (path === '/logs') return { page: 'logs' };
+  if (path === '/compare') return { page: 'compare' };
   const service = /^\/s\/([^/]+)$/.exec(path)?.[1];
   if (service !== undefined) {
     const name = decoded(service);
@@ -111,6 +130,11 @@ export function startHref(env = '', tz: 'local' | 'utc' = 'local'): string {
 export function logsHref(change: Partial<ValuesOf<typeof logsParams>> = {}): string {
   const { values } = parseQuery(logsParams, '');
   return `/logs${formatQuery(logsParams, { ...values, ...change })}`;
+}
+
+export function compareHref(change: Partial<ValuesOf<typeof compareParams>> = {}): string {
+  const { values } = parseQuery(compareParams, '');
+  return `/compare${formatQuery(compareParams, { ...values, ...change })}`;
 }
 
 /** What a link keeps of the page it is on. */
