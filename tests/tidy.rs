@@ -17,7 +17,7 @@ const DIRECTIONS: [(&str, &[&str]); 13] = [
     ("lib/rollout", &["model"]),
     ("ingest", &["features", "model", "otlp", "journal"]),
     ("aggregate", &["features", "model", "otlp", "journal", "store"]),
-    ("query", &["features", "model", "store"]),
+    ("query", &["features", "model", "store", "verdict"]),
     ("alerts", &["model", "verdict", "rollout", "store"]),
     ("dashboards", &["model"]),
 ];

@@ -34,6 +34,7 @@ pub(crate) fn router(query: Query) -> Router {
         .route("/api/v1/deploys", get(deploys))
         .route("/api/v1/pipeline", get(pipeline))
         .merge(crate::search::http::routes())
+        .merge(crate::compare::http::routes())
         .route("/api/v1/live/ws", get(live::ws::upgrade))
         .route("/api/v1/live/sse", get(live::sse::stream))
         .method_not_allowed_fallback(async |method: Method| QueryError::Method { method: method.to_string() })

@@ -8,9 +8,10 @@
 //! - `sql`: one DataFusion session per query; a file per table in `sql/tables`, per function in `sql/functions`.
 //! - `damage`: what answers lack because a segment is damaged.
 //! - `release`: which versions are compared and what differs; pure.
-//! - `search`: finding log lines.
+//! - `search`: finding log lines. `compare`: two cohorts of requests beside each other.
 //! - `pages`: the answers of the web pages. `live`: the same answers, pushed.
 
+mod compare;
 mod config;
 mod damage;
 mod error;

@@ -55,7 +55,7 @@ const TAILS_MAX: usize = 4;
 /// When to come back, for those that found no place.
 const RETRY_AFTER_S: u32 = 2;
 /// Time that a page gets for reading older windows.
-const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After its time is over and its asker told so, a computation that cannot be aborted ends by itself.
 const ABANDONED_AFTER: Duration = Duration::from_millis(250);
 /// How far back deploys are listed where nobody says it, and how far ahead.
@@ -689,8 +689,13 @@ impl Query {
         &self.inner.engine.shared_memory
     }
 
+    /// What reads tables.
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.inner.engine
+    }
+
     /// Runs a question on the query threads within `left` of its `budget`. Dropping the future cancels the question.
-    async fn on_query_threads<T: Send + 'static>(
+    pub(crate) async fn on_query_threads<T: Send + 'static>(
         &self,
         left: Duration,
         budget: Duration,
@@ -782,7 +787,7 @@ fn grid_of(
 }
 
 /// The releases of the service in the environment that was asked for, or in its busiest one; at least one.
-fn of_service(all: &[ReleaseRow], question: &ServiceQuestion) -> Result<Vec<ReleaseRow>, QueryError> {
+pub(crate) fn of_service(all: &[ReleaseRow], question: &ServiceQuestion) -> Result<Vec<ReleaseRow>, QueryError> {
     let mut rows: Vec<&ReleaseRow> = all.iter().filter(|row| *row.release.service == *question.service).collect();
     let environment = match &question.environment {
         Some(environment) => environment.clone(),

@@ -6,6 +6,7 @@ mod bad_corpus;
 mod bad_input;
 mod cardinality;
 mod compaction;
+mod compare;
 mod damage;
 mod demo;
 mod deploy;

@@ -15,6 +15,8 @@ const PAGES = [
   { name: 'overview', path: '/', testid: 'services' },
   { name: 'service', path: '/s/checkout', testid: 'charts' },
   { name: 'toggle', path: '/s/checkout/toggle/checkout-v2', testid: 'toggle-cells' },
+  { name: 'compare', path: '/compare?s=checkout', testid: 'overlay' },
+  { name: 'compare, to choose', path: '/compare', testid: 'choose' },
   { name: 'start', path: '/start?lang=otlp', testid: 'checklist' },
   { name: 'not found', path: '/no/such/page', testid: 'not-found' },
   { name: 'logs', path: '/logs', testid: 'lines' },

@@ -23,20 +23,20 @@ use crate::release::timeline::{Grid, VersionLine};
 use crate::time::MINUTE_MS;
 
 /// A known pattern escalates when it is more frequent than by this factor.
-const MARGIN: f64 = 2.0;
+pub(crate) const MARGIN: f64 = 2.0;
 /// Known patterns of a version that has just started are noise.
 const WARM_UP_MS: i64 = 2 * MINUTE_MS;
 /// Lines that make a pattern worth telling, seen by two replicate slots at least, or by one.
 const LINES_OF_TWO: u64 = 3;
 const LINES_OF_ONE: u64 = 5;
 /// Lines that the candidate should have had of a pattern that has gone.
-const EXPECTED_MIN: f64 = 5.0;
+pub(crate) const EXPECTED_MIN: f64 = 5.0;
 /// Part of the told patterns that may be chance.
 const FALSE_PART: f64 = 0.05;
 /// Patterns of a class that are told.
-const TOLD_MAX: usize = 20;
+pub(crate) const TOLD_MAX: usize = 20;
 /// Shapes of a pattern that are named.
-const IDS_MAX: usize = 32;
+pub(crate) const IDS_MAX: usize = 32;
 /// Words by which a line without a level of its own speaks of an error.
 const ERROR_WORDS: [&str; 7] = ["error", "exception", "fail", "fatal", "panic", "traceback", "denied"];
 
@@ -153,13 +153,14 @@ fn order(told: &Told) -> (Class, u64) {
 }
 
 /// Shapes that are one pattern.
-struct Group<'a> {
-    template: &'a str,
-    rows: Vec<&'a PatternRow>,
+pub(crate) struct Group<'a> {
+    pub template: &'a str,
+    pub rows: Vec<&'a PatternRow>,
 }
 
 impl<'a> Group<'a> {
-    fn versions(&self) -> impl Iterator<Item = (&'a PatternRow, &'a PatternVersion)> {
+    /// Every version of every shape.
+    pub fn versions(&self) -> impl Iterator<Item = (&'a PatternRow, &'a PatternVersion)> {
         self.rows.iter().flat_map(|row| row.versions.iter().map(|version| (*row, version)))
     }
 
@@ -168,7 +169,8 @@ impl<'a> Group<'a> {
     }
 }
 
-fn groups(shapes: &Shapes) -> Vec<Group<'_>> {
+/// The patterns of a service.
+pub(crate) fn groups(shapes: &Shapes) -> Vec<Group<'_>> {
     let rows_of = |places: &[usize]| places.iter().map(|place| &shapes.rows[*place]).collect();
     shapes.groups.iter().map(|(template, places)| Group { template, rows: rows_of(places) }).collect()
 }
@@ -310,11 +312,12 @@ impl<'a> Sides<'a> {
 }
 
 /// Whether so many lines of so many slots are no accident of one instance.
-fn enough(lines: u64, slots: u8) -> bool {
+pub(crate) fn enough(lines: u64, slots: u8) -> bool {
     lines >= if slots.count_ones() >= 2 { LINES_OF_TWO } else { LINES_OF_ONE }
 }
 
-fn hurts(level: Level, group: &Group<'_>) -> bool {
+/// Whether a pattern is a warning or worse, or speaks of an error.
+pub(crate) fn hurts(level: Level, group: &Group<'_>) -> bool {
     let speaks_of_error = || {
         let text = group.template.to_lowercase();
         ERROR_WORDS.iter().any(|word| text.contains(word))
@@ -323,7 +326,7 @@ fn hurts(level: Level, group: &Group<'_>) -> bool {
 }
 
 /// Which of these chances are small enough, given how many there are.
-fn beyond_chance(chances: &[f64]) -> Vec<bool> {
+pub(crate) fn beyond_chance(chances: &[f64]) -> Vec<bool> {
     let mut sorted = chances.to_vec();
     sorted.sort_by(f64::total_cmp);
     let allowed = |rank: usize| FALSE_PART * (rank + 1) as f64 / sorted.len() as f64;

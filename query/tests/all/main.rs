@@ -2,6 +2,7 @@
 
 mod attacks;
 mod budgets;
+mod compare;
 mod damage;
 mod figures;
 mod http;

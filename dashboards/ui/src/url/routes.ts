@@ -9,6 +9,7 @@ export type Route =
   | { page: 'logs' }
   | { page: 'deploys' }
   | { page: 'record'; service: string; version: string; print: boolean }
+  | { page: 'compare' }
   | { page: 'not-found'; path: string };
 
 const shared = { env: textParam(), tz: choiceParam(['local', 'utc'] as const, 'local') };
@@ -56,6 +57,23 @@ export const deploysParams = {
   last: choiceParam(['1d', '7d', '30d', '90d'] as const, '30d'),
 };
 
+/** `a` and `b` are cohorts (`ver:2.14.0 flag:pay-v2=on win:now-1h..now-30m`), `wa` and `wb` their windows, `f` a route, `select` durations. */
+export const compareParams = {
+  ...shared,
+  s: textParam(),
+  ns: textParam(),
+  a: textParam(),
+  b: textParam(),
+  from: timeParam('now-30m'),
+  to: timeParam('now'),
+  wa: textParam(),
+  wb: textParam(),
+  m: textParam(),
+  f: textParam(),
+  view: choiceParam(['density', 'cdf'] as const, 'density'),
+  select: textParam(),
+};
+
 export const SNIPPET_KEYS = [
   'env', 'python', 'node', 'java', 'go', 'rust',
   'lines', 'pipe', 'nginx', 'httpd', 'haproxy', 'varnish', 'rsyslog',
@@ -89,6 +107,7 @@ export function routeOf(pathname: string): Route {
     const [service, version] = [decoded(record[2] ?? ''), decoded(record[3] ?? '')];
     if (service !== null && version !== null) return { page: 'record', service, version, print: record[1] !== '/v' };
   }
+  if (path === '/compare') return { page: 'compare' };
   const service = /^\/s\/([^/]+)$/.exec(path)?.[1];
   if (service !== undefined) {
     const name = decoded(service);
@@ -140,6 +159,11 @@ export function deploysHref(change: Partial<ValuesOf<typeof deploysParams>> = {}
 export function recordHref(service: string, version: string, env: string, tz: 'local' | 'utc' = 'local', print = false): string {
   const { values } = parseQuery(sharedParams, '');
   return `${print ? '/print/verdict' : '/v'}/${segmentOf(service)}/${segmentOf(version)}${formatQuery(sharedParams, { ...values, env, tz })}`;
+}
+
+export function compareHref(change: Partial<ValuesOf<typeof compareParams>> = {}): string {
+  const { values } = parseQuery(compareParams, '');
+  return `/compare${formatQuery(compareParams, { ...values, ...change })}`;
 }
 
 /** What a link keeps of the page it is on. */

@@ -105,6 +105,7 @@ describe('paths', () => {
   it('finds the page of a path', () => {
     expect(routeOf('/')).toEqual({ page: 'overview' });
     expect(routeOf('/start/')).toEqual({ page: 'start' });
+    expect(routeOf('/compare')).toEqual({ page: 'compare' });
     expect(routeOf('/s/checkout')).toEqual({ page: 'service', service: 'checkout' });
     expect(routeOf('/s/checkout/toggle/pay%2Fv2')).toEqual({ page: 'toggle', service: 'checkout', key: 'pay/v2' });
     expect(routeOf('/s/a%2Fb%20c')).toEqual({ page: 'service', service: 'a/b c' });

@@ -1,0 +1,191 @@
+//! A comparison in words: what changed, and what makes the comparison weaker than it looks. Pure.
+
+use super::answer::Facts;
+use super::numbers::{Errors, Quantile};
+use super::request::Window;
+use super::sides::Side;
+use crate::release::differences::{percent_text, seconds_text};
+
+/// Quantiles by how much they say about a release.
+const BY_WEIGHT: [f64; 6] = [0.99, 0.95, 0.9, 0.5, 0.75, 0.999];
+/// Loads that differ by more than this are told.
+const LOAD_FACTOR: f64 = 2.0;
+/// Shares of routes that have moved by more than this are told.
+const MIX_MOVED: f64 = 0.1;
+
+/// The first sentence.
+pub(crate) fn sentence(table: &[Quantile], errors: Option<&Errors>, a: &str, b: &str) -> String {
+    let of = |q: &f64| table.iter().find(|one| one.q == *q && one.enough);
+    let known: Vec<&Quantile> = BY_WEIGHT.iter().filter_map(of).collect();
+    let mut said = match (known.iter().find(|one| one.differs()), known.first()) {
+        (Some(found), _) => {
+            let word = if found.diff.unwrap_or(0.0) > 0.0 { "slower" } else { "faster" };
+            format!("{b} is {word} than {a}: {}", quantile_text(found))
+        }
+        (None, Some(found)) => format!("{b} is not shown to be slower or faster than {a}: {}", quantile_text(found)),
+        (None, None) => format!("too few requests to compare the durations of {a} and {b}"),
+    };
+    if let Some(errors) = errors.filter(|errors| errors.differs()) {
+        said.push_str(&format!(
+            "; errors {} → {} (95 %: {} … {})",
+            percent_text(errors.a),
+            percent_text(errors.b),
+            points_text(errors.low),
+            points_text(errors.high)
+        ));
+    }
+    said
+}
+
+/// `p99 412 ms → 569 ms, +38 % (95 %: +29 … +47 %)`.
+fn quantile_text(of: &Quantile) -> String {
+    let (Some(a), Some(b)) = (of.a, of.b) else { return name(of.q) };
+    let mut text = format!("{} {} → {}", name(of.q), seconds_text(a), seconds_text(b));
+    if let Some(relative) = of.relative {
+        text.push_str(&format!(", {} %", signed(relative * 100.0)));
+    }
+    let end = |end: Option<f64>| end.map_or("no bound yet".to_owned(), |part| signed(part * 100.0));
+    match (of.relative_low, of.relative_high) {
+        (None, None) => text,
+        (low, high) => {
+            text.push_str(&format!(" (95 %: {} … {} %)", end(low), end(high)));
+            text
+        }
+    }
+}
+
+/// `p50`, `p99.9`.
+pub(crate) fn name(q: f64) -> String {
+    format!("p{}", (q * 1e4).round() / 100.0)
+}
+
+/// With a true minus sign; without the sign of nothing.
+fn signed(value: f64) -> String {
+    let places = if value.abs() < 9.95 { 1 } else { 0 };
+    let text = format!("{:.places$}", value.abs());
+    let is_nothing = text.bytes().all(|byte| byte == b'0' || byte == b'.');
+    match (is_nothing, value < 0.0) {
+        (true, _) => "0".to_owned(),
+        (_, true) => format!("−{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+fn points_text(ratio: f64) -> String {
+    format!("{} points", signed(ratio * 100.0))
+}
+
+/// What weakens the comparison.
+pub(crate) fn warnings(facts: &Facts<'_>, sides: Option<(&Side, &Side)>) -> Vec<String> {
+    let asked = facts.asked;
+    let (window_a, window_b) = (&asked.window_a, &asked.window_b);
+    let mut said = Vec::new();
+    if asked.a == asked.b && window_a == window_b {
+        said.push(format!(
+            "A and B are the same requests ({}): choose another version or another window",
+            asked.a.label()
+        ));
+    }
+    if !window_a.overlaps(window_b) {
+        said.push("A and B are of different times: whatever else changed in between is compared too".to_owned());
+    } else if window_a != window_b {
+        said.push("the windows of A and B are not the same: the load of different times is compared".to_owned());
+    }
+    let Some((a, b)) = sides else { return said };
+    said.extend(apart(a, b, window_a, window_b));
+    if window_a != window_b {
+        said.extend(load(a, b, window_a, window_b, facts.watermark_ms));
+    }
+    said.extend(mix(a, b));
+    said
+}
+
+/// Two cohorts of one window that were not there together.
+fn apart(a: &Side, b: &Side, window_a: &Window, window_b: &Window) -> Option<String> {
+    let (seen_a, seen_b) = (a.total.seen_ms?, b.total.seen_ms?);
+    let apart = window_a.overlaps(window_b) && (seen_a.1 < seen_b.0 || seen_b.1 < seen_a.0);
+    apart.then(|| "A and B had no traffic at the same time: before/after is weaker than side by side".to_owned())
+}
+
+fn load(a: &Side, b: &Side, window_a: &Window, window_b: &Window, watermark_ms: i64) -> Option<String> {
+    let (rate_a, rate_b) = (rate(a, window_a, watermark_ms)?, rate(b, window_b, watermark_ms)?);
+    let factor = rate_a.max(rate_b) / rate_a.min(rate_b);
+    (factor > LOAD_FACTOR)
+        .then(|| format!("the load differs: {} requests a second in A, {} in B", rate_text(rate_a), rate_text(rate_b)))
+}
+
+/// Requests a second of the part of a window that has passed.
+pub(crate) fn rate(side: &Side, window: &Window, watermark_ms: i64) -> Option<f64> {
+    let passed_ms = watermark_ms.min(window.to_ms) - window.from_ms;
+    (passed_ms > 0 && side.total.requests > 0).then(|| side.total.requests as f64 * 1_000.0 / passed_ms as f64)
+}
+
+fn rate_text(rate: f64) -> String {
+    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
+}
+
+/// How far the shares of routes have moved.
+fn mix(a: &Side, b: &Side) -> Option<String> {
+    let mut shares = std::collections::BTreeMap::<&str, [f64; 2]>::new();
+    for (at, side) in [a, b].into_iter().enumerate() {
+        for part in &side.parts {
+            let share = part.requests as f64 / side.total.requests.max(1) as f64;
+            shares.entry(&part.route).or_default()[at] += share;
+        }
+    }
+    let moved: f64 = shares.values().map(|[a, b]| (a - b).abs()).sum::<f64>() / 2.0;
+    (moved > MIX_MOVED).then(|| {
+        format!(
+            "the mix of routes differs ({} of the requests): compare one route to take that out",
+            percent_text(moved)
+        )
+    })
+}
+
+/// How the intervals are made, for people.
+pub(crate) const METHOD: &str = "Intervals of 95 % that hold at every look and at all quantiles at once (Howard and Ramdas), \
+drawn to the edges of the buckets; errors by a beta-binomial mixture. Requests count as independent: bursts and few instances make \
+them look better known than they are.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_sign_and_no_more_digits_than_they_are_worth() {
+        let cases = [(38.2, "+38"), (-4.04, "−4.0"), (0.04, "0"), (-0.01, "0"), (9.96, "+10"), (0.7, "+0.7")];
+        for (value, expected) in cases {
+            assert_eq!(signed(value), expected, "{value}");
+        }
+        assert_eq!([0.5, 0.999, 0.975].map(name), ["p50", "p99.9", "p97.5"]);
+    }
+
+    #[test]
+    fn the_sentence_names_the_quantile_that_matters_and_says_when_none_differs() {
+        let quantile = |q: f64, low: f64, high: f64| Quantile {
+            q,
+            a: Some(0.412),
+            b: Some(0.569),
+            diff: Some(0.157),
+            low: Some(low * 0.412),
+            high: Some(high * 0.412),
+            relative: Some(0.38),
+            relative_low: Some(low),
+            relative_high: Some(high),
+            enough: true,
+        };
+        let table = [quantile(0.5, -0.1, 0.1), quantile(0.99, 0.29, 0.47)];
+        let errors = Errors { a: 0.009, b: 0.021, low: 0.004, high: 0.02 };
+        assert_eq!(
+            sentence(&table, Some(&errors), "1", "2"),
+            "2 is slower than 1: p99 412 ms → 569 ms, +38 % (95 %: +29 … +47 %); errors 0.9 % → 2.1 % (95 %: +0.4 points … +2.0 points)"
+        );
+        let same = Errors { low: -0.004, ..errors };
+        assert_eq!(
+            sentence(&[quantile(0.95, -0.1, 0.1)], Some(&same), "1", "2"),
+            "2 is not shown to be slower or faster than 1: p95 412 ms → 569 ms, +38 % (95 %: −10 … +10 %)"
+        );
+        let few = Quantile { enough: false, ..quantile(0.5, 0.1, 0.2) };
+        assert_eq!(sentence(&[few], None, "1", "2"), "too few requests to compare the durations of 1 and 2");
+    }
+}
