@@ -36,6 +36,7 @@ use crate::pipeline::IngestSource;
 use crate::reader;
 use crate::roles::{self, Roles};
 use crate::telemetry::Telemetry;
+use crate::verdict_records;
 use crate::verdicts::Verdicts;
 
 /// How long all stages together may take to stop, below what service managers allow and what the documents promise.
@@ -151,6 +152,7 @@ impl App {
         let kpis = declared_kpis(&config)?;
         let store = open_store(&config, roles, addresses.ui, &registry, &readiness).await?;
         let journal = open_journal(&config, roles, store.as_ref(), &registry, &waiting).await?;
+        let recorder = recorder(&config, roles, ingest.as_ref(), journal.as_ref(), &registry)?;
         let stop_aggregate = CancellationToken::new();
         let (mut aggregate, mut progress) = (None, None);
         if let (true, Some(store), Some(journal)) = (roles.aggregate, &store, &journal) {
@@ -169,6 +171,10 @@ impl App {
             verdicts = Some(Verdicts::start(&config, store, &kpis, &registry, &readiness, &shutdown).await?);
         }
         let board = verdicts.as_ref().map(Verdicts::board);
+        if let (Some(board), Some(recorder)) = (board.clone(), recorder) {
+            let recording = verdict_records::record(board, recorder, stop_servers.clone());
+            servers.push(("records of verdicts", tokio::spawn(recording)));
+        }
         let gates = gates::start(&config, roles, board, &stop_servers, &mut servers)?;
         let query = start_query(&config, &kpis, store.filter(|_| roles.query), source, &registry, &stop_servers)?;
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
@@ -400,10 +406,28 @@ async fn open_journal(
     registry: &SharedRegistry,
     waiting: &Waiting,
 ) -> anyhow::Result<Option<Arc<dyn Journal>>> {
-    if !roles.needs_journal() {
+    // Whoever judges appends what it says.
+    if !roles.needs_journal() && !(roles.alerts && config.is_shared()) {
         return Ok(None);
     }
     Ok(Some(journal::open(journal_place(config, store).await?, registry, waiting).await?))
+}
+
+/// What appends changes of verdicts to the journal: what takes telemetry here, or else a way of its own to a journal that is shared.
+fn recorder(
+    config: &Config,
+    roles: Roles,
+    ingest: Option<&Ingest>,
+    journal: Option<&Arc<dyn Journal>>,
+    registry: &SharedRegistry,
+) -> anyhow::Result<Option<Ingest>> {
+    if !roles.alerts || ingest.is_some() {
+        return Ok(ingest.cloned());
+    }
+    let Some(journal) = journal else { return Ok(None) };
+    let handle = JournalHandle::opening();
+    handle.open(journal.clone());
+    Ok(Some(Ingest::new(ingest_config(config)?, handle, &mut registry.lock())?))
 }
 
 /// What answers queries, where there is a store to ask.

@@ -30,6 +30,7 @@ mod roles;
 mod send;
 mod tail;
 mod telemetry;
+mod verdict_records;
 mod verdicts;
 
 use std::process::ExitCode;
