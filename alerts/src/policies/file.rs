@@ -202,10 +202,8 @@ fn read_rest(reader: &mut Reader<'_>, rest: [Option<&Node<'_>>; 9], named: &mut 
         }
         *list = names;
     }
-    if named.off.iter().any(|name| name == "errors") {
-        if let Some(node) = off {
-            reader.say(node, "errors cannot be turned off: without requests and errors nothing can be judged");
-        }
+    if let Some(node) = off.filter(|_| named.off.iter().any(|name| name == "errors")) {
+        reader.say(node, "errors cannot be turned off: without requests and errors nothing can be judged");
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Rule {
 }
 
 /// All policies. The first rule that is for a service and environment counts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policies {
     /// In the order of the file.
     pub rules: Vec<Rule>,
@@ -52,12 +52,6 @@ impl Default for NamedPolicy {
             critical: Vec::new(),
             required: Vec::new(),
         }
-    }
-}
-
-impl Default for Policies {
-    fn default() -> Self {
-        Policies { rules: Vec::new(), default: NamedPolicy::default() }
     }
 }
 

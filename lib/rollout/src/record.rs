@@ -146,7 +146,7 @@ fn timed(reader: &mut Reader<'_>) -> Result<(i64, f64), RecordError> {
     Ok((reader.i64()?, reader.f64()?))
 }
 
-fn place_of<T: PartialEq>(words: &[T], word: T) -> u8 {
+fn place_of<T: Copy + PartialEq>(words: &[T], word: T) -> u8 {
     words.iter().position(|known| *known == word).expect("every word stands in its list") as u8
 }
 
