@@ -21,6 +21,10 @@ pub(crate) trait Entry: Clone {
     fn release(&self) -> &ReleaseId;
     fn at_ns(&self) -> i64;
     fn received_ns(&self) -> i64;
+    /// Of two of one time the one with the larger number is the newer.
+    fn number(&self) -> u64 {
+        0
+    }
     /// Bytes in memory, about.
     fn bytes(&self) -> usize;
     /// Whether it takes the place of one with the same id.
@@ -95,7 +99,8 @@ impl<E: Entry> Kept<E> {
             of_service.values().rev().filter(asked).take(query.limit).cloned().collect::<Vec<E>>()
         };
         let mut found: Vec<E> = self.services.values().flat_map(of_each).collect();
-        found.sort_by(|a, b| b.at_ns().cmp(&a.at_ns()).then_with(|| a.id().cmp(&b.id())));
+        let newest_first = |a: &E, b: &E| (b.at_ns(), b.number()).cmp(&(a.at_ns(), a.number()));
+        found.sort_by(|a, b| newest_first(a, b).then_with(|| a.id().cmp(&b.id())));
         found.truncate(query.limit);
         found
     }

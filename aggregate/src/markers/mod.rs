@@ -196,6 +196,10 @@ impl Entry for VerdictRow {
         self.received_ns
     }
 
+    fn number(&self) -> u64 {
+        self.change.sequence
+    }
+
     fn bytes(&self) -> usize {
         self.change.bytes()
     }
