@@ -106,7 +106,7 @@ fn every_process_in_kubernetes_starts_with_its_configuration() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     assert_known("config.env", &shared, &known);
-    for file in ["ingest.yaml", "aggregate.yaml", "query.yaml"] {
+    for file in ["ingest.yaml", "aggregate.yaml", "query.yaml", "alerts.yaml"] {
         let text = read(&format!("kubernetes/{file}"));
         let documents = Yaml::load_from_str(&text).expect("YAML");
         let pod = get(get(&documents[0], "spec").expect("spec"), "template").expect("template");
