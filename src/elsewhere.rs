@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::json;
@@ -91,7 +91,7 @@ async fn hand_on(State(peers): State<Peers>, request: Request) -> Response {
 /// The answer of a peer; an error when it cannot be asked, or does not judge either.
 async fn ask(
     http: &reqwest::Client,
-    method: &axum::http::Method,
+    method: &Method,
     url: &str,
     headers: &HeaderMap,
     body: Bytes,
