@@ -5,10 +5,10 @@
 //! evaluations, of executions) say themselves which release they are of. The one exception is GitHub, which is not asked again
 //! and so is owed an answer ([`github`]).
 //!
-//! - [`question`] and [`answer`]: which release is meant, and what is said of it. Pure; every face stands on them.
-//! - [`verdict`], [`evaluations`], [`flagger`], [`prometheus`], [`kayenta`], [`github`]: the faces.
-//! - [`page`]: what the pages of this program read. [`form`]: the forms of numbers that several faces share.
-//! - [`arguments`], [`problem`]: what comes in, and what is wrong with it. [`poll`]: waiting for the next board.
+//! - `question` and `answer`: which release is meant, and what is said of it. Pure; every face stands on them.
+//! - `verdict`, `evaluations`, `flagger`, `prometheus`, `kayenta`, [`github`]: the faces.
+//! - `page`: what the pages of this program read. `form`: the forms of numbers that several faces share.
+//! - `arguments`, `problem`: what comes in, and what is wrong with it. `poll`: waiting for the next board.
 
 mod answer;
 mod arguments;

@@ -4,8 +4,8 @@
 //! survives a restart. When the release is judged, `approved` or `rejected` goes to the address that came with the question. Nothing
 //! else is sent there, and only below the API that is configured, because the request carries a token.
 //!
-//! - [`pending`]: what is owed, and its stored form. [`decide`]: what is said of it. Both pure.
-//! - [`token`]: what opens GitHub's API. This file: the route and the task.
+//! - `pending`: what is owed, and its stored form. `decide`: what is said of it. Both pure.
+//! - `token`: what opens GitHub's API. This file: the route and the task.
 
 mod decide;
 mod pending;
