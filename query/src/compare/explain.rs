@@ -101,8 +101,7 @@ type Groups<'a> = BTreeMap<&'a str, [Group; 2]>;
 
 /// The rows of all dimensions that have more than one value, the dimension that explains most first.
 pub(crate) fn rows(a: &[Part], b: &[Part], flags: [&[Part]; 2], of: Of, unit_s: [f64; 2]) -> Vec<Row> {
-    let mut dimensions: Vec<Vec<Row>> = Vec::new();
-    dimensions.push(compared("route", &grouped([a, b], |part| &part.route), of, unit_s[0]));
+    let mut dimensions = vec![compared("route", &grouped([a, b], |part| &part.route), of, unit_s[0])];
     // Versions explain something where a side has several: else they are what is compared.
     let has_several = |side: &[Part]| side.iter().any(|part| part.version != side[0].version);
     if has_several(a) || has_several(b) {

@@ -260,7 +260,7 @@ fn choose(a: &mut Cohort, b: &mut Cohort, named_a: bool, named_b: bool, known: &
     let other = |taken: &Option<String>, row: &&&ReleaseRow| Some(&*row.release.version) != taken.as_deref();
     let name = |row: &&ReleaseRow| row.release.version.to_string();
     if !named_b {
-        let newest = rows.iter().find(|row| named_a && other(&a.version, row) || !named_a);
+        let newest = rows.iter().find(|row| !named_a || other(&a.version, row));
         b.version = newest.or(rows.first()).map(name);
     }
     if !named_a {

@@ -27,11 +27,11 @@ pub(crate) fn sentence(table: &[Quantile], errors: Option<&Errors>, a: &str, b: 
     };
     if let Some(errors) = errors.filter(|errors| errors.differs()) {
         said.push_str(&format!(
-            "; errors {} → {} (95 %: {} … {})",
+            "; errors {} → {} (95 %: {} … {} points)",
             percent_text(errors.a),
             percent_text(errors.b),
-            points_text(errors.low),
-            points_text(errors.high)
+            signed(errors.low * 100.0),
+            signed(errors.high * 100.0)
         ));
     }
     said
@@ -69,10 +69,6 @@ fn signed(value: f64) -> String {
         (_, true) => format!("−{text}"),
         _ => format!("+{text}"),
     }
-}
-
-fn points_text(ratio: f64) -> String {
-    format!("{} points", signed(ratio * 100.0))
 }
 
 /// What weakens the comparison.
@@ -178,7 +174,7 @@ mod tests {
         let errors = Errors { a: 0.009, b: 0.021, low: 0.004, high: 0.02 };
         assert_eq!(
             sentence(&table, Some(&errors), "1", "2"),
-            "2 is slower than 1: p99 412 ms → 569 ms, +38 % (95 %: +29 … +47 %); errors 0.9 % → 2.1 % (95 %: +0.4 points … +2.0 points)"
+            "2 is slower than 1: p99 412 ms → 569 ms, +38 % (95 %: +29 … +47 %); errors 0.9 % → 2.1 % (95 %: +0.4 … +2.0 points)"
         );
         let same = Errors { low: -0.004, ..errors };
         assert_eq!(
