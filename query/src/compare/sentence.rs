@@ -40,18 +40,19 @@ pub(crate) fn sentence(table: &[Quantile], errors: Option<&Errors>, a: &str, b: 
 /// `p99 412 ms → 569 ms, +38 % (95 %: +29 … +47 %)`.
 fn quantile_text(of: &Quantile) -> String {
     let (Some(a), Some(b)) = (of.a, of.b) else { return name(of.q) };
+    let of_relative = (of.relative_low, of.relative_high);
     let mut text = format!("{} {} → {}", name(of.q), seconds_text(a), seconds_text(b));
     if let Some(relative) = of.relative {
         text.push_str(&format!(", {} %", signed(relative * 100.0)));
     }
-    let end = |end: Option<f64>| end.map_or("no bound yet".to_owned(), |part| signed(part * 100.0));
-    match (of.relative_low, of.relative_high) {
-        (None, None) => text,
-        (low, high) => {
-            text.push_str(&format!(" (95 %: {} … {} %)", end(low), end(high)));
-            text
-        }
+    let of = |part: f64| signed(part * 100.0);
+    match (of_relative.0.map(of), of_relative.1.map(of)) {
+        (Some(low), Some(high)) => text.push_str(&format!(" (95 %: {low} … {high} %)")),
+        (Some(low), None) => text.push_str(&format!(" (95 %: {low} % or more)")),
+        (None, Some(high)) => text.push_str(&format!(" (95 %: {high} % or less)")),
+        (None, None) => {}
     }
+    text
 }
 
 /// `p50`, `p99.9`.
@@ -180,6 +181,11 @@ mod tests {
         assert_eq!(
             sentence(&[quantile(0.95, -0.1, 0.1)], Some(&same), "1", "2"),
             "2 is not shown to be slower or faster than 1: p95 412 ms → 569 ms, +38 % (95 %: −10 … +10 %)"
+        );
+        let open = Quantile { relative_high: None, high: None, ..quantile(0.99, 0.05, 0.0) };
+        assert_eq!(
+            sentence(&[open], None, "1", "2"),
+            "2 is slower than 1: p99 412 ms → 569 ms, +38 % (95 %: +5.0 % or more)"
         );
         let few = Quantile { enough: false, ..quantile(0.5, 0.1, 0.2) };
         assert_eq!(sentence(&[few], None, "1", "2"), "too few requests to compare the durations of 1 and 2");
