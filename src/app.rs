@@ -14,6 +14,7 @@ use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use axum::http::StatusCode;
 use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
+use shipwake_alerts::board::Reader;
 use shipwake_ingest::{HookSecret, Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
 use shipwake_journal::kafka::{Membership, TopicsConfig};
 use shipwake_journal::{Journal, Member, embedded};
@@ -171,10 +172,7 @@ impl App {
             verdicts = Some(Verdicts::start(&config, store, &kpis, &registry, &readiness, &shutdown).await?);
         }
         let board = verdicts.as_ref().map(Verdicts::board);
-        if let (Some(board), Some(recorder)) = (board.clone(), recorder) {
-            let recording = verdict_records::record(board, recorder, stop_servers.clone());
-            servers.push(("records of verdicts", tokio::spawn(recording)));
-        }
+        servers.extend(record_verdicts(board.clone(), recorder, &stop_servers));
         let gates = gates::start(&config, roles, board, &stop_servers, &mut servers)?;
         let query = start_query(&config, &kpis, store.filter(|_| roles.query), source, &registry, &stop_servers)?;
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
@@ -428,6 +426,11 @@ fn recorder(
     let handle = JournalHandle::opening();
     handle.open(journal.clone());
     Ok(Some(Ingest::new(ingest_config(config)?, handle, &mut registry.lock())?))
+}
+
+fn record_verdicts(board: Option<Reader>, recorder: Option<Ingest>, stop: &CancellationToken) -> Option<Running> {
+    let recording = verdict_records::record(board?, recorder?, stop.clone());
+    Some(("records of verdicts", tokio::spawn(recording)))
 }
 
 /// What answers queries, where there is a store to ask.

@@ -372,9 +372,12 @@ mod tests {
         };
         assert_eq!((cells(&recent, false), cells(&recent, true)), (360, 360));
         assert!(recent.health(&query(0, 6000, 1, false), &HealthWindows::new(Resolution::S10), &[]).is_empty());
-        recent.bytes_max = recent.bytes() * 3 / 4;
+        // Slots go before routes do.
+        let of_slots: usize = recent.slots.values().map(slot_bytes_of).sum();
+        recent.bytes_max = (recent.bytes() - of_slots) * 3 / 4;
         recent.prune(7200 * NS_PER_S);
         assert!(recent.bytes() <= recent.bytes_max);
+        assert!(recent.slots.values().map(slot_bytes_of).sum::<usize>() == 0);
         assert_eq!(cells(&recent, false), 360);
         assert!(cells(&recent, true) < 360);
     }

@@ -150,7 +150,19 @@ async fn tables_are_documented() {
         answer["tables"].as_array().expect("tables").iter().filter_map(|table| table["name"].as_str()).collect();
     assert_eq!(
         names,
-        ["events", "logs", "patterns", "points", "release_health", "releases", "spans", "toggles", "windows"]
+        [
+            "events",
+            "logs",
+            "markers",
+            "patterns",
+            "points",
+            "release_health",
+            "releases",
+            "spans",
+            "toggles",
+            "verdicts",
+            "windows"
+        ]
     );
     for table in answer["tables"].as_array().expect("tables") {
         for column in table["columns"].as_array().expect("columns") {
