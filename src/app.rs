@@ -167,10 +167,8 @@ impl App {
         }
         let source = IngestSource::shared(&ingest, &readiness, &progress, endpoints(&addresses));
         let internal = internal_router(roles, store.as_ref(), &source);
-        let mut verdicts = None;
-        if let (true, Some(store)) = (roles.alerts, &store) {
-            verdicts = Some(Verdicts::start(&config, store, &kpis, &registry, &readiness, &shutdown).await?);
-        }
+        let judged = store.as_ref().filter(|_| roles.alerts);
+        let verdicts = Verdicts::start(&config, judged, &kpis, &registry, &readiness, &shutdown).await?;
         let board = verdicts.as_ref().map(Verdicts::board);
         servers.extend(record_verdicts(board.clone(), recorder, &stop_servers));
         let gates = gates::start(&config, roles, board, &stop_servers, &mut servers)?;
@@ -405,7 +403,7 @@ async fn open_journal(
     waiting: &Waiting,
 ) -> anyhow::Result<Option<Arc<dyn Journal>>> {
     // Whoever judges appends what it says.
-    if !roles.needs_journal() && !(roles.alerts && config.is_shared()) {
+    if !(roles.needs_journal() || roles.alerts && config.is_shared()) {
         return Ok(None);
     }
     Ok(Some(journal::open(journal_place(config, store).await?, registry, waiting).await?))

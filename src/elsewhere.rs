@@ -68,7 +68,7 @@ async fn hand_on(State(peers): State<Peers>, request: Request) -> Response {
     }
     let (head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {BODY_BYTES_MAX} bytes"));
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body has more than {BODY_BYTES_MAX} bytes"));
     };
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut reasons: Vec<String> = Vec::new();
@@ -120,13 +120,13 @@ async fn ask(
 fn nobody(roles: Roles, why: &str) -> Response {
     let detail =
         format!("this process has the roles {roles}: ask one with the role alerts, or name it in `peers` ({why})");
-    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, &detail);
     response.headers_mut().insert(HANDED_ON, header::HeaderValue::from_static("1"));
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
     response
 }
 
-fn problem(status: StatusCode, detail: String) -> Response {
+fn problem(status: StatusCode, detail: &str) -> Response {
     let document = json!({"type": "urn:shipwake:problem:elsewhere", "title": "Another process judges releases",
         "status": status.as_u16(), "detail": detail});
     let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];

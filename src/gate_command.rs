@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn only_a_decision_ends_it_and_only_go_is_zero() {
         let check = |answer: Value, expected: Option<u8>| {
-            assert_eq!(decided(&answer).map(|(code, _)| code), expected, "{answer}")
+            assert_eq!(decided(&answer).map(|(code, _)| code), expected, "{answer}");
         };
         check(json!({"verdict": "go", "ok": true}), Some(0));
         check(json!({"verdict": "go", "ok": true, "ending": "promoted"}), Some(0));

@@ -35,18 +35,19 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Opens what was kept and starts both. `shutdown` is cancelled when one of them ends before it is asked to.
+    /// Opens what was kept and starts both, where there is a store to judge. `shutdown` is cancelled when one of them ends before it is asked to.
     ///
     /// # Errors
     /// When the folder is used by another process, what is in it is damaged, or a file cannot be used.
     pub async fn start(
         config: &Config,
-        store: &Arc<Store>,
+        store: Option<&Arc<Store>>,
         kpis: &Arc<[Kpi]>,
         registry: &SharedRegistry,
         readiness: &Readiness,
         shutdown: &CancellationToken,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(store) = store else { return Ok(None) };
         let notifier_config = NotifierConfig::new(receivers(config)?);
         let judge_config = judge_config(config, kpis)?;
         let dir = config.data.join("alerts");
@@ -70,7 +71,7 @@ impl Verdicts {
         let (stop_judge, stop_notifier) = (CancellationToken::new(), CancellationToken::new());
         let notifier = end_with("notifier", notifier.run(stop_notifier.clone()), &stop_notifier, shutdown);
         let judge = end_with("judge", judge.run(stop_judge.clone()), &stop_judge, shutdown);
-        Ok(Verdicts { board, judge, stop_judge, notifier, stop_notifier })
+        Ok(Some(Verdicts { board, judge, stop_judge, notifier, stop_notifier }))
     }
 
     /// Where verdicts are read.

@@ -39,7 +39,7 @@ async fn compare(shipwake: &Shipwake, body: Value) -> Value {
     body
 }
 
-fn at<'a>(answer: &'a Value, q: f64) -> &'a Value {
+fn at(answer: &Value, q: f64) -> &Value {
     answer["quantiles"].as_array().expect("a table").iter().find(|one| one["q"] == q).expect("the quantile")
 }
 

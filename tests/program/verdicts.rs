@@ -148,6 +148,17 @@ async fn send_past(
     }
 }
 
+/// Waits until a version's past is there: what is judged is compared with it.
+async fn is_known(shipwake: &Shipwake, service: &str, version: &str, many: u64) {
+    let statement = format!("select count(*) from spans where service = '{service}' and version = '{version}'");
+    shipwake.wait_number(&statement, many.try_into().expect("few")).await;
+}
+
+/// How many requests [`send_past`] sends.
+fn many(from_ns: u64, to_ns: u64, rate: u64) -> u64 {
+    to_ns / (S / rate) - from_ns / (S / rate)
+}
+
 /// Sends what has happened since the last time, for each version with its rate and failing part of a hundred. Until something is so.
 async fn send_live(
     shipwake: &Shipwake,
@@ -179,6 +190,7 @@ async fn run_until_no_go(service: &str) -> u64 {
     let came_ns = start_ns - 200 * S;
     send_past(&shipwake, service, "1.0", came_ns - 1_800 * S, came_ns, 10, 0).await;
     send_past(&shipwake, service, "1.0", came_ns, start_ns, 100, 0).await;
+    is_known(&shipwake, service, "1.0", many(came_ns - 1_800 * S, came_ns, 10) + many(came_ns, start_ns, 100)).await;
     send_past(&shipwake, service, "1.1", came_ns, start_ns, 100, 0).await;
     // It is judged, and fine.
     let judged = || async { (shipwake.metric("shipwake_open_releases", "").await >= 1.0).then_some(()) };
@@ -249,6 +261,7 @@ async fn a_judge_that_is_killed_tells_every_change_in_order_and_at_most_once_mor
     let came_ns = start_ns - 200 * S;
     send_past(&shipwake, "killed", "1.0", came_ns - 1_800 * S, came_ns, 10, 0).await;
     send_past(&shipwake, "killed", "1.0", came_ns, start_ns, 50, 0).await;
+    is_known(&shipwake, "killed", "1.0", many(came_ns - 1_800 * S, came_ns, 10) + many(came_ns, start_ns, 50)).await;
     send_past(&shipwake, "killed", "1.1", came_ns, start_ns, 50, 0).await;
     let mut sent_ns = start_ns;
     for _ in 0..KILLS {

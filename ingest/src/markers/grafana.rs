@@ -33,7 +33,7 @@ pub(super) fn read(sent: &Sent<'_>) -> Result<Heard, String> {
             None => time_at(json, "/when")?,
         },
         until_ns: time_at(json, "/timeEnd")?,
-        text: text.clone(),
+        text,
         ..Draft::default()
     };
     // An annotation that is a moment has the same time twice in some clients.

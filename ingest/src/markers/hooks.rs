@@ -8,6 +8,9 @@ use super::{Heard, Sent, argocd, cdevents, datadog, flagger, github, grafana, ho
 use crate::error::IngestError;
 use crate::ingest::Core;
 
+/// Status and body of an answer, to the markers that were read or to why there are none.
+type Reply = fn(&Sent<'_>, &[Marker], Option<&str>) -> (StatusCode, Json);
+
 /// A sender's form of saying something about a release.
 pub(super) struct Hook {
     /// The column `source` of its markers.
@@ -24,7 +27,7 @@ pub(super) struct Hook {
     pub(super) check: fn(&Core, &HeaderMap, &[u8]) -> Result<(), IngestError>,
     pub(super) read: fn(&Sent<'_>) -> Result<Heard, String>,
     /// The answer: to markers, or to a request that held none, with the reason.
-    pub(super) reply: fn(&Sent<'_>, &[Marker], Option<&str>) -> (StatusCode, Json),
+    pub(super) reply: Reply,
     /// The body of a refusal; problem+json without it.
     pub(super) refuse: Option<fn(&str) -> Json>,
 }
