@@ -52,11 +52,11 @@ fn places(json: &Json, at: &str, found: &mut Vec<String>) {
     match json {
         Json::Object(object) => {
             object.iter().for_each(|(key, value)| {
-                places(value, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found)
+                places(value, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
             });
         }
         Json::Array(array) => {
-            array.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), found))
+            array.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), found));
         }
         _ => {}
     }
