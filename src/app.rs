@@ -170,7 +170,7 @@ impl App {
         let judged = store.as_ref().filter(|_| roles.alerts);
         let verdicts = Verdicts::start(&config, judged, &kpis, &registry, &readiness, &shutdown).await?;
         let board = verdicts.as_ref().map(Verdicts::board);
-        servers.extend(record_verdicts(board.clone(), recorder, &stop_servers));
+        servers.extend(record_verdicts(board.clone(), recorder, store.clone(), &stop_servers));
         let gates = gates::start(&config, roles, board, &stop_servers, &mut servers)?;
         let query = start_query(&config, &kpis, store.filter(|_| roles.query), source, &registry, &stop_servers)?;
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
@@ -426,8 +426,13 @@ fn recorder(
     Ok(Some(Ingest::new(ingest_config(config)?, handle, &mut registry.lock())?))
 }
 
-fn record_verdicts(board: Option<Reader>, recorder: Option<Ingest>, stop: &CancellationToken) -> Option<Running> {
-    let recording = verdict_records::record(board?, recorder?, stop.clone());
+fn record_verdicts(
+    board: Option<Reader>,
+    recorder: Option<Ingest>,
+    store: Option<Arc<Store>>,
+    stop: &CancellationToken,
+) -> Option<Running> {
+    let recording = verdict_records::record(board?, recorder?, store?, stop.clone());
     Some(("records of verdicts", tokio::spawn(recording)))
 }
 

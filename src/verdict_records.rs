@@ -1,27 +1,36 @@
 //! What the judge says, as records in the journal: so the table `verdicts` has it on every node, and after every restart.
 //!
-//! A change that was recorded before is recorded again after a start; that is one row all the same, and so nothing has to be
-//! remembered here.
+//! What is recorded already is asked of the table at the start. A change that is recorded twice all the same is one row: nothing has to
+//! be remembered here.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use shipwake_alerts::board::{Board, Judged, Reader};
 use shipwake_ingest::{Ingest, Kind};
 use shipwake_model::{ReleaseId, VerdictChange};
+use shipwake_store::{MarkerQuery, Store};
 use tokio_util::sync::CancellationToken;
 
 /// Between attempts at a journal that takes nothing at the moment.
 const AGAIN: Duration = Duration::from_secs(2);
 const NS_PER_MS: i64 = 1_000_000;
+/// The newest changes that are looked through at the start; what is older is of no release on the board.
+const RECORDED_MAX: usize = 10_000;
 
 /// Records every change of every release on the boards, in order, until it is stopped.
 ///
 /// # Errors
-/// Never: what cannot be recorded is said in the log.
-pub async fn record(mut boards: Reader, ingest: Ingest, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut recorded = HashMap::new();
+/// When asking the table panicked; what cannot be recorded is said in the log.
+pub async fn record(
+    mut boards: Reader,
+    ingest: Ingest,
+    store: Arc<Store>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut recorded: Option<HashMap<ReleaseId, u64>> = None;
     let mut known = 0;
     loop {
         let board = tokio::select! {
@@ -29,13 +38,28 @@ pub async fn record(mut boards: Reader, ingest: Ingest, stop: CancellationToken)
             board = boards.changed(known) => board,
         };
         known = board.revision;
-        for change in new_changes(&board, &mut recorded) {
+        if recorded.is_none() {
+            // With the first board all shards have been heard. It may ask other processes.
+            let store = store.clone();
+            recorded = Some(tokio::task::spawn_blocking(move || recorded_in(&store)).await?);
+        }
+        for change in new_changes(&board, recorded.get_or_insert_default()) {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = until_taken(&ingest, &change) => {}
             }
         }
     }
+}
+
+/// The newest change of every release that the table has.
+fn recorded_in(store: &Store) -> HashMap<ReleaseId, u64> {
+    let mut newest = HashMap::new();
+    for row in store.verdicts(&MarkerQuery { limit: RECORDED_MAX, ..MarkerQuery::all() }) {
+        let sequence = newest.entry(row.change.release.clone()).or_insert(0);
+        *sequence = row.change.sequence.max(*sequence);
+    }
+    newest
 }
 
 async fn until_taken(ingest: &Ingest, change: &VerdictChange) {
@@ -119,8 +143,6 @@ fn checks_of(judged: &Judged) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use shipwake_alerts::Ending;
     use shipwake_alerts::board::{Past, Strategy};
     use shipwake_verdict::{Comparison, Facts, Instances, Policy, Word};
