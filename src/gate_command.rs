@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cli::{GateArgs, GateFormat};
 use crate::query_command::base_of;
+use crate::visible::visible;
 
 /// Exit codes; a pipeline acts on them.
 const NO_GO: u8 = 1;
@@ -200,7 +201,7 @@ impl Teller<'_> {
     /// A line with the time that has passed in front. In JSON, standard output is for the document.
     fn line(&self, line: &str) {
         let passed = self.started.elapsed().as_secs();
-        let line = format!("{:>3}:{:02}  {}", passed / 60, passed % 60, harmless(line));
+        let line = format!("{:>3}:{:02}  {}", passed / 60, passed % 60, visible(line));
         match self.args.format {
             GateFormat::Text => print(std::io::stdout().lock(), &line),
             GateFormat::Json => print(std::io::stderr().lock(), &line),
@@ -220,14 +221,14 @@ fn say(args: &GateArgs, outcome: &Outcome) {
         print(std::io::stdout().lock(), &answer.to_string());
     }
     if outcome.code == ERROR {
-        print(std::io::stderr().lock(), &format!("shipwake: {}", harmless(&outcome.reason)));
+        print(std::io::stderr().lock(), &format!("shipwake: {}", visible(&outcome.reason)));
         return;
     }
     if args.format == GateFormat::Text {
         let name = ["GO", "NO-GO", "UNDECIDED"][usize::from(outcome.code)];
         let what = [text(&answer["service"]), text(&answer["candidate"])].join(" ");
         let link = link.map(|link| format!(" {link}")).unwrap_or_default();
-        print(std::io::stdout().lock(), &harmless(&format!("{name}: {} {}{link}", what.trim(), outcome.reason)));
+        print(std::io::stdout().lock(), &visible(&format!("{name}: {} {}{link}", what.trim(), outcome.reason)));
     }
 }
 
@@ -244,11 +245,6 @@ fn word(answer: &Value) -> &'static str {
         "watch" => "WATCH",
         _ => "WAIT",
     }
-}
-
-/// Sentences have texts of telemetry in them: control characters are made visible.
-fn harmless(line: &str) -> String {
-    line.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 fn text(value: &Value) -> &str {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{LogsArgs, LogsFormat};
 use crate::query_command::{REFUSED, base_of, refusal};
+use crate::visible::visible_line;
 
 /// Exit code when there is no such line.
 const NONE_FOUND: u8 = 3;
@@ -177,7 +178,7 @@ fn print(format: LogsFormat, line: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `time LEVEL service version message name=value …`, control characters made visible.
+/// `time LEVEL service version message name=value …`, without colours, and other control characters made visible.
 fn in_words(line: &Value) -> String {
     let level = text(&line["level"]).to_uppercase();
     let time = milliseconds(text(&line["time"]));
@@ -185,7 +186,7 @@ fn in_words(line: &Value) -> String {
     let attributes = line["attrs"].as_object().into_iter().flatten();
     let attributes: String = attributes.map(|(name, value)| format!(" {name}={}", text(value))).collect();
     let whole = format!("{head} {}{attributes}", text(&line["body"]));
-    whole.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    visible_line(&whole)
 }
 
 /// A time of the API (RFC 3339, UTC, as many digits as it needs) in milliseconds, so that columns line up.
@@ -205,10 +206,10 @@ mod tests {
     #[test]
     fn a_line_is_one_line_whatever_is_in_it() {
         let line = json!({"time": "2026-11-23T14:00:00Z", "level": "error", "service": "checkout", "version": "2.14.0",
-            "body": "card\n\u{1b}[31mdeclined", "attrs": {"order.id": "A-17"}});
+            "body": "card\n\u{1b}[31mdeclined\u{1b}[0m\u{7}", "attrs": {"order.id": "A-17"}});
         assert_eq!(
             in_words(&line),
-            r"2026-11-23T14:00:00.000Z ERROR   checkout 2.14.0 card\n\u{1b}[31mdeclined order.id=A-17"
+            r"2026-11-23T14:00:00.000Z ERROR   checkout 2.14.0 card\ndeclined\u{7} order.id=A-17"
         );
     }
 

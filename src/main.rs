@@ -32,6 +32,7 @@ mod tail;
 mod telemetry;
 mod verdict_records;
 mod verdicts;
+mod visible;
 
 use std::process::ExitCode;
 

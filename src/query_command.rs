@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::{QueryArgs, QueryFormat};
+use crate::visible::visible;
 
 /// Exit code for a statement that Shipwake refused, as opposed to Shipwake not being there.
 pub const REFUSED: u8 = 2;
@@ -140,12 +141,7 @@ fn cell(value: &Value) -> (String, bool) {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    (
-        text.chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-            .collect(),
-        value.is_number(),
-    )
+    (visible(&text), value.is_number())
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ use shipwake_alerts::receivers::webhook::SigningKey;
 use shipwake_alerts::secret::Secret;
 use tokio::sync::mpsc;
 
+use crate::visible::visible;
+
 /// A signature is good for so long, so that nobody repeats an old one.
 const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(300);
 /// Decisions that wait for the next tick: there are a few in a demo.
@@ -143,10 +145,7 @@ fn decide(change: &Value) -> (String, Option<Decision>) {
 /// A line of the story, with the time of day. Sentences have texts of telemetry in them: control characters are made visible.
 pub fn say(line: &str) {
     let day_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
-    let line: String = line
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect();
+    let line = visible(line);
     println!("  {:02}:{:02}:{:02} UTC  {line}", day_s / 3_600, day_s / 60 % 60, day_s % 60);
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::visible::visible;
+
 /// How often a lasting outage is said again.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
 /// Rejected lines that are shown within `REJECTED_WITHIN`.
@@ -68,11 +70,7 @@ impl Words {
 
 fn harmless(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS_MAX)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect();
+    let mut shown = visible(&text.chars().take(SHOWN_CHARS_MAX).collect::<String>());
     if text.chars().count() > SHOWN_CHARS_MAX {
         shown.push('…');
     }

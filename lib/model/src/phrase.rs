@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use crate::words::{WORD_BYTES_MAX, each_word, words};
+use crate::words::{WORD_BYTES_MAX, each_word, is_unspaced, words};
 
 /// The one character beyond ASCII whose lower case is ASCII: the sign of Kelvin, which is `k`.
 const KELVIN: &str = "\u{212a}";
@@ -26,7 +26,7 @@ pub struct Phrase {
     needle: Option<Needle>,
 }
 
-/// A word of the phrase, in lower case and ASCII only, and how it is looked for.
+/// A word of the phrase, in lower case, either ASCII or of letters that have no case, and how it is looked for.
 #[derive(Clone, Debug)]
 struct Needle {
     word: Vec<u8>,
@@ -51,8 +51,9 @@ impl Phrase {
         if words.is_empty() || words.len() > WORDS_MAX {
             return None;
         }
+        let has_one_form = |word: &String| word.is_ascii() || word.chars().all(is_unspaced);
         let needle =
-            words.iter().filter(|word| word.is_ascii()).max_by_key(|word| word.len()).map(|word| Needle::new(word));
+            words.iter().filter(|word| has_one_form(word)).max_by_key(|word| word.len()).map(|word| Needle::new(word));
         Some(Self { words, is_prefix, needle })
     }
 
@@ -196,6 +197,9 @@ mod tests {
         assert!(has("order 1789", "order 17", true) && !has("orders 1789", "order 17", true));
         assert!(has("ÄRGER im Café", "ärger im café", false));
         assert!(has("0 \u{212a}", "k", false));
+        assert!(has("订单支付失败", "支付", false) && !has("订单支失付败", "支付", false));
+        assert!(has("订单A17失败", "a17", false) && !has("订单A17失败", "a1", false));
+        assert!(has("\u{1b}[31mERROR\u{1b}[0m: pool", "error pool", false));
         assert!(Phrase::new(" - ", false).is_none());
         assert!(Phrase::new(&"a ".repeat(65), false).is_none());
     }
@@ -221,8 +225,8 @@ mod tests {
     proptest! {
         #[test]
         fn looking_through_many_lines_finds_what_cutting_each_finds(
-            lines in prop::collection::vec("[aAbBkK1 \u{212a}é-]{0,12}", 0..30),
-            text in "[abk1é ]{0,5}",
+            lines in prop::collection::vec("[aAbBkK1 \u{212a}é支付-]{0,12}", 0..30),
+            text in "[abk1é支付 ]{0,5}",
             is_prefix in any::<bool>(),
         ) {
             if let Some(phrase) = Phrase::new(&text, is_prefix) {

@@ -6,8 +6,14 @@
 //! - A word is a longest run of ASCII letters, digits, `_`, and of other characters that Unicode calls letters or numbers.
 //!   Everything else separates: `order-17` is `order`, `17`; `10.0.0.7` is `10`, `0`, `0`, `7`; a UUID is its five groups;
 //!   `user.id=x` is `user`, `id`, `x`; `snake_case` is one word. An emoji or a combining mark is no word and part of none.
+//! - Letters of scripts that put no spaces between words ([`is_unspaced`]: Chinese, Japanese, Thai …) are a word each, so that
+//!   `支付` is found in `订单支付失败`, as two words in a row.
+//! - Colours and other control sequences of terminals (`ESC [ … letter`) separate, and nothing in them is a word: `ERROR` is found
+//!   whatever its colour.
 //! - Words are lower case, character by character (`Σ` is `σ` everywhere), without any other normalisation.
 //! - A word of more than [`WORD_BYTES_MAX`] bytes counts as its beginning of at most so many bytes, so that the sides agree.
+
+use std::borrow::Cow;
 
 /// Bytes of a word at the most, after lower-casing. What comes behind them is not part of the word.
 pub const WORD_BYTES_MAX: usize = 64;
@@ -53,8 +59,13 @@ pub fn each_word_bytes(text: &str, mut found: impl FnMut(&[u8])) {
         if length > 0 {
             found(&buffer[..length]);
         }
-        // What ended the word, or is none: one byte, or one character.
-        at += text[at..].chars().next().map_or(0, char::len_utf8);
+        // What ended the word. A character beyond ASCII may be a word itself, unless nothing came of it.
+        match bytes.get(at) {
+            Some(&ESCAPE) => at = behind_control_sequence(bytes, at),
+            Some(byte) if FOLDED[usize::from(*byte)] == SEPARATOR => at += 1,
+            Some(_) if at == start => at += text[at..].chars().next().map_or(0, char::len_utf8),
+            _ => {}
+        }
     }
 }
 
@@ -71,6 +82,44 @@ pub fn is_indexed(word: &str) -> bool {
     word.len() < ID_BYTES_MIN || !word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
+/// Whether the letter is of a script whose words are not kept apart by spaces: Han with its signs, Hiragana, Katakana, Bopomofo,
+/// Thai, Lao, Burmese, Khmer. (Korean has spaces.)
+pub fn is_unspaced(letter: char) -> bool {
+    let is_in_range = matches!(letter,
+        '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{312f}' | '\u{31a0}'..='\u{31ff}'
+        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+        | '\u{ff66}'..='\u{ff9f}' | '\u{20000}'..='\u{323af}');
+    is_in_range && letter.is_alphabetic()
+}
+
+/// The text without the control sequences of a terminal (`ESC [ … letter`): as it was to be read.
+pub fn without_control_sequences(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find("\u{1b}[") else { return Cow::Borrowed(text) };
+    let (bytes, mut kept, mut at, mut from) = (text.as_bytes(), String::with_capacity(text.len()), first, 0);
+    while at < bytes.len() {
+        let end = if bytes[at] == ESCAPE { behind_control_sequence(bytes, at) } else { at + 1 };
+        if end > at + 1 {
+            kept.push_str(&text[from..at]);
+            from = end;
+        }
+        at = end;
+    }
+    kept.push_str(&text[from..]);
+    Cow::Owned(kept)
+}
+
+/// Where the control sequence of a terminal that begins at `at` ends: `ESC [`, parameters, one more character. Of what is no such sequence the
+/// escape alone.
+fn behind_control_sequence(bytes: &[u8], at: usize) -> usize {
+    if bytes.get(at + 1) != Some(&b'[') {
+        return at + 1;
+    }
+    let parameters = bytes[at + 2..].iter().take_while(|byte| matches!(byte, 0x20..=0x3f)).count();
+    let last = at + 2 + parameters;
+    if matches!(bytes.get(last), Some(0x40..=0x7e)) { last + 1 } else { at + 1 }
+}
+
 /// The word that starts at `start` and has, or is ended by, a character beyond ASCII: its length and where it ends.
 #[cold]
 fn with_other_letters(text: &str, start: usize, buffer: &mut Buffer) -> (usize, usize) {
@@ -79,6 +128,12 @@ fn with_other_letters(text: &str, start: usize, buffer: &mut Buffer) -> (usize, 
     for (offset, character) in text[start..].char_indices() {
         if character != '_' && !character.is_alphanumeric() {
             return (length, start + offset);
+        }
+        if is_unspaced(character) {
+            if offset > 0 {
+                return (length, start + offset);
+            }
+            return (character.encode_utf8(&mut buffer[..]).len(), start + character.len_utf8());
         }
         for lower in character.to_lowercase() {
             is_full |= length + lower.len_utf8() > WORD_BYTES_MAX;
@@ -91,6 +146,7 @@ fn with_other_letters(text: &str, start: usize, buffer: &mut Buffer) -> (usize, 
 }
 
 const SEPARATOR: u8 = 0;
+const ESCAPE: u8 = 0x1b;
 const NON_ASCII: u8 = 0xff;
 
 /// For every byte: what it is in a word, that it separates, or that it begins or continues a character beyond ASCII.
@@ -128,12 +184,32 @@ mod tests {
             ("GET /cart/7?a=1&b=%20", "get cart 7 a 1 b 20"),
             ("café CAFÉ Ärger", "café café ärger"),
             ("ΣΊΣΥΦΟΣ", "σίσυφοσ"),
-            ("注文 失敗 ok", "注文 失敗 ok"),
+            ("注文 失敗 ok", "注 文 失 敗 ok"),
+            ("订单A17支付失败。", "订 单 a17 支 付 失 败"),
+            ("キー々、ｶﾅ", "キ ー 々 ｶ ﾅ"),
+            ("ตลาด หมด", "ต ล า ด ห ม ด"),
+            ("주문 실패", "주문 실패"),
+            ("\u{1b}[31mERROR\u{1b}[0m pool", "error pool"),
+            ("\u{1b}[1;38;5;196mOr\u{1b}[0mder\u{1b}[K", "or der"),
+            ("\u{1b}31m \u{1b}[31 \u{1b}[\u{1b}[0mx", "31m 31 x"),
+            ("end\u{1b}[31", "end 31"),
             ("naïve👍end", "naïve end"),
             ("e\u{301}t", "e t"),
             ("a\u{a0}b\u{2014}c", "a b c"),
         ] {
             assert_eq!(words(text).join(" "), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_without_what_colours_it() {
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("\u{1b}[31mé\u{1b}[0m\u{1b}[K", "é"),
+            ("a\u{1b}[\u{1b}[1mb\u{1b}", "a\u{1b}[b\u{1b}"),
+            ("a\u{1b}[31", "a\u{1b}[31"),
+        ] {
+            assert_eq!(without_control_sequences(text), expected, "{text:?}");
         }
     }
 
@@ -171,12 +247,32 @@ mod tests {
             lower[..end.unwrap_or(0)].to_owned()
         };
         let is_separator = |character: char| character != '_' && !character.is_alphanumeric();
-        text.split(is_separator).filter(|word| !word.is_empty()).map(cut).collect()
+        let mut apart = String::new();
+        let mut rest = text;
+        while let Some(character) = rest.chars().next() {
+            let sequence = rest.strip_prefix("\u{1b}[").and_then(|behind| {
+                let end = behind.find(|c: char| !matches!(c, ' '..='?'))?;
+                let last = behind[end..].chars().next().filter(|c| matches!(c, '@'..='~'))?;
+                Some(&behind[end + last.len_utf8()..])
+            });
+            if let Some(behind) = sequence {
+                apart.push(' ');
+                rest = behind;
+                continue;
+            }
+            if is_unspaced(character) {
+                apart.extend([' ', character, ' ']);
+            } else {
+                apart.push(character);
+            }
+            rest = &rest[character.len_utf8()..];
+        }
+        apart.split(is_separator).filter(|word| !word.is_empty()).map(cut).collect()
     }
 
     proptest! {
         #[test]
-        fn any_text_is_cut_by_the_rules(text in "[a-zA-Z0-9_ .éΣ注👍\u{301}İ-]{0,200}") {
+        fn any_text_is_cut_by_the_rules(text in "[a-mA-Z0-9_ .éΣ注文👍\u{301}\u{1b}\\[;İ-]{0,200}") {
             prop_assert_eq!(words(&text), plainly(&text));
         }
 

@@ -15,7 +15,8 @@ const BLOCKS_PER_PAGE: u32 = 127;
 const PAGE_BYTES: usize = BLOCKS_PER_PAGE as usize * BLOCK_BYTES + CHECKSUM_BYTES;
 const CHECKSUM_BYTES: usize = 4;
 const MAGIC: &[u8; 4] = b"SWBF";
-const VERSION: u32 = 1;
+/// 2: words as they are cut since letters of scripts without spaces are a word each.
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 12;
 const GROUP_BYTES: usize = 8;
 
@@ -117,6 +118,12 @@ impl BloomsBuilder {
 /// Bytes of the part before the first page, for a segment with so many row groups.
 pub(crate) fn header_bytes(row_groups: usize) -> u64 {
     (HEADER_BYTES + row_groups * GROUP_BYTES + CHECKSUM_BYTES) as u64
+}
+
+/// Whether the part before the first page is of an older version, whose words were cut by other rules.
+pub(crate) fn is_older(header: &[u8]) -> bool {
+    let version = header.get(4..8).map(|four| u32::from_le_bytes(four.try_into().expect("four bytes")));
+    header.starts_with(MAGIC) && version.is_some_and(|version| (1..VERSION).contains(&version))
 }
 
 /// Reads the part before the first page. `file_bytes` is the size of the whole file. The error says what is wrong and at which offset.

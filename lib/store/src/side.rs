@@ -1,5 +1,6 @@
 //! Asking the blooms and the index of a segment. Whatever is wrong with them is not an error of the question: the answer is then
-//! that nothing can be ruled out, the damage is said once, and the segment is put on the list of those whose files are made again.
+//! that nothing can be ruled out, the damage is said once, and the segment is put on the list of those whose files are made again. So is
+//! one whose files an older version has made by other rules of what a word is; that is no damage.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -17,6 +18,8 @@ use crate::{Candidates, SegmentFile, SegmentId, SideFile, Wanted};
 
 /// Chunks of 64 KiB of an index that are asked of a server at a time.
 const CHUNKS_OF_A_REQUEST: u64 = 4;
+/// What tells the version of a file of blooms or of an index.
+const HEAD_BYTES: u64 = 8;
 
 /// Segments whose blooms or index cannot be used, as long as this process knows of them.
 #[derive(Debug, Default)]
@@ -54,12 +57,25 @@ pub(crate) fn candidates(shared: &Shared, file: &SegmentFile, wanted: &Wanted) -
     }
     let asked = ask(&shared.objects, file, wanted);
     asked.unwrap_or_else(|what| {
-        if shared.damaged.add(file.id) {
+        if !shared.damaged.add(file.id) {
+            return Candidates::All;
+        }
+        if are_older(&shared.objects, file) {
+            tracing::info!(segment = %file.id, "blooms and index are of an older version of shipwake; searches read the segment until they are made again");
+        } else {
             shared.metrics.side_file_damaged();
             tracing::warn!(segment = %file.id, path = %shared.objects.file(&file.path).display(), %what, "blooms or index cannot be used; searches read the segment until they are made again");
         }
         Candidates::All
     })
+}
+
+/// Whether what lies beside the segment was made by an older version.
+fn are_older(objects: &Objects, file: &SegmentFile) -> bool {
+    let is = |side: &Option<SideFile>, is_older: fn(&[u8]) -> bool| {
+        side.as_ref().is_some_and(|side| read(objects, side, 0..HEAD_BYTES).is_ok_and(|head| is_older(&head)))
+    };
+    is(&file.blooms, bloom::is_older) || is(&file.index, index::is_older)
 }
 
 /// The error says which file cannot be used and why.
@@ -167,9 +183,13 @@ fn named(objects: &Objects, side: &SideFile, what: &str) -> String {
     if what.contains(&path) { what.to_owned() } else { format!("{path}: {what}") }
 }
 
-/// Reads and checks all of the files beside a segment. Each error names the file and, where there is one, the offset.
+/// Reads and checks all of the files beside a segment. Each error names the file and, where there is one, the offset. Files of an older
+/// version are as they should be.
 pub(crate) fn check(objects: &Objects, file: &SegmentFile) -> Vec<(Arc<str>, String)> {
     let mut found = Vec::new();
+    if are_older(objects, file) {
+        return found;
+    }
     for (side, checked) in [
         (&file.blooms, file.blooms.as_ref().map(|side| check_blooms(objects, side, file))),
         (&file.index, file.index.as_ref().map(|side| check_index(objects, side, file))),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { LogLine, LogPattern } from '../api/logs.ts';
-import { EMPTY_TAIL, faultAt, fieldTerm, marksOf, newIn, resume, stackedBars, takeNew, WAITING_MAX, withTerm } from './logs.ts';
+import { EMPTY_TAIL, faultAt, fieldTerm, marksOf, newIn, resume, stackedBars, takeNew, textOf, WAITING_MAX, withTerm } from './logs.ts';
 
 function line(n: number): LogLine {
   return { id: `${n}.0.${n}`, t: n, time: '', level: 'info', service: 's', env: 'prod', version: '1', body: `line ${n}`, attrs: {} };
@@ -79,5 +79,12 @@ describe('marks', () => {
     const marks = marksOf([{ t: 500 }, { t: 0 }, { t: 510 }, { t: 1_000 }, { t: 1_001 }, { t: -1 }], 0, 1_000);
     expect(marks.map((mark) => [mark.at, mark.events.length])).toEqual([[0, 1], [0.5, 2], [1, 1]]);
     expect(marksOf([{ t: 5 }], 5, 5)).toEqual([{ at: 0, events: [{ t: 5 }] }]);
+  });
+});
+
+describe('the text of a line', () => {
+  it('has no colours of a terminal, and everything else as it came', () => {
+    expect(textOf({ ...line(1), body: '\u001b[1;31mERROR\u001b[0m pool [31m]' })).toBe('ERROR pool [31m]');
+    expect(textOf({ ...line(1), body: '', event: 'order_placed' })).toBe('order_placed');
   });
 });

@@ -85,9 +85,12 @@ export function faultAt(search: string, offset: number): { before: string; at: s
   return { before: signs.slice(0, offset).join(''), at: signs[offset] ?? ' ', after: signs.slice(offset + 1).join('') };
 }
 
-/** What a line says: its text, or for an event without one the event's name. */
+/** Colours and the like, which a program wrote for a terminal: `ESC [ … letter`. */
+const CONTROL_SEQUENCE = /\u001b\[[ -?]*[@-~]/g;
+
+/** What a line says: its text without a terminal's colours, or for an event without one the event's name. */
 export function textOf(line: LogLine): string {
-  return line.body !== '' ? line.body : (line.event ?? '');
+  return line.body !== '' ? line.body.replace(CONTROL_SEQUENCE, '') : (line.event ?? '');
 }
 
 /** Hours, minutes, seconds and milliseconds. */

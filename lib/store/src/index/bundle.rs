@@ -16,7 +16,8 @@ use tantivy::directory::error::{DeleteError, OpenReadError, OpenWriteError};
 use tantivy::directory::{Directory, FileHandle, OwnedBytes, WatchCallback, WatchHandle, WritePtr};
 
 const MAGIC: &[u8; 4] = b"SWIX";
-const VERSION: u32 = 1;
+/// 2: words as they are cut since letters of scripts without spaces are a word each.
+const VERSION: u32 = 2;
 /// What precedes the description: magic, version, its length and its checksum.
 const HEAD_BYTES: usize = 16;
 /// What one checksum covers.
@@ -83,6 +84,12 @@ impl BundleWriter {
         file.extend_from_slice(&self.contents);
         file
     }
+}
+
+/// Whether the head is of an older version, whose words were cut by other rules.
+pub(crate) fn is_older(head: &[u8]) -> bool {
+    let version = head.get(4..8).map(|four| u32::from_le_bytes(four.try_into().expect("four bytes")));
+    head.starts_with(MAGIC) && version.is_some_and(|version| (1..VERSION).contains(&version))
 }
 
 /// Length of the description that begins behind the head; the error says what is wrong with the head.

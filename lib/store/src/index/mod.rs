@@ -22,7 +22,7 @@ use tantivy::{
 use crate::Candidates;
 use crate::encode::ROW_GROUP_ROWS;
 
-pub(crate) use bundle::Bundle;
+pub(crate) use bundle::{Bundle, is_older};
 
 /// Rows of a part.
 const PART_ROWS: u32 = 4 * ROW_GROUP_ROWS as u32;
