@@ -158,3 +158,36 @@ test('a search that finds nothing says which condition keeps the most away, and 
   // The release of the second version is told above the bars.
   await expect(page.getByTestId('volume-events').locator('li').first()).toBeVisible();
 });
+
+test('fields and values are offered while a search is typed', async ({ page }) => {
+  await send('typist', '1.0', [
+    ...Array.from({ length: 3 }, (_, i) => JSON.stringify({ message: 'order placed', level: 'info', 'order.kind': `gift ${i}` })),
+    JSON.stringify({ message: 'order refused', level: 'error', 'order.kind': 'plain' }),
+  ]);
+  await counted('typist', 4);
+  await page.goto(logs({ s: 'typist' }));
+  await expect(lines(page)).toHaveCount(4);
+  const offers = page.getByTestId('search-offers').getByRole('option');
+  const search = page.getByTestId('logs-search');
+  await search.click();
+  await expect(async () => {
+    await search.fill('');
+    await search.pressSequentially('kin');
+    await expect(offers.first()).toContainText('order.kind:', { timeout: 500 });
+  }).toPass();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await expect(search).toHaveValue('order.kind:');
+  await expect(offers).toHaveCount(4);
+  await page.keyboard.type('gift');
+  await expect(offers).toHaveCount(3);
+  await offers.filter({ hasText: 'gift 1' }).click();
+  await expect(search).toHaveValue('order.kind:"gift 1" ');
+  await page.keyboard.press('Enter');
+  await expect(lines(page)).toHaveCount(1);
+  // Enter without an offer chosen searches for what was typed.
+  await search.fill('level');
+  await page.keyboard.press('Enter');
+  await expect(page.getByTestId('search-offers')).toBeHidden();
+  await expect(page).toHaveURL(/q=level/);
+});

@@ -101,3 +101,22 @@ export interface LogTail {
   skipped: number;
   cursor: string;
 }
+
+/** A field that the newest lines have. */
+export interface LogField {
+  name: string;
+  kind: 'text' | 'number' | 'boolean';
+  /** Lines of the sample that have it. */
+  lines: number;
+  /** Different values of it. */
+  values: number;
+  /** The most frequent ones. */
+  top: { value: string; lines: number }[];
+}
+
+export interface LogFields {
+  meta: LogMeta;
+  /** Lines that were looked at. */
+  sample: number;
+  fields: LogField[];
+}
