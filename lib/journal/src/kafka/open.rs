@@ -107,9 +107,9 @@ pub(super) fn partitions(
         if begun.elapsed() >= ANSWER_MAX {
             let brokers = connection.brokers.join(",");
             // A port that waits for TLS says nothing to a client that does not begin with it.
-            let silence =
-                if connection.tls.is_some() { "silence" } else { "silence; if its port speaks TLS, add tls=true" };
-            let why = trouble.words().unwrap_or_else(|| silence.into());
+            let silence = "connections are taken and nothing is answered: it is no Kafka, or one that stands still";
+            let hint = if connection.tls.is_some() { "" } else { "; if its port speaks TLS, add tls=true" };
+            let why = trouble.words().unwrap_or_else(|| format!("{silence}{hint}").into());
             return Err(unavailable(&format!("Kafka at {brokers} does not answer: {why}")));
         }
     }
