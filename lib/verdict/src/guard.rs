@@ -28,6 +28,13 @@ pub enum Guard {
         /// Its rate in its own past.
         usual: f64,
     },
+    /// The baseline fails so often, and has for long, that "not worse" is no recommendation.
+    BaselineFailing {
+        /// The check's title.
+        check: String,
+        /// Its rate of late.
+        now: f64,
+    },
     /// Traffic is not split as declared.
     SplitMismatch {
         /// The candidate's declared share.
@@ -67,7 +74,8 @@ impl Guard {
     }
 
     /// Keeps a release from being called bad, too: what is compared is not comparable, or not known yet. A silent instance does not, as
-    /// crashing is a way to be silent; nor does too little time, as evidence is evidence.
+    /// crashing is a way to be silent; nor does too little time, as evidence is evidence; nor a baseline that always fails, as worse than that
+    /// is bad.
     pub fn blocks_no_go(&self) -> bool {
         matches!(
             self,
@@ -83,7 +91,11 @@ impl Guard {
     pub fn is_suspicious(&self) -> bool {
         matches!(
             self,
-            Guard::Lag { .. } | Guard::BaselineUnhealthy { .. } | Guard::SplitMismatch { .. } | Guard::Silent { .. }
+            Guard::Lag { .. }
+                | Guard::BaselineUnhealthy { .. }
+                | Guard::BaselineFailing { .. }
+                | Guard::SplitMismatch { .. }
+                | Guard::Silent { .. }
         )
     }
 
@@ -95,6 +107,7 @@ impl Guard {
             Guard::Lag { .. } => "lag",
             Guard::WarmUp { .. } => "warm_up",
             Guard::BaselineUnhealthy { .. } => "baseline_unhealthy",
+            Guard::BaselineFailing { .. } => "baseline_failing",
             Guard::SplitMismatch { .. } => "split_mismatch",
             Guard::Silent { .. } => "silent_instances",
             Guard::FewInstances { .. } => "few_instances",
@@ -112,6 +125,9 @@ impl Guard {
             Guard::WarmUp { seconds } => format!("the candidate warms up for another {}", text::span(*seconds as f64)),
             Guard::BaselineUnhealthy { check, now, usual } => {
                 format!("the baseline is unhealthy itself: {check} {} → {}", text::percent(*usual), text::percent(*now))
+            }
+            Guard::BaselineFailing { check, now } => {
+                format!("the baseline is no measure, it fails all the time: {check} {}", text::percent(*now))
             }
             Guard::SplitMismatch { declared, observed } => format!(
                 "the candidate gets {} of the traffic where {} were declared",

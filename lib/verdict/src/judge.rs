@@ -322,19 +322,27 @@ fn too_short(comparison: &Comparison, facts: &Facts, checks: &[CheckResult]) -> 
     (seconds > 0 || blocks > 0).then_some(Guard::TooShort { seconds, blocks })
 }
 
-/// Whether the baseline fails far more often than it used to: twice and a percentage point, beyond chance.
+/// Whether the baseline fails far more often than it used to (twice and a percentage point, beyond chance), or so often that nobody wants a
+/// release that is as good.
 fn sick_baseline(comparison: &Comparison, facts: &Facts) -> Option<Guard> {
     const TIMES: f64 = 2.0;
     const POINTS: f64 = 0.01;
     const DEVIATIONS: f64 = 4.0;
+    /// One in ten: no service level that anybody promises.
+    const FAILING: f64 = 0.1;
+    const FAILED_MIN: u64 = 10;
+    let mut failing = None;
     for (check, body) in comparison.checks.iter().zip(&comparison.bodies) {
         let (Body::Counts(tracks), Kind::Counts(parts), Group::Errors) = (body, &check.kind, check.group) else {
             continue;
         };
         for (track, part) in tracks.iter().zip(parts) {
-            let Some(usual) = part.noise.rate else { continue };
             let recent = track.recent_baseline(facts.complete_until_s - HEALTH_S, facts.complete_until_s);
             let Some(now) = recent.rate() else { continue };
+            if now >= FAILING && recent.events >= FAILED_MIN {
+                failing.get_or_insert_with(|| Guard::BaselineFailing { check: check.title.clone(), now });
+            }
+            let Some(usual) = part.noise.rate else { continue };
             let expected = usual * recent.exposure as f64;
             let deviations = (recent.events as f64 - expected) / libm::sqrt(part.noise.dispersion * expected.max(1.0));
             if now >= TIMES * usual && now >= usual + POINTS && deviations >= DEVIATIONS {
@@ -342,5 +350,5 @@ fn sick_baseline(comparison: &Comparison, facts: &Facts) -> Option<Guard> {
             }
         }
     }
-    None
+    failing
 }

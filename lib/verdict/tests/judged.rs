@@ -236,6 +236,15 @@ fn a_sick_baseline_and_a_wrong_split_decide_nothing() {
     let verdict = sick.judge(&facts(240));
     assert!(verdict.word == Word::Watch && has(&verdict, "baseline_unhealthy"), "{}", verdict.summary);
     assert!(verdict.summary.contains("errors 0.5 % → 5.0 %"), "{}", verdict.summary);
+    // One that has always been so: there is no "usual" to tell it from.
+    let errors = Check::errors(&Policy::default(), noise(0.4), 3.6e5);
+    let mut failing = Comparison::open(Policy::default(), vec![errors], vec!["POST /pay".to_owned()], OPENED_S);
+    traffic(&mut failing, 0..240, 0.4, 0.4);
+    let verdict = failing.judge(&facts(240));
+    assert!(verdict.word == Word::Watch && has(&verdict, "baseline_failing"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("errors 40 %"), "{}", verdict.summary);
+    traffic(&mut failing, 240..480, 0.9, 0.4);
+    assert_eq!(failing.judge(&facts(480)).word, Word::NoGo, "worse than that is bad all the same");
     let mut split = errors_only();
     traffic(&mut split, 0..240, 0.005, 0.005);
     split.add_split([3_000, 97_000], [0.1, 0.9]);
