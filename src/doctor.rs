@@ -42,7 +42,8 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
 /// Prints the findings; how many of them are damage.
 fn check(args: &DoctorArgs) -> anyhow::Result<usize> {
     look_into(args)?;
-    let journal = if args.journal == EMBEDDED {
+    let is_embedded = args.journal == EMBEDDED;
+    let mut journal = if is_embedded {
         embedded::check(&journal_dir(&args.data)).context("failed to read the journal")?
     } else {
         check_kafka(&args.journal)?
@@ -54,6 +55,10 @@ fn check(args: &DoctorArgs) -> anyhow::Result<usize> {
         Some(dir) => shipwake_store::check(Path::new(dir)),
         None => shipwake_store::check(&store_dir(&args.data)),
     };
+    if !is_embedded {
+        // Nothing keeps others from writing meanwhile: the beginnings from before the store was read, the ends from after it.
+        take_ends(&mut journal.extents, &check_kafka(&args.journal)?.extents);
+    }
     let misfits = misfits(&journal, &store);
     for finding in &journal.findings {
         let severity = if finding.harmless { "note" } else { "error" };
@@ -110,6 +115,14 @@ fn check_kafka(address: &str) -> anyhow::Result<embedded::Checked> {
     };
     let extents: Vec<Extent> = (0..).zip(found.reach().iter().copied()).map(extent).collect();
     Ok(embedded::Checked { findings: Vec::new(), partitions: Some(extents.len() as u32), extents })
+}
+
+fn take_ends(extents: &mut [Extent], later: &[Extent]) {
+    for extent in extents {
+        if let Some(later) = later.iter().find(|later| later.partition == extent.partition) {
+            extent.next_offset = later.next_offset;
+        }
+    }
 }
 
 /// A file that is whole and does not fit the others.

@@ -68,6 +68,7 @@ async fn find(args: &LogsArgs) -> anyhow::Result<ExitCode> {
 async fn page_by_page(args: &LogsArgs, asker: &Asker) -> anyhow::Result<Result<Vec<Value>, ExitCode>> {
     let mut lines: Vec<Value> = Vec::new();
     let mut before = Value::Null;
+    let mut warned: Vec<String> = Vec::new();
     while (lines.len() as u64) < args.limit {
         let mut body = filters(args);
         body["from"] = json!(args.from);
@@ -79,6 +80,11 @@ async fn page_by_page(args: &LogsArgs, asker: &Asker) -> anyhow::Result<Result<V
             Err(code) => return Ok(Err(code)),
         };
         lines.extend(answer["lines"].as_array().into_iter().flatten().cloned());
+        let now = warnings(&answer);
+        if now != warned {
+            now.iter().for_each(|warning| eprintln!("shipwake: {warning}"));
+            warned = now;
+        }
         hint(&answer["without"]);
         if answer["meta"]["partial"] == true {
             let seen = &answer["meta"]["seen_until"];
@@ -95,6 +101,7 @@ async fn page_by_page(args: &LogsArgs, asker: &Asker) -> anyhow::Result<Result<V
 
 async fn follow(args: &LogsArgs, asker: &Asker, mut cursor: Value, printed: &[String]) -> anyhow::Result<ExitCode> {
     let mut is_away = false;
+    let mut warned: Vec<String> = Vec::new();
     loop {
         tokio::time::sleep(FOLLOW_EVERY).await;
         let mut body = filters(args);
@@ -116,6 +123,14 @@ async fn follow(args: &LogsArgs, asker: &Asker, mut cursor: Value, printed: &[St
             eprintln!("shipwake: {} answers again", asker.base);
         }
         is_away = false;
+        let now = warnings(&answer);
+        if now != warned {
+            match now.is_empty() {
+                true => eprintln!("shipwake: the newest lines of all shards are there again"),
+                false => now.iter().for_each(|warning| eprintln!("shipwake: {warning}")),
+            }
+            warned = now;
+        }
         if let Some(skipped) = answer["skipped"].as_u64().filter(|skipped| *skipped > 0) {
             eprintln!("shipwake: {skipped} more lines came at once and are left out; a narrower search shows them");
         }
@@ -125,6 +140,11 @@ async fn follow(args: &LogsArgs, asker: &Asker, mut cursor: Value, printed: &[St
         }
         cursor = answer["cursor"].clone();
     }
+}
+
+/// What an answer lacks, in words: the newest lines of shards whose owner does not answer, for one.
+fn warnings(answer: &Value) -> Vec<String> {
+    answer["meta"]["warnings"].as_array().into_iter().flatten().map(|warning| text(warning).to_owned()).collect()
 }
 
 /// When nothing was found: what keeps the most lines away.
@@ -211,6 +231,13 @@ mod tests {
             in_words(&line),
             r"2026-11-23T14:00:00.000Z ERROR   checkout 2.14.0 card\ndeclined\u{7} order.id=A-17"
         );
+    }
+
+    #[test]
+    fn what_an_answer_lacks_is_told() {
+        let answer = json!({"lines": [], "meta": {"warnings": ["the newest records of shard 1 are missing"]}});
+        assert_eq!(warnings(&answer), ["the newest records of shard 1 are missing"]);
+        assert!(warnings(&json!({"lines": []})).is_empty());
     }
 
     #[test]

@@ -191,3 +191,21 @@ test('fields and values are offered while a search is typed', async ({ page }) =
   await expect(page.getByTestId('search-offers')).toBeHidden();
   await expect(page).toHaveURL(/q=level/);
 });
+
+test('what is shown says of when it is, and can be asked anew', async ({ page }) => {
+  await send('later', '1.0', ['one line']);
+  await counted('later', 1);
+  await page.goto(logs({ s: 'later' }));
+  await expect(lines(page)).toHaveCount(1);
+  await expect(page.getByTestId('as-of')).toContainText('as of');
+  await send('later', '1.0', ['two lines', 'three lines']);
+  await counted('later', 3);
+  await page.getByTestId('refresh').click();
+  await expect(lines(page)).toHaveCount(3);
+  await expect(page.getByTestId('volume-total')).toHaveText('3');
+  // While lines come in, the bars go on by themselves.
+  await page.getByTestId('live-tail').click();
+  await expect(page.getByTestId('as-of')).toHaveCount(0);
+  await send('later', '1.0', ['four lines']);
+  await expect(page.getByTestId('volume-total')).toHaveText('4', { timeout: 15_000 });
+});

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use shipwake_model::words::without_control_sequences;
+
 use super::fields::Line;
 use super::rules::Rules;
 use super::{severity, time, trace};
@@ -11,14 +13,15 @@ use super::{severity, time, trace};
 const LEVEL_WITHIN_BYTES: usize = 120;
 
 pub(super) fn parse<'a>(text: &'a str, rules: &Rules) -> Line<'a> {
-    let first_line = text.lines().next().unwrap_or("");
+    // Many loggers colour the time and the level; the text stays as it came.
+    let first_line = without_control_sequences(text.lines().next().unwrap_or(""));
     let found = level(first_line.as_bytes());
     // A trace is trouble even if no logger says so.
     let severity = found.map_or_else(|| trace::severity(text.as_bytes()), |(number, _)| number);
     Line {
-        time_ns: time_of(first_line, rules.zone_s),
+        time_ns: time_of(&first_line, rules.zone_s),
         severity,
-        severity_text: found.map(|(_, word)| String::from_utf8_lossy(word)).unwrap_or_default(),
+        severity_text: found.map(|(_, word)| String::from_utf8_lossy(word).into_owned().into()).unwrap_or_default(),
         message: Some(Cow::Borrowed(text)),
         ..Line::default()
     }
@@ -118,6 +121,8 @@ mod tests {
         check("E1126 10:55:41.123456       1 main.go:7] lost", 17);
         check("F1126 x", 0);
         check("fine\nERROR in the second line", 0);
+        check("\u{1b}[31mERROR\u{1b}[0m red", 17);
+        check("\u{1b}[2m2026-11-23T10:00:00Z\u{1b}[0m \u{1b}[33m WARN\u{1b}[0m \u{1b}[2mshop\u{1b}[0m: slow", 13);
     }
 
     #[test]
@@ -126,6 +131,7 @@ mod tests {
         let at_ten = Some(1_795_428_000_000_000_000);
         assert_eq!(time("2026-11-23T10:00:00Z x", None), at_ten);
         assert_eq!(time("[2026-11-23T10:00:00Z] x", None), at_ten);
+        assert_eq!(time("\u{1b}[2m2026-11-23T10:00:00Z\u{1b}[0m x", None), at_ten);
         assert_eq!(time("2026-11-23 10:00:00 x", None), None);
         assert_eq!(time("2026-11-23 11:00:00,000 x", Some(3600)), at_ten);
         assert_eq!(time("[2026-11-23 10:00:00] x", Some(0)), at_ten);

@@ -22,7 +22,7 @@ use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
 use tokio::runtime::Runtime;
 use tokio::task::unconstrained;
 
-use crate::StoreError;
+use crate::{StoreError, s3};
 
 /// The object store of a directory, or of a prefix in a bucket.
 #[derive(Clone, Debug)]
@@ -235,10 +235,12 @@ impl Objects {
     }
 
     fn error(&self, operation: &'static str, path: &str, error: Error, needed: u64) -> StoreError {
-        let kind = io_kind(&error);
-        let source = match kind {
-            Some(kind) => io::Error::new(kind, error),
-            None => io::Error::other(error),
+        // What a server says at length stands in several of the errors on the way: told once, in short.
+        let words = if self.is_remote() { Some(s3::words(&error)) } else { None };
+        let kind = io_kind(&error).unwrap_or(io::ErrorKind::Other);
+        let source = match words {
+            Some(words) => io::Error::new(kind, words),
+            None => io::Error::new(kind, error),
         };
         StoreError::io(operation, &self.file(path), source, needed)
     }

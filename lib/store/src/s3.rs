@@ -50,9 +50,36 @@ pub(crate) fn connect(url: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
         builder = builder.with_endpoint(endpoint);
     }
     let unsuitable =
-        |error: object_store::Error| StoreError::Unsuitable { place: url.to_owned(), reason: error.to_string() };
+        |error: object_store::Error| StoreError::Unsuitable { place: url.to_owned(), reason: words(&error) };
     let store = builder.build().map_err(unsuitable)?;
     Ok(if parts.prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, parts.prefix)) })
+}
+
+/// Of an error of a request what a person needs: code and message of the server's answer where there is one, without the rest of it.
+pub(crate) fn words(error: &object_store::Error) -> String {
+    shortened(&error.to_string(), std::env::var_os("AWS_ACCESS_KEY_ID").is_some())
+}
+
+fn shortened(text: &str, has_key: bool) -> String {
+    /// Of an answer that is none of S3's.
+    const CHARS_MAX: usize = 300;
+    /// Where the credentials of a machine in a cloud are asked for.
+    const OF_MACHINE: [&str; 2] = ["169.254.169.254", "169.254.170.2"];
+    if !has_key && OF_MACHINE.iter().any(|address| text.contains(address)) {
+        return "there are no credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and the machine's own service gives \
+                none"
+            .to_owned();
+    }
+    let element = |name: &str| {
+        let (_, behind) = text.split_once(&format!("<{name}>"))?;
+        Some(behind.split_once(&format!("</{name}>"))?.0)
+    };
+    match (element("Code"), element("Message")) {
+        (Some(code), Some(message)) => format!("the server says {code}: {message}"),
+        (Some(code), None) => format!("the server says {code}"),
+        _ if text.chars().count() > CHARS_MAX => text.chars().take(CHARS_MAX).chain("…".chars()).collect(),
+        _ => text.to_owned(),
+    }
 }
 
 /// What a URL says.
@@ -105,6 +132,22 @@ pub(crate) fn probe(objects: &Objects, url: &str) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_says_at_length_is_told_in_short() {
+        let answer = "Error performing PUT http://h/b/x in 3ms - Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?>\
+            <Error><Code>SignatureDoesNotMatch</Code><Message>The request signature does not match.</Message><StringToSign>AWS4</StringToSign></Error>";
+        assert_eq!(
+            shortened(answer, true),
+            "the server says SignatureDoesNotMatch: The request signature does not match."
+        );
+        assert_eq!(shortened("<Error><Code>NoSuchBucket</Code></Error>", true), "the server says NoSuchBucket");
+        assert_eq!(shortened("connection refused", true), "connection refused");
+        assert_eq!(shortened(&"x".repeat(1_000), true).chars().count(), 301);
+        let of_machine = "Error performing PUT http://169.254.169.254/latest/api/token - 403";
+        assert!(shortened(of_machine, false).contains("AWS_ACCESS_KEY_ID"));
+        assert_eq!(shortened(of_machine, true), of_machine);
+    }
 
     #[test]
     fn a_url_names_bucket_prefix_and_endpoint_and_nothing_else() {

@@ -98,17 +98,22 @@ impl Counts {
     /// The patterns, worst and most frequent first, with what is remembered of them; and how many are not listed.
     pub fn listed(&self, remembered: &[PatternRow]) -> (Vec<PatternLine>, u64) {
         let mut known: HashMap<Key, Vec<&PatternRow>> = HashMap::new();
-        let mut versions: HashMap<Place, HashSet<Arc<str>>> = HashMap::new();
+        // Of each place: when each version wrote its first line.
+        let mut versions: HashMap<Place, HashMap<Arc<str>, i64>> = HashMap::new();
         for row in remembered {
             known.entry((row.service.clone(), row.environment.clone(), id_text(row.id).into())).or_default().push(row);
             let of_service = versions.entry((row.service.clone(), row.environment.clone())).or_default();
-            of_service.extend(row.versions.iter().map(|version| version.version.clone()));
+            for version in &row.versions {
+                let first = of_service.entry(version.version.clone()).or_insert(version.first_seen_ns);
+                *first = (*first).min(version.first_seen_ns);
+            }
         }
         let mut lines: Vec<(Level, PatternLine)> = Vec::with_capacity(self.patterns.len());
         for (key, count) in &self.patterns {
             let rows = known.get(key).map(Vec::as_slice).unwrap_or_default();
-            let has_others = versions.get(&(key.0.clone(), key.1.clone())).is_some_and(|all| all.len() > 1);
-            lines.push((count.worst(), line(key, count, rows, has_others)));
+            let of_service = versions.get(&(key.0.clone(), key.1.clone())).filter(|all| all.len() > 1);
+            let oldest = of_service.and_then(|all| all.iter().min_by_key(|(version, first)| (**first, *version)));
+            lines.push((count.worst(), line(key, count, rows, oldest.map(|(version, _)| &**version))));
         }
         lines.sort_by(|(a_level, a), (b_level, b)| {
             let (a_bad, b_bad) = ((*a_level).max(Level::Info), (*b_level).max(Level::Info));
@@ -120,7 +125,8 @@ impl Counts {
     }
 }
 
-fn line(key: &Key, count: &Count, rows: &[&PatternRow], has_others: bool) -> PatternLine {
+/// `oldest`: the first of several versions of the place; `None` when there are not several.
+fn line(key: &Key, count: &Count, rows: &[&PatternRow], oldest: Option<&str>) -> PatternLine {
     let mut first_seen: BTreeMap<String, i64> = BTreeMap::new();
     for version in rows.iter().flat_map(|row| &row.versions) {
         let ms = version.first_seen_ns.div_euclid(1_000_000);
@@ -129,7 +135,10 @@ fn line(key: &Key, count: &Count, rows: &[&PatternRow], has_others: bool) -> Pat
     }
     let ever: HashSet<&str> =
         first_seen.keys().map(String::as_str).chain(count.versions.keys().map(|version| &**version)).collect();
-    let only_in = ever.iter().next().filter(|_| ever.len() == 1 && has_others).map(|version| (*version).to_owned());
+    let only_in =
+        ever.iter().next().filter(|_| ever.len() == 1 && oldest.is_some()).map(|version| (*version).to_owned());
+    // What only the first version ever wrote was not new in it: it is what was there before anything was shipped.
+    let new_in = only_in.clone().filter(|version| Some(version.as_str()) != oldest);
     PatternLine {
         pattern: key.2.to_string(),
         service: key.0.to_string(),
@@ -142,5 +151,6 @@ fn line(key: &Key, count: &Count, rows: &[&PatternRow], has_others: bool) -> Pat
         counts: count.versions.iter().map(|(version, lines)| (version.to_string(), *lines)).collect(),
         first_seen,
         only_in,
+        new_in,
     }
 }

@@ -228,6 +228,8 @@ pub(crate) struct PatternLine {
     pub first_seen: BTreeMap<String, i64>,
     /// The version that is the only one that ever had it, while the service has others.
     pub only_in: Option<String>,
+    /// The same, unless it is the first version of the service that is remembered: nothing was new in that one.
+    pub new_in: Option<String>,
 }
 
 /// A line with those around it.

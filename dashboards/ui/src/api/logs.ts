@@ -76,6 +76,8 @@ export interface LogPattern {
   counts: Record<string, number>;
   first_seen: Record<string, number>;
   only_in: string | null;
+  /** `only_in`, unless that is the first version that is remembered. */
+  new_in: string | null;
 }
 
 export interface LogPatterns {

@@ -57,7 +57,7 @@ describe('the text of a search', () => {
 
 describe('patterns', () => {
   it('are new where no other version ever had them', () => {
-    const pattern = (id: string, only_in: string | null) => ({ pattern: id, only_in }) as LogPattern;
+    const pattern = (id: string, new_in: string | null) => ({ pattern: id, new_in }) as LogPattern;
     const all = [pattern('a', '2'), pattern('b', null), pattern('c', '1')];
     expect(newIn(all, '2').map((each) => each.pattern)).toEqual(['a']);
     expect(newIn(all, '').map((each) => each.pattern)).toEqual(['a', 'c']);

@@ -76,7 +76,7 @@ export function withTerm(search: string, term: string): string {
 
 /** Patterns that only this version ever had. */
 export function newIn(patterns: readonly LogPattern[], version: string): LogPattern[] {
-  return patterns.filter((pattern) => pattern.only_in !== null && (version === '' || pattern.only_in === version));
+  return patterns.filter((pattern) => pattern.new_in !== null && (version === '' || pattern.new_in === version));
 }
 
 /** The text before the fault, the sign at it, and what follows, for a caret under the search. */

@@ -181,7 +181,10 @@ impl Parser {
         self.at += 1;
         // `ERROR: connection refused`, as a log line has it, is text; `service: checkout` is meant as a field.
         let is_spaced = self.peek().is_some_and(char::is_whitespace);
-        let is_prose = is_spaced && self.text[start] != '"' && !looks_like_field(&name);
+        // So are `https://shop/pay` and `C:\temp`.
+        let next = (self.peek(), self.text.get(self.at + 1).copied());
+        let is_address = next == (Some('/'), Some('/')) || name.len() == 1 && next.0 == Some('\\');
+        let is_prose = self.text[start] != '"' && (is_address || is_spaced && !looks_like_field(&name));
         Ok(Some(name).filter(|_| !is_prose))
     }
 
@@ -332,8 +335,12 @@ impl Parser {
         }
     }
 
+    /// What a backslash stands for: the sign behind it, or before a letter or digit, which need none, itself.
     fn escaped(&mut self) -> Result<char, SearchError> {
         self.at += 1;
+        if self.peek().is_some_and(char::is_alphanumeric) {
+            return Ok('\\');
+        }
         if self.is_at_end() {
             return Err(SearchError {
                 message: "a `\\` makes the next character mean itself; write \\\\ for one".to_owned(),

@@ -50,6 +50,8 @@ fn searches_are_read_as_documented() {
         ("(main(args))", r#""main(args)""#),
         ("a - b", ""),
         ("url:http://x/y", r#"url:"http://x/y""#),
+        ("http://x/y?a=b:c -https://shop/pay", r#""http://x/y?a=b:c" -"https://shop/pay""#),
+        (r"C:\temp\x.log", r#""C:\\temp\\x.log""#),
         ("or and not", r#""or" "and" "not""#),
         (r#""AND""#, r#""AND""#),
     ] {
