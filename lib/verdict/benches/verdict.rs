@@ -1,85 +1,160 @@
 //! The figures of docs/benchmarks.md: how often good releases are called bad, how soon bad ones are found, and what a look costs.
-//! `cargo bench -p shipwake-verdict` for all; `-- good`, `-- bad`, `-- cost` for one; a number scales the runs.
+//! `cargo bench -p shipwake-verdict` for all; `-- good`, `-- bad`, `-- wrong`, `-- whole`, `-- choices`, `-- cost` for some; a number
+//! scales the runs, any other word is a part of the names of the rows that are wanted.
 
 #[path = "../tests/simulation/mod.rs"]
 mod simulation;
 
 use shipwake_verdict::{Check, Comparison, Counts, Facts, Instances, Noise, Policy, Tally};
 use simulation::scenario::{Judging, Outcome, run, upper_99};
-use simulation::table::{RATIOS, bad_releases, good_releases};
+use simulation::table::{Bad, HOUR, RATIOS, bad_releases, good_releases, wrongly_good};
+use simulation::whole::whole_releases;
 use simulation::world::World;
 
-/// Runs of an hour; longer worlds have fewer.
+/// Runs of an hour, and of longer worlds: with none wrong the bound is below one and a half per cent. Whole releases take long,
+/// too.
 const RUNS: f64 = 400.0;
+const RUNS_LONG: f64 = 320.0;
+
+/// What is to be run.
+struct Wanted {
+    scale: f64,
+    /// Part of a row's name.
+    rows: Option<String>,
+}
 
 fn main() {
+    const PARTS: [&str; 6] = ["good", "bad", "wrong", "whole", "choices", "cost"];
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let scale = words.iter().find_map(|word| word.parse::<f64>().ok()).unwrap_or(1.0);
-    let wanted = |name: &str| {
-        let named = words.iter().any(|word| ["good", "bad", "cost"].contains(&word.as_str()));
-        !named || words.iter().any(|word| word == name)
+    let is_part = |word: &&String| PARTS.contains(&word.as_str());
+    let wanted = Wanted {
+        scale: words.iter().find_map(|word| word.parse::<f64>().ok()).unwrap_or(1.0),
+        rows: words.iter().find(|word| !is_part(word) && word.parse::<f64>().is_err()).cloned(),
     };
-    if wanted("good") {
-        good(scale);
-    }
-    if wanted("bad") {
-        bad(scale);
-    }
-    if wanted("cost") {
-        cost();
-    }
-}
-
-fn good(scale: f64) {
-    println!("good releases | runs | no go | below (99 %) | go | median until go");
-    for good in good_releases() {
-        let hours = (good.judging.windows as f64 / 360.0).max(1.0);
-        let runs = (RUNS * scale / hours.min(8.0)).max(20.0) as u32;
-        let outcome = in_threads(&good.world, &good.judging, runs);
-        println!(
-            "{} | {runs} | {:.2} % | {:.2} % | {:.1} % | {}",
-            good.name,
-            100.0 * f64::from(outcome.no_go) / f64::from(runs),
-            100.0 * upper_99(outcome.no_go, runs),
-            100.0 * f64::from(outcome.go) / f64::from(runs),
-            after(Outcome::median(&outcome.go_after_s, runs)),
-        );
-    }
-}
-
-fn bad(scale: f64) {
-    println!("worse releases, 1 h | times | runs | no go | median | wrong go");
-    for bad in bad_releases() {
-        for ratio in RATIOS {
-            let world = World { ratio, ..bad.world.clone() };
-            let runs = (RUNS * scale / 2.0).max(20.0) as u32;
-            let outcome = in_threads(&world, &bad.judging, runs);
-            println!(
-                "{} | {ratio} | {runs} | {:.1} % | {} | {:.1} %",
-                bad.name,
-                100.0 * f64::from(outcome.no_go) / f64::from(runs),
-                after(Outcome::median(&outcome.no_go_after_s, runs)),
-                // One that is fine for an hour is rightly called so.
-                if world.breaks_at > 0 { 0.0 } else { 100.0 * f64::from(outcome.go) / f64::from(runs) },
-            );
+    let all = !words.iter().any(|word| is_part(&word));
+    for part in PARTS.into_iter().filter(|part| all || words.iter().any(|word| word == part)) {
+        match part {
+            "good" => good(&wanted),
+            "bad" => bad(&wanted),
+            "wrong" => wrong(&wanted),
+            "whole" => whole(&wanted),
+            "choices" => other_choices(&wanted),
+            _ => cost(),
         }
     }
 }
 
+impl Wanted {
+    fn has(&self, row: &str) -> bool {
+        self.rows.as_ref().is_none_or(|part| row.contains(part))
+    }
+
+    fn runs(&self, of: f64) -> u32 {
+        (of * self.scale).max(2.0) as u32
+    }
+
+    fn of_world(&self, world: &World, judging: &Judging) -> Outcome {
+        let runs = self.runs(if judging.windows > 2 * HOUR { RUNS_LONG } else { RUNS });
+        in_threads(runs, |from, runs| run(world, judging, from, runs))
+    }
+}
+
+fn good(wanted: &Wanted) {
+    println!("good releases | runs | no go | below (99 %) | go | median until go");
+    for good in good_releases().into_iter().filter(|good| wanted.has(good.name)) {
+        println!("{} | {}", good.name, as_good(&wanted.of_world(&good.world, &good.judging)));
+    }
+}
+
+fn bad(wanted: &Wanted) {
+    println!("worse releases, 1 h | times | runs | no go | median | wrong go");
+    for bad in bad_releases().into_iter().filter(|bad| wanted.has(bad.name)) {
+        for ratio in RATIOS {
+            let world = World { ratio, ..bad.world.clone() };
+            let outcome = wanted.of_world(&world, &bad.judging);
+            // One that is fine for an hour is rightly called so.
+            let wrong = if world.breaks_at > 0 { 0 } else { outcome.go };
+            println!("{} | {ratio} | {} | {}", bad.name, as_bad(&outcome), part(wrong, outcome.runs));
+        }
+    }
+}
+
+fn wrong(wanted: &Wanted) {
+    println!("1.5 times, 6 h, blocks by the noise | runs | wrong go | below (99 %) | no go");
+    for bad in wrongly_good().into_iter().filter(|bad| wanted.has(bad.name)) {
+        let Outcome { runs, go, no_go, .. } = wanted.of_world(&bad.world, &bad.judging);
+        let below = 100.0 * upper_99(go, runs);
+        println!("{} | {runs} | {} | {below:.2} % | {}", bad.name, part(go, runs), part(no_go, runs));
+    }
+}
+
+fn whole(wanted: &Wanted) {
+    println!("whole releases, 1 h | runs | no go | below (99 %) | go | median until go | median until no go");
+    for whole in whole_releases().into_iter().filter(|whole| wanted.has(whole.name)) {
+        let outcome = in_threads(wanted.runs(RUNS_LONG), |from, runs| simulation::whole::run(&whole, from, runs));
+        let no_go = after(Outcome::median(&outcome.no_go_after_s, outcome.runs));
+        println!("{} | {} | {no_go}", whole.name, as_good(&outcome));
+    }
+}
+
+fn other_choices(wanted: &Wanted) {
+    println!("other choices | runs | no go | median | go");
+    for choice in choices().into_iter().filter(|choice| wanted.has(choice.name)) {
+        let outcome = wanted.of_world(&choice.world, &choice.judging);
+        println!("{} | {} | {}", choice.name, as_bad(&outcome), part(outcome.go, outcome.runs));
+    }
+}
+
+/// What other choices would give, as reasons for ours: the share of good releases called "go", and of those worse by 1.5 times.
+fn choices() -> Vec<Bad> {
+    let adaptive = Judging { block_s: None, ..Judging::default() };
+    let pods = |ratio| World { ratio, spread: 0.2, candidate_pods: 2, baseline_pods: 18, ..World::default() };
+    let six_hours = Judging { windows: 6 * HOUR, ..Judging::default() };
+    let wide = Judging { allowance_fine: 0.0, ..six_hours };
+    let no_margin = Judging { worse: 1.0, ..adaptive };
+    let worse = |ratio| World { ratio, ..World::default() };
+    let bad = |name, world, judging| Bad { name, world, judging };
+    vec![
+        bad("1.5 times, \"worse\" from 1.0 on, blocks by the noise", worse(1.5), no_margin),
+        bad("2 times, \"worse\" from 1.0 on, blocks by the noise", worse(2.0), no_margin),
+        bad("good, pods differ, \"go\" not narrowed, 6 h", pods(1.0), wide),
+        bad("1.5 times, pods differ, \"go\" not narrowed, 6 h", pods(1.5), wide),
+        bad("good, pods differ, \"go\" narrowed, 6 h", pods(1.0), six_hours),
+        bad("1.5 times, pods differ, \"go\" narrowed, 6 h", pods(1.5), six_hours),
+    ]
+}
+
+fn as_good(outcome: &Outcome) -> String {
+    let Outcome { runs, no_go, go, .. } = *outcome;
+    let median = after(Outcome::median(&outcome.go_after_s, runs));
+    format!("{runs} | {} | {:.2} % | {} | {median}", part(no_go, runs), 100.0 * upper_99(no_go, runs), part(go, runs))
+}
+
+fn as_bad(outcome: &Outcome) -> String {
+    let Outcome { runs, no_go, .. } = *outcome;
+    format!("{runs} | {} | {}", part(no_go, runs), after(Outcome::median(&outcome.no_go_after_s, runs)))
+}
+
+fn part(of: u32, runs: u32) -> String {
+    format!("{:.1} %", 100.0 * f64::from(of) / f64::from(runs))
+}
+
 /// The same runs on both cores.
-fn in_threads(world: &World, judging: &Judging, runs: u32) -> Outcome {
+fn in_threads(runs: u32, run: impl Fn(u64, u32) -> Outcome + Sync) -> Outcome {
     let half = runs / 2;
-    let (mut one, other) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| run(world, judging, u64::from(half), runs - half));
-        (run(world, judging, 0, half), other.join().expect("a run that ends"))
-    });
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(u64::from(half), runs - half));
+        merged(run(0, half), other.join().expect("a run that ends"))
+    })
+}
+
+fn merged(mut one: Outcome, other: Outcome) -> Outcome {
     one.runs += other.runs;
     one.no_go += other.no_go;
     one.go += other.go;
     one.no_go_after_s.extend(other.no_go_after_s);
     one.go_after_s.extend(other.go_after_s);
-    one.no_go_after_s.sort_unstable();
-    one.go_after_s.sort_unstable();
+    one.sort();
     one
 }
 

@@ -235,7 +235,7 @@ impl Comparison {
         for (body, check) in self.bodies.iter_mut().zip(&self.checks) {
             let (Body::Counts(tracks), Kind::Counts(parts)) = (body, &check.kind) else { continue };
             for (track, part) in tracks.iter_mut().zip(parts) {
-                track.seal(before_s, scale.margins(part));
+                track.seal(before_s, scale.margins(part, track.counts.baseline));
             }
         }
     }

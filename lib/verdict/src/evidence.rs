@@ -1,16 +1,14 @@
 //! What a track says at a look: the evidence of both paths, the estimate, and what explains it.
 //!
 //! Looking reads sums and adds none: what was counted is the track's, what it means is decided here. Each path is a mixture over
-//! starts (`marks`); the careful one takes, start by start, the smaller of the likelihood's and of the self-normalised
-//! sum's evidence.
+//! starts (`marks`); the careful one takes, start by start, the smaller of the likelihood's and of the bets' evidence.
 
+use crate::bets::{Bets, Book, Expected};
 use crate::check::Part;
-use crate::counts::Counts;
-use crate::fixed::Sum;
+use crate::counts::{Counts, Tally};
 use crate::grid::{Curve, Likelihood, Point, Prior};
 use crate::marks;
 use crate::policy::Margins;
-use crate::symmetric;
 use crate::track::{BLOCKS_SIZED, Margins2, Stratum, Track, take_out};
 
 /// The evidence of a track at one look.
@@ -67,12 +65,22 @@ struct Shown {
     is_warm: bool,
 }
 
+/// The second opinion.
 struct Opinion {
     ln_worse: f64,
-    /// From each later start on.
-    ln_worse_since: Vec<f64>,
     ln_fine: f64,
     blocks: u32,
+    worse: Bets,
+    /// What had been won before each later start.
+    before: Vec<Bets>,
+    book: Book,
+}
+
+impl Opinion {
+    /// From a later start on.
+    fn ln_worse_since(&self, at: usize) -> f64 {
+        self.book.ln_evidence_since(&self.worse, &self.before[at])
+    }
 }
 
 /// What all parts of a comparison are widened by at this look.
@@ -92,7 +100,7 @@ impl Track {
     pub fn look(&mut self, part: &Part, scale: &Scale, complete_until_s: i64) -> Evidence {
         self.mark(complete_until_s);
         let noise = &part.noise;
-        let margins = scale.margins(part);
+        let margins = scale.margins(part, self.counts.baseline);
         let fine = self.total.curve(margins.fine_extra, noise.dispersion);
         let opinion = self.second_opinion(part, margins, complete_until_s);
         let (slow, fast) = (self.slow(part, margins, &opinion), self.fast(part, scale));
@@ -156,7 +164,7 @@ impl Track {
                 Prior::Close,
             );
             if let Some(ln_worse) = ln_worse {
-                path.add(at, ln_worse.min(opinion.ln_worse_since[at]) - mark.price());
+                path.add(at, ln_worse.min(opinion.ln_worse_since(at)) - mark.price());
             }
         }
         path
@@ -190,43 +198,34 @@ impl Track {
 
     fn second_opinion(&mut self, part: &Part, margins: Margins2, complete_until_s: i64) -> Opinion {
         let first_incomplete = complete_until_s.div_euclid(self.block_s);
-        let mut sums = [self.sealed.worse, self.sealed.fine];
-        // The sums up to each later start: those that are sealed know theirs.
-        let mut before: Vec<[Sum; 2]> = Vec::with_capacity(self.marks.len());
-        let (mut blocks, mut sized, mut sized_blocks) =
-            (self.sealed.blocks, self.sealed.sized, self.sealed.sized_blocks);
-        let (block_s, starts) = (self.block_s, &self.marks);
-        for (number, block) in self.blocks.range_mut(..first_incomplete) {
-            marks::sums_before(starts, &mut before, number * block_s, sums[0]);
-            let Some(drift) = block.drift_at(margins) else { continue };
-            blocks = u32::saturating_add(blocks, 1);
-            for (sums, value) in sums.iter_mut().zip([drift.worse, drift.fine]) {
-                sums[0] += Sum::of(value);
-                sums[1] += Sum::of(value * value);
+        let (mut sized, mut sized_blocks) = (self.sealed.sized, self.sealed.sized_blocks);
+        for (_, block) in self.blocks.range_mut(..first_incomplete) {
+            if sized_blocks >= BLOCKS_SIZED {
+                break;
             }
-            if sized_blocks < BLOCKS_SIZED {
+            if let Some(drift) = block.drift_at(margins) {
                 sized_blocks += 1;
                 sized += drift.counts;
             }
         }
-        marks::sums_before(starts, &mut before, i64::MAX, sums[0]);
-        let variance = |margin: Point| expected_variance(part, sized, sized_blocks, margin);
-        let [worse, fine] = sums;
-        let (variance_worse, tuned) = (variance(margins.worse), symmetric::blocks_tuned(block_s));
-        let since = |sums: &[Sum; 2]| {
-            let part = |at: usize| {
-                let mut sum = worse[at];
-                sum -= sums[at];
-                sum.value()
-            };
-            symmetric::ln_evidence(part(0), part(1), variance_worse, tuned)
-        };
-        Opinion {
-            ln_worse: symmetric::ln_evidence(worse[0].value(), worse[1].value(), variance_worse, tuned),
-            ln_worse_since: before.iter().map(since).collect(),
-            ln_fine: symmetric::ln_evidence(-fine[0].value(), fine[1].value(), variance(margins.fine), tuned),
-            blocks,
+        let block_s = self.block_s;
+        let expected = |margin: Point| expected(part, sized, sized_blocks, margin);
+        let book = Book::new(expected(margins.worse));
+        let book_fine = Book::new(expected(margins.fine).turned());
+        let (mut worse, mut fine) = (self.sealed.worse.clone(), self.sealed.fine.clone());
+        // The sums up to each later start: those that are sealed know theirs.
+        let mut before: Vec<Bets> = Vec::with_capacity(self.marks.len());
+        let (mut blocks, starts) = (self.sealed.blocks, &self.marks);
+        for (number, block) in self.blocks.range_mut(..first_incomplete) {
+            marks::sums_before(starts, &mut before, number * block_s, &worse);
+            let Some(drift) = block.drift_at(margins) else { continue };
+            blocks = u32::saturating_add(blocks, 1);
+            worse.add(&drift.worse, &book);
+            fine.add(&drift.fine, &book_fine);
         }
+        marks::sums_before(starts, &mut before, i64::MAX, &worse);
+        let (ln_worse, ln_fine) = (book.ln_evidence(&worse), book_fine.ln_evidence(&fine));
+        Opinion { ln_worse, ln_fine, blocks, worse, before, book }
     }
 
     /// Which stratum speaks loudest for the estimate against the margin, if the whole does.
@@ -248,7 +247,10 @@ impl Scale {
         part.noise.allowance(self.allowance_worse, self.candidates, self.baselines)
     }
 
-    pub fn margins(&self, part: &Part) -> Margins2 {
+    /// The margins of a part whose baseline was seen to be like this beside the candidate.
+    pub fn margins(&self, part: &Part, baseline: Tally) -> Margins2 {
+        // Where the past tells no rate, "worse" grants the whole floor; "fine" must not, or it would be lenient.
+        let here = baseline.rate().filter(|_| !part.fewer_is_worse);
         let worse = Point::at_least(part.margins.worse * self.widen(part));
         let narrowed = part.noise.allowance(self.allowance_fine, self.candidates, self.baselines);
         let fine = Point::at_most(part.margins.fine / narrowed);
@@ -256,16 +258,16 @@ impl Scale {
             worse,
             worse_extra: part.margins.extra_at(worse.ratio(), part.noise.rate),
             fine,
-            fine_extra: part.margins.extra_at(fine.ratio(), part.noise.rate),
+            fine_extra: part.margins.extra_at(fine.ratio(), part.noise.rate.or(here)),
         }
     }
 }
 
-/// How much the deviation of one block was expected to vary: by the baseline's usual rate and the traffic of the first blocks,
+/// What the deviation of one block was expected to be like: by the baseline's usual rate and the traffic of the first blocks,
 /// neither of which knows whether the candidate is worse.
-fn expected_variance(part: &Part, sized: Counts, blocks: u32, margin: Point) -> f64 {
+fn expected(part: &Part, sized: Counts, blocks: u32, margin: Point) -> Expected {
     if blocks == 0 || !sized.is_paired() {
-        return 0.0;
+        return Expected { variance: 0.0, third: 0.0 };
     }
     // Without history the rate is that of the baseline in those blocks. Where nothing ever failed, deviations are of single events of
     // the floor's size.
@@ -273,8 +275,10 @@ fn expected_variance(part: &Part, sized: Counts, blocks: u32, margin: Point) -> 
     let usual = part.noise.rate.filter(|rate| *rate > 0.0);
     let rate = usual.or(here).unwrap_or(part.margins.floor).max(0.5 / sized.baseline.exposure as f64);
     let events = rate * (sized.candidate.exposure as f64 + sized.baseline.exposure as f64) / f64::from(blocks);
-    let share = sized.share(margin.ratio());
-    part.noise.dispersion * events * share * (1.0 - share)
+    let (share, dispersion) = (sized.share(margin.ratio()), part.noise.dispersion);
+    let variance = dispersion * events * share * (1.0 - share);
+    // The tail of a count is the longer the burstier it is: of gamma bursts, `2 φ − 1` times that of single events.
+    Expected { variance, third: variance * (2.0 * dispersion - 1.0) * (1.0 - 2.0 * share) }
 }
 
 /// `ln` of the sum of numbers given by their logarithms.

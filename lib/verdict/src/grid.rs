@@ -210,7 +210,7 @@ impl Likelihood {
             let (mut events, mut extra) = (self.events[k], self.floor[k]);
             events -= earlier.events[k];
             extra -= earlier.floor[k];
-            (events.value() + floor * extra.value()) / dispersion
+            weighed(events, floor, extra) / dispersion
         };
         let here = at(margin.0);
         let promising = (margin.0 + 1..POINTS).step_by(4).any(|k| at(k) - here > price - SLACK);
@@ -219,8 +219,13 @@ impl Likelihood {
 
     /// The curve with `floor` extra events for each unit of the baseline's exposure, discounted by the dispersion.
     pub fn curve(&self, floor: f64, dispersion: f64) -> Curve {
-        Curve(std::array::from_fn(|k| (self.events[k].value() + floor * self.floor[k].value()) / dispersion))
+        Curve(std::array::from_fn(|k| weighed(self.events[k], floor, self.floor[k]) / dispersion))
     }
+}
+
+/// Of counted and of extra events together. Most parts have no floor, whose sums are the larger numbers.
+fn weighed(events: Sum, floor: f64, extra: Sum) -> f64 {
+    if floor == 0.0 { events.value() } else { events.value() + floor * extra.value() }
 }
 
 /// `L(r)`, discounted.

@@ -45,13 +45,15 @@
 //!
 //! - [`comparison`]: a release beside its baseline; `judge`, `missing` and `sentence` make the verdict of it.
 //! - [`check`] and [`policy`]: what is judged, and every default with its reason.
-//! - `grid`, [`symmetric`], [`noise`], `marks`, `track`, `evidence`: the evidence of counts.
-//! - [`values`], [`patterns`], [`split`], [`quantile`], [`latency`]: means, log patterns, the split of traffic, durations.
+//! - `grid`, `bets`, [`noise`], `marks`, `track`, `evidence`: the evidence of counts.
+//! - [`values`] with [`symmetric`], [`patterns`], [`split`], [`quantile`], [`latency`]: means, log patterns, the split of
+//!   traffic, durations.
 //! - [`boundary`], [`special`]: bounds that hold at every look, and the functions they are made of.
 //! - [`plan`]: how much more it takes. [`audit`]: how often it would have been wrong. [`record`]: the stored form.
 //! - [`kayenta`]: what Kayenta's judge would have said.
 
 pub mod audit;
+mod bets;
 pub mod boundary;
 pub mod check;
 pub mod comparison;

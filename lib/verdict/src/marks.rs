@@ -4,8 +4,8 @@
 //! fixed beforehand and add up to at most one. The first request has nine tenths, which costs a tenth of a nat; the `j`-th minute
 //! has a tenth of `1/(j(j+1))`. Old starts lie further and further apart, so there are some twenty of them after a day.
 
+use crate::bets::Bets;
 use crate::counts::Counts;
-use crate::fixed::Sum;
 use crate::grid::Likelihood;
 
 /// `ln 0.9`: the weight of the first request.
@@ -24,8 +24,8 @@ pub(crate) struct Mark {
     /// The sums of what came before, and its counts.
     pub before: Likelihood,
     pub counts: Counts,
-    /// The sums of deviations before it, once they cannot change.
-    pub worse: Option<[Sum; 2]>,
+    /// What bets on "worse" had won before it, once that cannot change.
+    pub worse: Option<Bets>,
 }
 
 impl Mark {
@@ -49,17 +49,18 @@ pub(crate) fn every_s(block_s: i64) -> i64 {
     (EVERY_S + block_s - 1) / block_s * block_s
 }
 
-/// Notes the sums of deviations of the starts that lie at or before a time up to which blocks are sealed.
-pub(crate) fn freeze(marks: &mut [Mark], before_s: i64, sums: [Sum; 2]) {
+/// Notes what bets had won of the starts that lie at or before a time up to which blocks are sealed.
+pub(crate) fn freeze(marks: &mut [Mark], before_s: i64, sums: &Bets) {
     for mark in marks.iter_mut().filter(|mark| mark.worse.is_none() && mark.at_s <= before_s) {
-        mark.worse = Some(sums);
+        mark.worse = Some(sums.clone());
     }
 }
 
 /// Appends to `before`, which has the first starts' sums, those of the starts up to a time at which the running sums are `sums`.
-pub(crate) fn sums_before(marks: &[Mark], before: &mut Vec<[Sum; 2]>, until_s: i64, sums: [Sum; 2]) {
+pub(crate) fn sums_before(marks: &[Mark], before: &mut Vec<Bets>, until_s: i64, sums: &Bets) {
     let next = &marks[before.len()..];
-    before.extend(next.iter().take_while(|mark| mark.at_s <= until_s).map(|mark| mark.worse.unwrap_or(sums)));
+    let next = next.iter().take_while(|mark| mark.at_s <= until_s);
+    before.extend(next.map(|mark| mark.worse.as_ref().unwrap_or(sums).clone()));
 }
 
 /// Leaves fewer of the old ones: at an age of `n`, one in `n/4` or so. One goes where its neighbours are close enough without it, so

@@ -28,7 +28,8 @@ pub(crate) fn of_check(comparison: &Comparison, facts: &Facts, check: &CheckResu
         return None;
     }
     let share = counts.share(1.0);
-    let extra = part.margins.extra_at(margin, part.noise.rate) * counts.baseline.exposure as f64;
+    let usual = part.noise.rate.or(counts.baseline.rate());
+    let extra = part.margins.extra_at(margin, usual) * counts.baseline.exposure as f64;
     let events = counts.events() as f64 + extra;
     // The counts are of this time.
     let steady_s = comparison.opened_s + i64::from(comparison.policy.warm_up_s);

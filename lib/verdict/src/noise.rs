@@ -15,7 +15,7 @@ use crate::counts::Tally;
 pub type Slots = [Tally; SLOTS as usize];
 
 /// Block lengths to choose from, in seconds: the first at which neighbouring blocks are independent.
-pub const BLOCKS_S: [u32; 4] = [10, 30, 60, 300];
+pub const BLOCKS_S: [u32; 6] = [10, 20, 30, 60, 120, 300];
 /// The block length when nothing is known.
 pub const BLOCK_UNKNOWN_S: u32 = 60;
 /// Deviations of neighbouring blocks that correlate more than this are not independent evidence.
@@ -40,7 +40,7 @@ pub struct Noise {
     pub dispersion_fast: f64,
     /// The same of a block of [`Noise::block_s`].
     pub dispersion: f64,
-    /// Standard deviation of the logarithm of the rate between instances of one release.
+    /// Standard deviation of the logarithm of the rate between instances of one release; somewhat more, as it is an estimate.
     pub spread: f64,
     /// The length of blocks that are independent of each other, in seconds.
     pub block_s: u32,
@@ -153,7 +153,9 @@ impl Blocks {
         }
         // The slots' own rates were fitted to the same blocks.
         let fitted = self.rates.iter().filter(|rate| **rate > 0.0).count().saturating_sub(1) as f64;
-        let freedom = f64::max(freedom - fitted, 0.0);
+        // Given each slot's total, `N` events of all have exactly this many: with few events the usual count is too small.
+        let events = self.blocks.iter().map(|block| whole(block).events as f64).sum::<f64>();
+        let freedom = f64::max(freedom - fitted, 0.0) * if events > 1.0 { events / (events - 1.0) } else { 1.0 };
         let seen = DISPERSION_MARGIN * (statistic + DISPERSION_PRIOR) / (freedom + DISPERSION_PRIOR);
         let known = (freedom / FREEDOM_KNOWN).min(1.0);
         seen.max(1.0).max(1.0 + (DISPERSION_UNKNOWN - 1.0) * (1.0 - known))
@@ -196,7 +198,15 @@ fn spread(total: &Slots, dispersion: f64, instances: f64) -> f64 {
     // are many events and this takes little away.
     let by_chance = dispersion * (slots - 1.0 + BEYOND_CHANCE * sqrt(2.0 * (slots - 1.0)));
     let between = (statistic - by_chance) / (first - second / first);
-    sqrt(between.max(0.0) * instances / slots)
+    sqrt(between.max(0.0) * instances / slots) * student(slots - 1.0)
+}
+
+/// How much wider than with a known deviation one must reckon with an estimate of so many degrees of freedom: Student's quantile over
+/// the normal one, at five per cent (Abramowitz and Stegun 26.7.5).
+fn student(freedom: f64) -> f64 {
+    let (z, z2, n) = (BEYOND_CHANCE, BEYOND_CHANCE * BEYOND_CHANCE, freedom.max(1.0));
+    let t = z * (1.0 + (z2 + 1.0) / (4.0 * n) + ((5.0 * z2 + 16.0) * z2 + 3.0) / (96.0 * n * n));
+    t / z
 }
 
 fn summed<'a>(windows: impl Iterator<Item = &'a Slots>) -> Slots {

@@ -19,8 +19,8 @@ use crate::verdict::Latched;
 
 /// The first bytes.
 const MAGIC: &[u8; 4] = b"SWVC";
-/// The version that is written.
-const VERSION: u8 = 1;
+/// The version that is written. The first one knows of its sealed blocks the sums of deviations and of their squares only.
+const VERSION: u8 = 2;
 
 /// Why bytes are no comparison.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,9 +82,9 @@ impl Comparison {
         if reader.raw(MAGIC.len())? != MAGIC {
             return Err(RecordError::Magic);
         }
-        match reader.u8()? {
-            VERSION => {}
-            version => return Err(RecordError::Version { version }),
+        reader.version = reader.u8()?;
+        if !(1..=VERSION).contains(&reader.version) {
+            return Err(RecordError::Version { version: reader.version });
         }
         let policy = policy(&mut reader)?;
         let checks = reader.list(parts::check)?;

@@ -1,26 +1,16 @@
-//! A second opinion that needs no model of the noise: a self-normalised sum of deviations, block by block.
+//! A self-normalised sum of deviations, block by block: the second opinion on means of values, that needs no model of the noise.
 //!
-//! `D` of a block is how many events more the candidate has than its share at the margin. If each `D` is as likely up as down,
-//! `exp(λ ΣD − λ² ΣD² / 2)` is a test supermartingale for every `λ`, whatever the tails are; mixed over a half-normal `λ` of
-//! scale `ρ` it has a closed form (Howard et al. 1810.08240, and de la Peña's inequality for symmetric variables). Where the two
-//! sides are unequal the `D` are only nearly symmetric, so this is used beside the likelihood and never alone: the smaller of
-//! the two counts.
+//! If each deviation `D` is as likely up as down, `exp(λ ΣD − λ² ΣD² / 2)` is a test supermartingale for every `λ`, whatever the
+//! tails are; mixed over a half-normal `λ` of scale `ρ` it has a closed form (Howard et al. 1810.08240, and de la Peña's
+//! inequality for symmetric variables), so thousands of blocks cost nothing at a look. Counts, whose blocks are told in
+//! minutes, have `bets`, which say more. Deviations are only nearly symmetric, so this is never used alone: the smaller of
+//! two opinions counts.
 
 use std::f64::consts::LN_2;
 
 use libm::{log1p, sqrt};
 
 use crate::special::ln_normal_cdf;
-
-/// After how many blocks of the expected size the mixture is sharpest, at most.
-const BLOCKS_TUNED_MAX: f64 = 30.0;
-/// Nor are they to take longer than this many seconds: a release is not given more than an hour or so.
-const TUNED_S: f64 = 3_600.0;
-
-/// After how many blocks of a length the mixture should be sharpest.
-pub fn blocks_tuned(block_s: i64) -> f64 {
-    (TUNED_S / block_s.max(1) as f64).clamp(1.0, BLOCKS_TUNED_MAX)
-}
 
 /// The logarithm of the evidence that deviations with the sum `sum` and the sum of squares `squares` lie above zero.
 /// `variance` is what one deviation was expected to vary by, known beforehand; the mixture is sharpest after `tuned` of them.

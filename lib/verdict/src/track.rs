@@ -9,8 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::bets::{Bets, Won};
 use crate::counts::{Counts, Tally};
-use crate::fixed::Sum;
 use crate::grid::{Addend, Likelihood, Point};
 use crate::marks::{self, Mark};
 
@@ -72,9 +72,9 @@ pub(crate) struct Window {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sealed {
     pub blocks: u32,
-    /// Sums of deviations and of their squares, at the margin for "worse" and at the one for "fine".
-    pub worse: [Sum; 2],
-    pub fine: [Sum; 2],
+    /// What bets on "worse" and on "fine" have won.
+    pub worse: Bets,
+    pub fine: Bets,
     /// Exposure of the first blocks.
     pub sized: Counts,
     pub sized_blocks: u32,
@@ -82,11 +82,11 @@ pub(crate) struct Sealed {
     pub before_s: i64,
 }
 
-/// The deviations of a block.
-#[derive(Clone, Copy, Debug, Default)]
+/// What bets win by the deviations of a block.
+#[derive(Clone, Debug)]
 pub(crate) struct Drift {
-    pub worse: f64,
-    pub fine: f64,
+    pub worse: Won,
+    pub fine: Won,
     pub counts: Counts,
 }
 
@@ -190,20 +190,18 @@ impl Track {
             }
             let start_s = *entry.key() * self.block_s;
             let mut block = entry.remove();
-            marks::freeze(&mut self.marks, start_s, self.sealed.worse);
+            marks::freeze(&mut self.marks, start_s, &self.sealed.worse);
             let Some(drift) = block.drift_at(margins) else { continue };
             self.sealed.blocks = self.sealed.blocks.saturating_add(1);
-            for (sums, value) in [(&mut self.sealed.worse, drift.worse), (&mut self.sealed.fine, drift.fine)] {
-                sums[0] += Sum::of(value);
-                sums[1] += Sum::of(value * value);
-            }
+            self.sealed.worse.add_all(&drift.worse);
+            self.sealed.fine.add_all(&drift.fine);
             if self.sealed.sized_blocks < BLOCKS_SIZED {
                 self.sealed.sized_blocks += 1;
                 self.sealed.sized += drift.counts;
             }
         }
         self.sealed.before_s = self.sealed.before_s.max(first_open.saturating_mul(self.block_s));
-        marks::freeze(&mut self.marks, self.sealed.before_s, self.sealed.worse);
+        marks::freeze(&mut self.marks, self.sealed.before_s, &self.sealed.worse);
     }
 
     /// A start at the last full minute, if there is none yet.
@@ -246,30 +244,31 @@ impl Window {
 
 impl Block {
     /// The block's deviations; `None` when the sides were never there together, or it was all warm-up.
-    pub fn drift_at(&mut self, margins: Margins2) -> Option<Drift> {
-        if let Some((at, drift)) = self.drift
-            && at == margins
-        {
-            return drift.counts.is_paired().then_some(drift);
+    pub fn drift_at(&mut self, margins: Margins2) -> Option<&Drift> {
+        if self.drift.as_ref().is_none_or(|(at, _)| *at != margins) {
+            self.drift = Some((margins, self.drift_of(margins)));
         }
+        self.drift.as_ref().map(|(_, drift)| drift).filter(|drift| drift.counts.is_paired())
+    }
+
+    fn drift_of(&self, margins: Margins2) -> Drift {
         let mut strata: BTreeMap<u16, Counts> = BTreeMap::new();
         for ((_, stratum), window) in &self.windows {
             if window.speaks() {
                 *strata.entry(*stratum).or_default() += window.counts;
             }
         }
-        let mut drift = Drift::default();
+        let (mut worse, mut fine, mut all) = (0.0, 0.0, Counts::default());
         for counts in strata.values() {
             let deviation = |margin: Point, extra: f64| {
                 let extra = extra * counts.baseline.exposure as f64;
                 counts.candidate.events as f64 - counts.share(margin.ratio()) * (counts.events() as f64 + extra)
             };
-            drift.worse += deviation(margins.worse, margins.worse_extra);
-            drift.fine += deviation(margins.fine, margins.fine_extra);
-            drift.counts += *counts;
+            worse += deviation(margins.worse, margins.worse_extra);
+            fine += deviation(margins.fine, margins.fine_extra);
+            all += *counts;
         }
-        self.drift = Some((margins, drift));
-        drift.counts.is_paired().then_some(drift)
+        Drift { worse: Won::of(worse), fine: Won::of(-fine), counts: all }
     }
 }
 

@@ -139,6 +139,18 @@ fn errors_against_none_are_found_in_seconds_and_none_against_none_goes() {
     assert!(!words(&mut little, 0..720, 0.000_3, 0.0).contains(&Word::NoGo));
 }
 
+/// Without a past nobody knows what the floor is worth: it must not widen the limit for "go".
+#[test]
+fn without_history_the_limit_for_go_is_the_same() {
+    let mut comparison = {
+        let policy = Policy { warm_up_s: 0, ..Policy::default() };
+        let errors = Check::errors(&policy, Noise { rate: None, ..noise(0.0) }, 0.0);
+        Comparison::open(policy, vec![errors], Vec::new(), OPENED_S)
+    };
+    // Beyond 1.5 times, and within 1.5 times and half a per mille.
+    assert!(!words(&mut comparison, 0..1_080, 0.007_75, 0.005).contains(&Word::Go));
+}
+
 #[test]
 fn no_go_stays_and_says_what_it_said() {
     let mut comparison = errors_only();

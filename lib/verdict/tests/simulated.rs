@@ -4,7 +4,8 @@
 mod simulation;
 
 use simulation::scenario::{Judging, Outcome, run, upper_99};
-use simulation::table::{RATIOS, bad_releases, good_releases};
+use simulation::table::{HOUR, RATIOS, bad_releases, good_releases, wrongly_good};
+use simulation::whole::{self, whole_releases};
 use simulation::world::{Burst, World};
 
 /// One per cent may be called bad. In so few runs of each world none should be, and one is bad luck.
@@ -23,6 +24,27 @@ fn bursts_do_not_exceed_the_budget() {
     let outcome = run(&world, &Judging::default(), 5_000, 400);
     assert!(upper_99(outcome.no_go, outcome.runs) <= 0.015, "{outcome:?}");
     assert!(outcome.go >= 396, "{outcome:?}");
+}
+
+/// What is worse by just the limit is called good once in twenty times at most.
+#[test]
+fn releases_at_the_limit_are_not_called_good() {
+    for bad in wrongly_good() {
+        let outcome = run(&bad.world, &Judging { windows: HOUR, ..bad.judging }, 3_000, 12);
+        assert!(outcome.go <= 1, "{}: {outcome:?}", bad.name);
+    }
+}
+
+/// Errors, crashes, durations, orders, revenue, patterns and instances at once, which one budget is for.
+#[test]
+fn whole_releases_are_judged_by_one_budget() {
+    for release in whole_releases() {
+        let outcome = whole::run(&release, 1_000, 5);
+        let is_good = release.failing <= 1.0 && release.slower <= 1.0;
+        let expected = if is_good { 0 } else { outcome.runs };
+        assert_eq!(outcome.no_go, expected, "{}: {outcome:?}", release.name);
+        assert!(is_good || outcome.go == 0, "{}: {outcome:?}", release.name);
+    }
 }
 
 /// Runs of each world and factor in the table below.

@@ -75,11 +75,13 @@ impl Writer {
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Of the form that is read.
+    pub version: u8,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0 }
+        Reader { bytes, at: 0, version: 0 }
     }
 
     pub fn invalid(&self, what: &'static str) -> RecordError {

@@ -2,6 +2,7 @@
 
 use super::bytes::{Reader, Writer};
 use super::{RecordError, counts, of_margins, put_counts};
+use crate::bets::Bets;
 use crate::check::{Check, Group, Kind, Part};
 use crate::comparison::{Body, clamped};
 use crate::fixed::Sum;
@@ -156,9 +157,8 @@ fn put_track(out: &mut Writer, track: &Track) {
     });
     let sealed = &track.sealed;
     out.u64(u64::from(sealed.blocks));
-    for sum in sealed.worse.iter().chain(&sealed.fine) {
-        out.i128(sum.to_bits());
-    }
+    put_bets(out, &sealed.worse);
+    put_bets(out, &sealed.fine);
     put_counts(out, sealed.sized);
     out.u64(u64::from(sealed.sized_blocks));
     out.i64(sealed.before_s);
@@ -168,15 +168,34 @@ fn put_track(out: &mut Writer, track: &Track) {
         out.i64(mark.number);
         put_likelihood(out, &mark.before);
         put_counts(out, mark.counts);
-        out.option(mark.worse, |out, worse| worse.iter().for_each(|sum| out.i128(sum.to_bits())));
+        out.option(mark.worse.as_ref(), put_bets);
     });
 }
 
 fn mark(reader: &mut Reader<'_>) -> Result<Mark, RecordError> {
     let (at_s, number) = (reader.time()?, reader.time()?);
     let mut mark = Mark::new(at_s, number, likelihood(reader)?, counts(reader)?);
-    mark.worse = reader.option(|reader| Ok([Sum::from_bits(reader.i128()?), Sum::from_bits(reader.i128()?)]))?;
+    mark.worse = reader.option(|reader| bets(reader, 1.0, 0))?;
     Ok(mark)
+}
+
+fn put_bets(out: &mut Writer, bets: &Bets) {
+    out.u64(u64::from(bets.blocks));
+    bets.won.iter().for_each(|sum| out.i64(*sum));
+}
+
+/// Of version 1, what is surely won by its sums of deviations; `side` is 1 for bets on "up", -1 on "down". Of how many `blocks` they are
+/// was not written with a later start; with none before it, most is taken off after it.
+fn bets(reader: &mut Reader<'_>, side: f64, blocks: u32) -> Result<Bets, RecordError> {
+    if reader.version == 1 {
+        let (sum, squares) = (Sum::from_bits(reader.i128()?), Sum::from_bits(reader.i128()?));
+        return Ok(Bets::at_least(side * sum.value(), squares.value(), blocks));
+    }
+    let mut bets = Bets { blocks: reader.u32()?, ..Bets::default() };
+    for sum in &mut bets.won {
+        *sum = reader.i64()?;
+    }
+    Ok(bets)
 }
 
 fn track(reader: &mut Reader<'_>) -> Result<Track, RecordError> {
@@ -198,14 +217,10 @@ fn track(reader: &mut Reader<'_>) -> Result<Track, RecordError> {
         track.blocks.entry(block).or_default().windows.extend(windows);
     }
     let blocks = reader.u32()?;
-    let mut sums = [Sum::default(); 4];
-    for sum in &mut sums {
-        *sum = Sum::from_bits(reader.i128()?);
-    }
     track.sealed = Sealed {
         blocks,
-        worse: [sums[0], sums[1]],
-        fine: [sums[2], sums[3]],
+        worse: bets(reader, 1.0, blocks)?,
+        fine: bets(reader, -1.0, blocks)?,
         sized: counts(reader)?,
         sized_blocks: reader.u32()?,
         before_s: reader.time()?,

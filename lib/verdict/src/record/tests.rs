@@ -84,9 +84,36 @@ fn version_one_opens() {
     assert!(verdict.summary.starts_with("Roll back: errors"), "{}", verdict.summary);
 }
 
-/// Writes the file of the test above: `SHIPWAKE_WRITE_RECORD=1 cargo test --release -p shipwake-verdict record`.
+const VERSION_TWO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/record/v2.bin");
+
 #[test]
-fn version_one_is_written_on_demand() {
+fn version_two_opens() {
+    let bytes = std::fs::read(VERSION_TWO).expect("the kept file");
+    let mut comparison = Comparison::decode(&bytes).expect("version 2");
+    assert_eq!(comparison.encode(), bytes);
+    let verdict = comparison.judge(&facts(600));
+    assert_eq!(verdict.word.as_str(), "no_go");
+    assert!(verdict.summary.starts_with("Roll back: errors"), "{}", verdict.summary);
+}
+
+/// Of version 1 the evidence of closed blocks is read as what is surely there: it never becomes more, and what comes after counts in full.
+#[test]
+fn version_one_claims_no_more_than_it_knows() {
+    let open = |path: &str| Comparison::decode(&std::fs::read(path).expect("the kept file")).expect("a version");
+    let (mut one, mut two) = (open(VERSION_ONE), open(VERSION_TWO));
+    for k in (600..720).step_by(30) {
+        feed(&mut one, k..k + 30);
+        feed(&mut two, k..k + 30);
+        let (one, two) = (one.judge(&facts(k + 30)), two.judge(&facts(k + 30)));
+        for (one, two) in one.checks.iter().zip(&two.checks) {
+            assert!(one.ln_worse <= two.ln_worse && one.ln_fine <= two.ln_fine, "{one:?} {two:?}");
+        }
+    }
+}
+
+/// Writes the file of the tests above: `SHIPWAKE_WRITE_RECORD=1 cargo test --release -p shipwake-verdict record`.
+#[test]
+fn version_two_is_written_on_demand() {
     let mut comparison = opened();
     for k in (0..600).step_by(60) {
         feed(&mut comparison, k..k + 60);
@@ -95,9 +122,9 @@ fn version_one_is_written_on_demand() {
         }
     }
     let bytes = comparison.encode();
-    assert_eq!(bytes[..5], *b"SWVC\x01");
+    assert_eq!(bytes[..5], *b"SWVC\x02");
     if std::env::var_os("SHIPWAKE_WRITE_RECORD").is_some() {
-        std::fs::write(VERSION_ONE, bytes).expect("a folder to write to");
+        std::fs::write(VERSION_TWO, bytes).expect("a folder to write to");
     }
 }
 

@@ -4,4 +4,5 @@
 pub mod dice;
 pub mod scenario;
 pub mod table;
+pub mod whole;
 pub mod world;

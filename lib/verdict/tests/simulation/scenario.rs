@@ -15,11 +15,18 @@ pub struct Judging {
     pub block_s: Option<u32>,
     /// Windows come up to this many windows late, a third of them.
     pub late: i64,
+    /// It is looked at after so many windows, again and again.
+    pub look: i64,
+    /// How many times as many errors are worse.
+    pub worse: f64,
+    /// Standard deviations by which the limit for "go" is narrowed where machines differ.
+    pub allowance_fine: f64,
 }
 
 impl Default for Judging {
     fn default() -> Self {
-        Judging { windows: 360, history: 360, block_s: Some(60), late: 0 }
+        let Policy { errors, allowance_fine, .. } = Policy::default();
+        Judging { windows: 360, history: 360, block_s: Some(60), late: 0, look: 1, worse: errors.worse, allowance_fine }
     }
 }
 
@@ -35,6 +42,19 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// When a run was first "no go", and when it was first "go".
+    pub fn add(&mut self, (no_go_s, go_s): (Option<i64>, Option<i64>)) {
+        self.no_go += u32::from(no_go_s.is_some());
+        self.go += u32::from(go_s.is_some());
+        self.no_go_after_s.extend(no_go_s);
+        self.go_after_s.extend(go_s);
+    }
+
+    pub fn sort(&mut self) {
+        self.no_go_after_s.sort_unstable();
+        self.go_after_s.sort_unstable();
+    }
+
     pub fn median(after_s: &[i64], runs: u32) -> Option<i64> {
         after_s.get((runs as usize).div_ceil(2) - 1).copied()
     }
@@ -44,14 +64,9 @@ impl Outcome {
 pub fn run(world: &World, judging: &Judging, from: u64, runs: u32) -> Outcome {
     let mut outcome = Outcome { runs, ..Outcome::default() };
     for seed in from..from + u64::from(runs) {
-        let (no_go_s, go_s) = one(world, judging, seed);
-        outcome.no_go += u32::from(no_go_s.is_some());
-        outcome.go += u32::from(go_s.is_some());
-        outcome.no_go_after_s.extend(no_go_s);
-        outcome.go_after_s.extend(go_s);
+        outcome.add(one(world, judging, seed));
     }
-    outcome.no_go_after_s.sort_unstable();
-    outcome.go_after_s.sort_unstable();
+    outcome.sort();
     outcome
 }
 
@@ -62,7 +77,8 @@ fn one(world: &World, judging: &Judging, seed: u64) -> (Option<i64>, Option<i64>
         (0..judging.history).map(|k| ((k - judging.history) * WINDOW_S, run.before(k))).collect();
     let noise = Noise::learn(&history, Some(world.baseline_pods));
     // The warm-up is left out of the figures: a release is taken to be warm.
-    let policy = Policy { warm_up_s: 0, block_s: judging.block_s, ..Policy::default() };
+    let mut policy = Policy { warm_up_s: 0, block_s: judging.block_s, ..Policy::default() };
+    (policy.errors.worse, policy.allowance_fine) = (judging.worse, judging.allowance_fine);
     let check = Check::errors(&policy, noise, 0.0);
     let mut comparison = Comparison::open(policy, vec![check], vec!["a".to_owned(), "b".to_owned()], 0);
     let mut held: Vec<(i64, i64, u16, Counts)> = Vec::new();
@@ -70,16 +86,17 @@ fn one(world: &World, judging: &Judging, seed: u64) -> (Option<i64>, Option<i64>
     for k in 0..judging.windows {
         for (stratum, counts) in run.window(k, judging.windows).into_iter().enumerate() {
             let delay = if judging.late > 0 && (k + seed as i64) % 3 == 0 { 1 + (k * 7) % judging.late } else { 0 };
-            held.push((k + delay, k, stratum as u16, counts));
-        }
-        let (due, later): (Vec<_>, Vec<_>) = held.into_iter().partition(|(due, ..)| *due <= k);
-        held = later;
-        for (_, k, stratum, counts) in due {
             if judging.late > 0 {
-                add_in_halves(&mut comparison, stratum, k * WINDOW_S, counts);
+                held.push((k + delay, k, stratum as u16, counts));
             } else {
-                comparison.add(0, 0, stratum, k * WINDOW_S, counts);
+                comparison.add(0, 0, stratum as u16, k * WINDOW_S, counts);
             }
+        }
+        for (_, k, stratum, counts) in held.extract_if(.., |(due, ..)| *due <= k) {
+            add_in_halves(&mut comparison, stratum, k * WINDOW_S, counts);
+        }
+        if (k + 1) % judging.look != 0 {
+            continue;
         }
         let end_s = (k + 1) * WINDOW_S;
         let complete_until_s = end_s - judging.late * WINDOW_S;

@@ -3,7 +3,8 @@
 use super::scenario::Judging;
 use super::world::{Burst, World};
 
-const HOUR: i64 = 360;
+/// Windows of an hour.
+pub const HOUR: i64 = 360;
 
 /// A good release under noise of some kind.
 pub struct Good {
@@ -30,44 +31,57 @@ pub fn good_releases() -> Vec<Good> {
     let little = World { candidate_rps: 1.0, baseline_rps: 9.0, ..World::default() };
     let incidents = World { season: true, shared_incidents: true, ..World::default() };
     let skewed = World { skewed_endpoints: true, ..World::default() };
+    let day = Judging { windows: 24 * HOUR, ..Judging::default() };
     let late = Judging { late: 6, ..Judging::default() };
+    let all = || World {
+        burst: Burst::Windows(4.0),
+        season: true,
+        shared_incidents: true,
+        skewed_endpoints: true,
+        silent_pod: true,
+        restarts: true,
+        ..ramp.clone()
+    };
+    let at_limit = |world: World| World { ratio: 1.1, ..world };
     let adaptive = Judging { block_s: None, ..Judging::default() };
+    let by_noise = |name, world, hours| {
+        let Good { judging, .. } = good(name, World::default(), hours);
+        Good { name, world, judging: Judging { block_s: None, ..judging } }
+    };
     vec![
         good("each failure for itself, 1 h", World::default(), 1),
-        good("the same, 24 h", World::default(), 24),
+        // Looked at every minute: a day of looks every ten seconds takes too long, and adds little.
+        Good { judging: Judging { look: 6, ..day }, ..good("the same, 24 h", World::default(), 24) },
         good("share grows from 10 to 50 %", ramp.clone(), 1),
         good("bursts, four times the variance", bursts(4.0), 1),
         good("bursts, ten times", bursts(10.0), 1),
         good("the same, half of the traffic", half(bursts(10.0)), 1),
         good("bursts of about 100 s, 1 h", wander(), 1),
         good("the same, 6 h", wander(), 6),
-        good("pods differ by 20 %, 2 of 20, 6 h", pods, 6),
-        good("1 and 9 requests a second, 6 h", little, 6),
+        good("pods differ by 20 %, 2 of 20, 6 h", pods.clone(), 6),
+        good("1 and 9 requests a second, 6 h", little.clone(), 6),
         good("season and shared incidents", incidents, 1),
         good("one endpoint fails more and has another share", skewed, 1),
         good("one pod falls silent", World { silent_pod: true, ..World::default() }, 1),
         good("restarts that lose counts", World { restarts: true, ..World::default() }, 1),
         Good { name: "a third comes up to a minute late", world: bursts(4.0), judging: late },
+        Good { name: "all of that at once", world: all(), judging: late },
+        by_noise("each failure for itself, blocks by the noise", World::default(), 1),
+        by_noise("share grows from 10 to 50 %, blocks by the noise", ramp.clone(), 1),
+        by_noise("bursts, ten times, blocks by the noise", bursts(10.0), 1),
+        by_noise("bursts of about 100 s, blocks by the noise", wander(), 1),
+        by_noise("the same, 6 h", wander(), 6),
+        by_noise("pods differ by 20 %, 2 of 20, 6 h, blocks by the noise", pods, 6),
+        by_noise("1 and 9 requests a second, 6 h, blocks by the noise", little, 6),
+        Good { judging: Judging { late: 6, ..adaptive }, ..by_noise("all at once, blocks by the noise", all(), 1) },
+        Good { judging: Judging { history: 0, ..adaptive }, ..good("bursts, four times, no history", bursts(4.0), 1) },
         Good {
-            name: "all of that at once",
-            world: World {
-                burst: Burst::Windows(4.0),
-                season: true,
-                shared_incidents: true,
-                skewed_endpoints: true,
-                silent_pod: true,
-                restarts: true,
-                ..ramp
-            },
-            judging: late,
+            judging: Judging { history: 60, ..adaptive },
+            ..good("bursts, four times, ten minutes of history", bursts(4.0), 1)
         },
-        Good { name: "bursts, ten times, blocks by the noise", world: bursts(10.0), judging: adaptive },
-        Good { name: "bursts of about 100 s, blocks by the noise", world: wander(), judging: adaptive },
-        Good {
-            name: "bursts, four times, no history",
-            world: bursts(4.0),
-            judging: Judging { history: 0, ..Judging::default() },
-        },
+        good("worse by the limit itself: 1.1 times", at_limit(World::default()), 1),
+        by_noise("the same, blocks by the noise", at_limit(World::default()), 1),
+        by_noise("the same, bursts, ten times, blocks by the noise", at_limit(bursts(10.0)), 1),
     ]
 }
 
@@ -101,5 +115,22 @@ pub fn bad_releases() -> Vec<Bad> {
             judging: Judging { windows: 2 * HOUR, ..Judging::default() },
         },
         Bad { name: "100 and 900, blocks by the noise", world: World::default(), judging: adaptive },
+    ]
+}
+
+/// Releases of six hours that are worse by just the limit for "go": called "go", they are called so wrongly.
+pub fn wrongly_good() -> Vec<Bad> {
+    let judging = Judging { windows: 6 * HOUR, block_s: None, ..Judging::default() };
+    let bad = |name, world| Bad { name, world: World { ratio: 1.5, ..world }, judging };
+    let bursts = |dispersion| World { burst: Burst::Windows(dispersion), ..World::default() };
+    let pods = World { spread: 0.2, candidate_pods: 2, baseline_pods: 18, ..World::default() };
+    vec![
+        bad("each failure for itself", World::default()),
+        bad("bursts, four times the variance", bursts(4.0)),
+        bad("bursts, ten times", bursts(10.0)),
+        bad("bursts of about 100 s", World { burst: correlated(), ..World::default() }),
+        bad("pods differ by 20 %, 2 of 20", pods),
+        bad("1 and 9 requests a second", World { candidate_rps: 1.0, baseline_rps: 9.0, ..World::default() }),
+        Bad { judging: Judging { history: 0, ..judging }, ..bad("bursts, four times, no history", bursts(4.0)) },
     ]
 }

@@ -80,6 +80,8 @@ pub struct Run<'a> {
 
 /// Seconds of a window.
 pub const WINDOW_S: i64 = 10;
+/// Replicate slots that the baseline's pods are put into.
+const SLOTS: usize = 8;
 
 impl<'a> Run<'a> {
     pub fn new(world: &'a World, seed: u64) -> Run<'a> {
@@ -96,12 +98,12 @@ impl<'a> Run<'a> {
 
     /// The baseline's slots in a window before the candidate came.
     pub fn before(&mut self, k: i64) -> Slots {
+        let (first, pods) = (self.world.candidate_pods as usize, self.world.baseline_pods as usize);
+        let rps = self.world.baseline_rps / pods as f64 * self.season(k);
+        let failing = self.world.failing * self.incident(k);
         let mut slots = Slots::default();
-        let first = self.world.candidate_pods;
-        for pod in 0..self.world.baseline_pods {
-            let rps = self.world.baseline_rps / f64::from(self.world.baseline_pods);
-            let tally = self.pod((first + pod) as usize, rps * self.season(k), self.world.failing * self.incident(k));
-            slots[(pod % 8) as usize] += tally;
+        for (slot, tally) in slots.iter_mut().enumerate().take(pods) {
+            *tally = self.pods((first + slot..first + pods).step_by(SLOTS), rps, failing);
         }
         slots
     }
@@ -112,28 +114,21 @@ impl<'a> Run<'a> {
         let strata: &[(f64, f64, f64)] =
             if world.skewed_endpoints { &[(0.9, 0.8, 0.2), (0.1, 0.2, 4.0)] } else { &[(1.0, 1.0, 1.0)] };
         let grown = world.ramp_to_rps.map_or(0.0, |to| (to - world.candidate_rps) * k as f64 / windows as f64);
-        let rps_c = (world.candidate_rps + grown) * self.season(k);
-        let rps_b = (world.baseline_rps - grown) * self.season(k);
+        let (candidates, all) = (world.candidate_pods as usize, (world.candidate_pods + world.baseline_pods) as usize);
+        let rps_c = (world.candidate_rps + grown) * self.season(k) / candidates as f64;
+        let rps_b = (world.baseline_rps - grown) * self.season(k) / (all - candidates) as f64;
         let failing = world.failing * self.incident(k);
         let ratio = if k < world.breaks_at { 1.0 } else { world.ratio };
-        let mut all = Vec::new();
+        let silent = usize::from(world.silent_pod && k > windows / 3);
+        let lost = world.restarts && k % 120 == 60;
+        let mut both = Vec::with_capacity(strata.len());
         for &(share_b, share_c, factor) in strata {
-            let (mut candidate, mut baseline) = (Tally::default(), Tally::default());
-            for pod in 0..world.candidate_pods {
-                let silent = world.silent_pod && pod == 0 && k > windows / 3;
-                let rps = rps_c * share_c / f64::from(world.candidate_pods);
-                let tally = self.pod(pod as usize, rps, failing * factor * ratio);
-                let lost = world.restarts && k % 120 == 60;
-                let kept = |tally: Tally| if lost { Tally::new(tally.events / 2, tally.exposure / 2) } else { tally };
-                candidate += if silent { Tally::default() } else { kept(tally) };
-            }
-            for pod in 0..world.baseline_pods {
-                let rps = rps_b * share_b / f64::from(world.baseline_pods);
-                baseline += self.pod((world.candidate_pods + pod) as usize, rps, failing * factor);
-            }
-            all.push(Counts::new(candidate, baseline));
+            let candidate = self.pods(silent..candidates, rps_c * share_c, failing * factor * ratio);
+            let baseline = self.pods(candidates..all, rps_b * share_b, failing * factor);
+            let kept = if lost { Tally::new(candidate.events / 2, candidate.exposure / 2) } else { candidate };
+            both.push(Counts::new(kept, baseline));
         }
-        all
+        both
     }
 
     fn season(&self, k: i64) -> f64 {
@@ -144,27 +139,33 @@ impl<'a> Run<'a> {
         if self.world.shared_incidents && k % 100 >= 90 { 10.0 } else { 1.0 }
     }
 
-    fn pod(&mut self, pod: usize, rps: f64, failing: f64) -> Tally {
-        let expected = rps * WINDOW_S as f64;
+    /// A window of some pods, each of which gets so many requests a second. Counts of pods add up to counts of the same kind
+    /// (Poisson, or gamma bursts of the same size), so they are drawn at once.
+    fn pods(&mut self, pods: impl ExactSizeIterator<Item = usize>, rps: f64, failing: f64) -> Tally {
+        let expected = rps * pods.len() as f64 * WINDOW_S as f64;
         // Requests are many, or their exact spread does not matter.
         let exposure = if expected < 30.0 {
             self.dice.poisson(expected)
         } else {
             (expected + expected.sqrt() * self.dice.normal()).round().max(0.0) as u64
         };
-        let mean = exposure as f64 * (failing * self.pods[pod]).min(1.0);
+        let many = pods.len() as f64;
+        let mean = exposure as f64 * pods.map(|pod| (failing * self.factor(pod)).min(1.0)).sum::<f64>() / many;
         let events = match self.world.burst {
-            Burst::None => self.dice.poisson(mean),
             Burst::Windows(dispersion) => self.dice.dispersed(mean, dispersion),
-            Burst::Wander { deviation, memory_s } => {
-                let kept = (-WINDOW_S as f64 / memory_s).exp();
-                let step = self.dice.normal() * deviation;
-                let before = self.wandering[pod];
-                let now = if before.is_nan() { step } else { kept * before + (1.0 - kept * kept).sqrt() * step };
-                self.wandering[pod] = now;
-                self.dice.poisson(mean * (now - deviation * deviation / 2.0).exp())
-            }
+            Burst::None | Burst::Wander { .. } => self.dice.poisson(mean),
         };
         Tally::new(events.min(exposure), exposure)
+    }
+
+    /// How many times as often a pod's requests fail as others' in the next window.
+    fn factor(&mut self, pod: usize) -> f64 {
+        let Burst::Wander { deviation, memory_s } = self.world.burst else { return self.pods[pod] };
+        let kept = (-WINDOW_S as f64 / memory_s).exp();
+        let step = self.dice.normal() * deviation;
+        let before = self.wandering[pod];
+        let now = if before.is_nan() { step } else { kept * before + (1.0 - kept * kept).sqrt() * step };
+        self.wandering[pod] = now;
+        self.pods[pod] * (now - deviation * deviation / 2.0).exp()
     }
 }
