@@ -46,7 +46,7 @@ const LOG_PAGE_STATISTICS: [&str; 3] = ["service", "version", "time"];
 pub(crate) enum Beside {
     /// Token blooms, where the table has text that is searched.
     Blooms,
-    /// The same, and the full-text index, which takes several times as long to make.
+    /// The same, and the full-text index.
     BloomsAndIndex,
 }
 

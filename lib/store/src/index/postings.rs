@@ -3,8 +3,6 @@
 //! A line has some ten words, nearly all of which were seen before: a word costs its place in a table, and a byte or two for the
 //! distance to the row that had it last.
 
-use std::ops::Range;
-
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -22,7 +20,9 @@ pub(super) struct Postings {
 #[derive(Debug)]
 struct Word {
     hash: u64,
-    text: Range<u32>,
+    /// Where it is in the texts.
+    text: usize,
+    length: u8,
     first_row: u32,
     last_row: u32,
     rows: u32,
@@ -31,23 +31,25 @@ struct Word {
 }
 
 impl Postings {
-    /// Notes that a row has a word. Rows come in order; a word of a row may come more than once. `hash` depends on the word alone.
+    /// Notes that a row has a word of at most 255 bytes. Rows come in order; a word of a row may come more than once. `hash` depends on
+    /// the word alone.
     #[inline]
     pub(super) fn add(&mut self, row: u32, hash: u64, word: &[u8]) {
+        debug_assert!(u8::try_from(word.len()).is_ok(), "words are cut");
         self.total += 1;
         let (words, texts) = (&self.words, &self.texts);
         let is_it = |at: &u32| {
             let known = &words[*at as usize];
-            known.hash == hash && texts[known.text.start as usize..known.text.end as usize] == *word
+            known.hash == hash && known.text(texts) == word
         };
         match self.places.entry(hash, is_it, |at| words[*at as usize].hash) {
             Entry::Occupied(place) => self.words[*place.get() as usize].add(row),
             Entry::Vacant(place) => {
-                let from = self.texts.len() as u32;
                 place.insert(self.words.len() as u32);
+                let (text, length) = (self.texts.len(), word.len() as u8);
+                let (first_row, last_row, distances) = (row, row, Vec::new());
+                self.words.push(Word { hash, text, length, first_row, last_row, rows: 1, distances });
                 self.texts.extend_from_slice(word);
-                let text = from..self.texts.len() as u32;
-                self.words.push(Word { hash, text, first_row: row, last_row: row, rows: 1, distances: Vec::new() });
             }
         }
     }
@@ -62,14 +64,18 @@ impl Postings {
         &self,
         mut each: impl FnMut(&[u8], u32, &mut dyn Iterator<Item = u32>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let text = |word: &Word| &self.texts[word.text.start as usize..word.text.end as usize];
         let mut order: Vec<&Word> = self.words.iter().collect();
-        order.sort_unstable_by_key(|word| text(word));
-        order.into_iter().try_for_each(|word| each(text(word), word.rows, &mut word.iter()))
+        order.sort_unstable_by_key(|word| word.text(&self.texts));
+        order.into_iter().try_for_each(|word| each(word.text(&self.texts), word.rows, &mut word.iter()))
     }
 }
 
 impl Word {
+    #[inline]
+    fn text<'a>(&self, texts: &'a [u8]) -> &'a [u8] {
+        &texts[self.text..self.text + usize::from(self.length)]
+    }
+
     #[inline]
     fn add(&mut self, row: u32) {
         let mut distance = row - self.last_row;
