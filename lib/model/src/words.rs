@@ -78,8 +78,9 @@ pub fn words(text: &str) -> Vec<String> {
 
 /// Whether the full-text index has the word. Numbers from 10 000, hexadecimal ids and their like (at least five bytes, with a digit) are in
 /// the blooms only: nearly every line brings a new one, so they would be most of the index, and a bloom finds them as well.
-pub fn is_indexed(word: &str) -> bool {
-    word.len() < ID_BYTES_MIN || !word.bytes().any(|byte| byte.is_ascii_digit())
+pub fn is_indexed(word: impl AsRef<[u8]>) -> bool {
+    let word = word.as_ref();
+    word.len() < ID_BYTES_MIN || !word.iter().any(u8::is_ascii_digit)
 }
 
 /// Whether the letter is of a script whose words are not kept apart by spaces: Han with its signs, Hiragana, Katakana, Bopomofo,

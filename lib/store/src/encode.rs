@@ -13,10 +13,11 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
-use shipwake_model::words::each_word_bytes;
+use shipwake_model::words::{each_word_bytes, is_indexed};
+use tantivy::TantivyError;
 
 use crate::Table;
-use crate::bloom::{BloomsBuilder, attribute_key, trace_key, word_key};
+use crate::bloom::{BloomsBuilder, name_seed, trace_key, value_key, word_key};
 use crate::counts::CountsBuilder;
 use crate::index::IndexBuilder;
 use crate::parts::{self, Parts};
@@ -45,7 +46,7 @@ const LOG_PAGE_STATISTICS: [&str; 3] = ["service", "version", "time"];
 pub(crate) enum Beside {
     /// Token blooms, where the table has text that is searched.
     Blooms,
-    /// The same, and the full-text index, which takes several times as long to make.
+    /// The same, and the full-text index.
     BloomsAndIndex,
 }
 
@@ -81,7 +82,7 @@ impl SegmentEncoder {
             rows: 0,
             counts: is_searched.then(CountsBuilder::default),
             blooms: is_searched.then(BloomsBuilder::new),
-            index: (is_searched && beside == Beside::BloomsAndIndex).then(IndexBuilder::new),
+            index: (is_searched && beside == Beside::BloomsAndIndex).then(IndexBuilder::default),
         })
     }
 
@@ -127,16 +128,10 @@ impl SegmentEncoder {
             counts.add(batch);
         }
         if let Some(blooms) = &mut self.blooms {
+            note_words(blooms, self.index.as_mut(), batch).map_err(|error| ParquetError::External(Box::new(error)))?;
             note_keys(blooms, batch);
             if self.rows.is_multiple_of(ROW_GROUP_ROWS) {
                 blooms.end_group();
-            }
-        }
-        if let Some(index) = &mut self.index {
-            let bodies = text(batch, "body");
-            for row in 0..batch.num_rows() {
-                let body = bodies.is_valid(row).then(|| bodies.value(row));
-                index.add(body).map_err(|error| ParquetError::External(Box::new(error)))?;
             }
         }
         Ok(())
@@ -163,21 +158,56 @@ fn finished(mut parquet: ArrowWriter<Vec<u8>>, counts: &[u8]) -> Result<(Vec<u8>
     Ok((segment, parts))
 }
 
-/// What can be asked of the blooms: words of bodies, trace ids, attributes.
-fn note_keys(blooms: &mut BloomsBuilder, batch: &RecordBatch) {
-    for body in text(batch, "body").iter().flatten() {
-        each_word_bytes(body, |word| blooms.add(word_key(word)));
+/// Words of bodies, for blooms and index: cut once, hashed once.
+fn note_words(
+    blooms: &mut BloomsBuilder,
+    mut index: Option<&mut IndexBuilder>,
+    batch: &RecordBatch,
+) -> Result<(), TantivyError> {
+    for body in text(batch, "body") {
+        each_word_bytes(body.unwrap_or_default(), |word| {
+            let key = word_key(word);
+            blooms.add(key);
+            if let Some(index) = index.as_mut().filter(|_| is_indexed(word)) {
+                index.add(key, word);
+            }
+        });
+        if let Some(index) = &mut index {
+            index.end_row()?;
+        }
     }
+    Ok(())
+}
+
+/// What else can be asked of the blooms: trace ids, attributes.
+fn note_keys(blooms: &mut BloomsBuilder, batch: &RecordBatch) {
     for trace_id in text(batch, "trace_id").iter().flatten() {
         blooms.add(trace_key(trace_id));
     }
     let attributes = batch.column_by_name("attributes").expect("log rows have attributes").as_map();
     let (names, values) = (attributes.keys().as_string::<i32>(), attributes.values().as_string::<i32>());
-    let entries = attributes.value_offsets();
-    for entry in entries[0] as usize..entries[batch.num_rows()] as usize {
-        if values.is_valid(entry) {
-            blooms.add(attribute_key(names.value(entry), values.value(entry)));
+    // Attributes mostly have the names, and many of them the values, that they had in the row before: these need not be hashed again.
+    let (mut before, mut seeds) = (0..0, Vec::new());
+    for ends in attributes.value_offsets()[..=batch.num_rows()].windows(2) {
+        let entries = ends[0] as usize..ends[1] as usize;
+        for (at, entry) in entries.clone().enumerate() {
+            let known = (before.start + at..before.end).next();
+            let is_same_name = known.is_some_and(|known| names.value(known) == names.value(entry));
+            if !is_same_name {
+                let seed = name_seed(names.value(entry));
+                match seeds.get_mut(at) {
+                    Some(known) => *known = seed,
+                    None => seeds.push(seed),
+                }
+            }
+            let is_noted = known.is_some_and(|known| {
+                is_same_name && values.is_valid(known) && values.value(known) == values.value(entry)
+            });
+            if values.is_valid(entry) && !is_noted {
+                blooms.add(value_key(seeds[at], values.value(entry)));
+            }
         }
+        before = entries;
     }
 }
 

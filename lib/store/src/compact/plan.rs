@@ -136,7 +136,7 @@ impl Place {
 
     fn merge(&self, chosen: &[&SegmentFile], is_last: bool, situation: &Situation<'_>) -> Job {
         let bytes: u64 = chosen.iter().map(|file| file.bytes).sum();
-        // What will be merged again soon gets no index yet: it is most of the work.
+        // What will be merged again soon gets no index yet: it would be made twice.
         let is_done = is_last || bytes >= situation.bytes_max / 2;
         Job {
             table: self.table,

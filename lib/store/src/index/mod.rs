@@ -3,21 +3,25 @@
 //! Made while the segment is written, in the order of its rows, so a document of the index is a row of the segment. It is cut into
 //! parts of four row groups, which bounds the memory that making it takes. Words and nothing else are in it: no positions, no
 //! text; what is found is compared with the row itself. A part is an index of tantivy; the parts are files of one bundle.
+//!
+//! Tantivy writes the files and searches them. Which rows have a word is gathered here ([`postings`]): whoever writes the segment cuts
+//! its lines into words for the blooms, and hashes them, anyway.
 
 mod bundle;
-mod tokens;
+mod postings;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use postings::Postings;
 use tantivy::directory::{Directory, RamDirectory};
+use tantivy::index::SegmentComponent;
+use tantivy::indexer::SegmentWriter;
+use tantivy::postings::InvertedIndexSerializer;
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::store::Compressor;
-use tantivy::tokenizer::TokenizerManager;
-use tantivy::{
-    DocSet, Index, IndexSettings, SegmentReader, SingleSegmentIndexWriter, TERMINATED, TantivyDocument, TantivyError,
-    Term,
-};
+use tantivy::tokenizer::{RawTokenizer, TokenizerManager};
+use tantivy::{DocSet, Index, IndexMeta, IndexSettings, SegmentReader, TERMINATED, TantivyError, Term};
 
 use crate::Candidates;
 use crate::encode::ROW_GROUP_ROWS;
@@ -26,8 +30,8 @@ pub(crate) use bundle::{Bundle, is_older};
 
 /// Rows of a part.
 const PART_ROWS: u32 = 4 * ROW_GROUP_ROWS as u32;
-/// The arena of a part in memory. Nothing is written before its end; this is how large tantivy makes its first tables.
-const ARENA_BYTES: usize = 32 << 20;
+/// What tantivy wants at least for documents of its own making, of which there are none.
+const ARENA_BYTES: usize = 1 << 20;
 const TOKENIZER: &str = "words";
 /// What tantivy calls the file that says what an index is.
 const META: &str = "meta.json";
@@ -35,51 +39,45 @@ const META: &str = "meta.json";
 const SELECTIVE_ROWS: u32 = 16;
 
 /// Makes the index of a segment.
+#[derive(Debug, Default)]
 pub(crate) struct IndexBuilder {
-    schema: Schema,
-    body: Field,
-    part: Option<Part>,
     bundle: bundle::BundleWriter,
+    part: Postings,
+    /// The first row of the part.
+    first_row: u32,
+    /// Rows that ended.
     rows: u32,
 }
 
-struct Part {
-    directory: RamDirectory,
-    writer: SingleSegmentIndexWriter,
-    first_row: u32,
-}
-
 impl IndexBuilder {
-    pub(crate) fn new() -> Self {
-        let (schema, body) = schema();
-        Self { schema, body, part: None, bundle: bundle::BundleWriter::default(), rows: 0 }
+    /// Adds a word of the body of the next row, one that is indexed; `hash` depends on the word alone.
+    #[inline]
+    pub(crate) fn add(&mut self, hash: u64, word: &[u8]) {
+        self.part.add(self.rows - self.first_row, hash, word);
     }
 
-    /// Adds the next row.
-    pub(crate) fn add(&mut self, body: Option<&str>) -> Result<(), TantivyError> {
-        let mut row = TantivyDocument::new();
-        if let Some(body) = body {
-            row.add_text(self.body, body);
-        }
-        let part = match &mut self.part {
-            Some(part) => part,
-            None => self.part.insert(Part::new(&self.schema, self.rows)?),
-        };
-        part.writer.add_document(row)?;
+    /// Ends a row.
+    #[inline]
+    pub(crate) fn end_row(&mut self) -> Result<(), TantivyError> {
         self.rows += 1;
-        if self.rows - part.first_row == PART_ROWS { self.end_part() } else { Ok(()) }
+        if self.rows - self.first_row == PART_ROWS { self.end_part() } else { Ok(()) }
     }
 
     /// The file.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, TantivyError> {
-        self.end_part()?;
+        if self.rows > self.first_row {
+            self.end_part()?;
+        }
         Ok(self.bundle.finish(self.rows))
     }
 
     fn end_part(&mut self) -> Result<(), TantivyError> {
-        let Some(Part { directory, writer, first_row }) = self.part.take() else { return Ok(()) };
-        let index = writer.finalize()?;
-        self.bundle.begin_part(first_row, self.rows - first_row);
+        let (words, rows) = (std::mem::take(&mut self.part), self.rows - self.first_row);
+        self.bundle.begin_part(self.first_row, rows);
+        self.first_row = self.rows;
+        let directory = RamDirectory::create();
+        let index = write_part(&words, rows, &directory)?;
+        drop(words);
         let mut paths: Vec<PathBuf> = index.directory().list_managed_files().into_iter().collect();
         paths.sort();
         for path in paths.iter().filter(|path| path.as_path() != Path::new(META)) {
@@ -90,18 +88,43 @@ impl IndexBuilder {
     }
 }
 
-impl Part {
-    fn new(schema: &Schema, first_row: u32) -> Result<Self, TantivyError> {
-        let settings = IndexSettings {
-            docstore_compression: Compressor::None,
-            docstore_compress_dedicated_thread: false,
-            ..IndexSettings::default()
-        };
-        let directory = RamDirectory::create();
-        let builder = Index::builder().schema(schema.clone()).settings(settings).tokenizers(tokenizers());
-        let writer = builder.single_segment_index_writer(directory.clone(), ARENA_BYTES)?;
-        Ok(Self { directory, writer, first_row })
+/// An index of these words and so many rows, with one segment, in an empty directory.
+fn write_part(words: &Postings, rows: u32, directory: &RamDirectory) -> Result<Index, TantivyError> {
+    let settings = IndexSettings {
+        docstore_compression: Compressor::None,
+        docstore_compress_dedicated_thread: false,
+        ..IndexSettings::default()
+    };
+    let (schema, body) = schema();
+    let mut index = Index::create(directory.clone(), schema.clone(), settings.clone())?;
+    index.set_tokenizers(tokenizers());
+    let segment = index.new_segment();
+    // Everything that a segment has besides words and their rows is as of one without documents: nobody reads it.
+    SegmentWriter::for_segment(ARENA_BYTES, segment.clone())?.finalize()?;
+    for component in [SegmentComponent::Terms, SegmentComponent::Postings, SegmentComponent::Positions] {
+        index.directory().delete(&segment.relative_path(component)).map_err(std::io::Error::other)?;
     }
+    let mut serializer = InvertedIndexSerializer::open(&segment)?;
+    let mut field = serializer.new_field(body, words.total(), None)?;
+    words.each(|word, count, rows| {
+        field.new_term(word, count, false)?;
+        rows.for_each(|row| field.write_doc(row, 0, &[]));
+        field.close_term()
+    })?;
+    field.close()?;
+    serializer.close()?;
+    let segment = segment.with_max_doc(rows);
+    let meta = IndexMeta {
+        index_settings: settings,
+        persisted_custom_extensions: Vec::new(),
+        segments: vec![segment.meta().clone()],
+        schema,
+        opstamp: 0,
+        payload: None,
+    };
+    let meta = serde_json::to_vec(&meta).map_err(std::io::Error::other)?;
+    index.directory().atomic_write(Path::new(META), &meta)?;
+    Ok(index)
 }
 
 /// What the index knows of a question.
@@ -189,6 +212,7 @@ fn schema() -> (Schema, Field) {
 
 fn tokenizers() -> TokenizerManager {
     let tokenizers = TokenizerManager::new();
-    tokenizers.register(TOKENIZER, tokens::Words::default());
+    // Nobody asks tantivy to cut a text; it wants to know somebody who could.
+    tokenizers.register(TOKENIZER, RawTokenizer::default());
     tokenizers
 }
