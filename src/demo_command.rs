@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,10 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     if let Some(folder) = &folder {
         args.options.data = Some(folder.path().to_owned());
     }
+    if args.options.data.as_deref().is_some_and(has_data) {
+        // What it did there before is its past; one beside it would be counted on top.
+        args.script.past.get_or_insert(Duration::ZERO);
+    }
     // Read when the server starts, and gone with the demo.
     let mut kpis = tempfile::Builder::new().prefix("shipwake-demo-kpis-").suffix(".yaml").tempfile()?;
     kpis.write_all(demo::KPIS_YAML.as_bytes()).context("failed to write the shop's KPIs")?;
@@ -57,6 +62,10 @@ pub fn run(mut args: DemoArgs) -> anyhow::Result<()> {
     let mut config = Config::load(&args.options, None)?;
     config.settle_s = Some(demo::settle_s(&args.script));
     app::runtime()?.block_on(run_demo(config, args.script, tool))
+}
+
+fn has_data(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// The rollout tool of a story that has one, and the files by which Shipwake tells it; nothing where somebody is told already.
@@ -84,9 +93,11 @@ async fn run_shop(urls: Vec<String>, script: demo::Args) -> anyhow::Result<()> {
     }
     let shutdown = CancellationToken::new();
     app::cancel_on_signal(&shutdown)?;
-    println!("\n  {}\n", demo::describe(&script)?.trim().replace('\n', "\n  "));
+    let story = demo::describe(&script)?;
     let endpoints = urls.into_iter().map(|url| demo::Endpoints { otlp_grpc: url.clone(), otlp_http: url }).collect();
-    demo::run(script, endpoints, None, shutdown).await
+    let shop = demo::Opened::open(script, endpoints, &shutdown).await?;
+    println!("\n  {}\n", story.trim().replace('\n', "\n  "));
+    shop.play(None, shutdown).await
 }
 
 async fn run_demo(config: Config, script: demo::Args, tool: Option<RolloutTool>) -> anyhow::Result<()> {
@@ -98,10 +109,14 @@ async fn run_demo(config: Config, script: demo::Args, tool: Option<RolloutTool>)
         address.map(|address| format!("http://{address}")).context("the demo needs all roles")
     };
     let endpoints = demo::Endpoints { otlp_grpc: url(addresses.otlp_grpc)?, otlp_http: url(addresses.otlp_http)? };
-    say_what_to_look_at(&format!("http://{}", addresses.ui), &script)?;
     let decisions = tool.map(RolloutTool::start).transpose()?;
     // The shop ends by itself at a shutdown or after `--duration`, and takes its last answers before it does.
-    let shop = tokio::spawn(demo::run(script, vec![endpoints], decisions, shutdown.clone()));
+    let (url, stop) = (format!("http://{}", addresses.ui), shutdown.clone());
+    let shop = tokio::spawn(async move {
+        let opened = demo::Opened::open(script.clone(), vec![endpoints], &stop).await?;
+        say_what_to_look_at(&url, &script)?;
+        opened.play(decisions, stop).await
+    });
     let outcome = shop.await.context("the shop panicked")?;
     shutdown.cancel();
     let stopped = app.stop().await;

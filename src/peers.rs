@@ -60,6 +60,9 @@ struct Peer {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Report {
     received: [u64; 3],
+    /// A process of an older version does not tell.
+    #[serde(default)]
+    own: u64,
     rejected: Vec<RejectionForm>,
     otlp_grpc: String,
     otlp_http: String,
@@ -199,6 +202,7 @@ fn add(status: &mut PipelineStatus, report: &Report, who: &str, address: SocketA
     status.received.logs += logs;
     status.received.metrics += metrics;
     status.received.spans += spans;
+    status.own += report.own;
     status.rejected.extend(report.rejected.iter().map(|form| Rejection {
         reason: form.reason.clone(),
         signal: form.signal.and_then(Signal::from_number),
@@ -257,6 +261,7 @@ impl Report {
         let senders = status.senders.iter().map(|seen| (seen.kind.clone(), seen.received, seen.last_ms));
         Self {
             received: [logs, metrics, spans],
+            own: status.own,
             rejected: rejected.collect(),
             otlp_grpc,
             otlp_http,
@@ -283,6 +288,7 @@ mod tests {
         let endpoint = |port: u16| format!("http://0.0.0.0:{port}");
         PipelineStatus {
             received: Received { logs, metrics: 1, spans: 2 },
+            own: 4,
             rejected: vec![Rejection {
                 reason: "too_large".to_owned(),
                 signal: Some(Signal::Logs),
@@ -307,7 +313,7 @@ mod tests {
         let address = "10.0.0.7:4400".parse().expect("an address");
         add(&mut sum, &report, "http://a:4400", address);
         add(&mut sum, &Report::of(&status(5, 100)), "http://b:4400", "10.0.0.8:4400".parse().expect("an address"));
-        assert_eq!(sum.received, Received { logs: 15, metrics: 2, spans: 4 });
+        assert_eq!((sum.received, sum.own), (Received { logs: 15, metrics: 2, spans: 4 }, 8));
         assert_eq!(sum.endpoints.otlp_grpc, "http://10.0.0.7:4317");
         assert_eq!((sum.started_ms, &sum.last_received[..]), (95, &[(Signal::Logs, 200)][..]));
         assert_eq!(sum.senders, [SeenSender { kind: "nginx".to_owned(), received: 15, last_ms: 200 }]);

@@ -59,6 +59,7 @@ impl PipelineSource for IngestSource {
                 metrics: received(Signal::Metrics),
                 spans: received(Signal::Traces),
             },
+            own: status.own_records,
             rejected: rejected.collect(),
             endpoints: self.endpoints.clone(),
             instances_guessed: status.instances_guessed > 0,

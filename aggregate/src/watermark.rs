@@ -96,10 +96,15 @@ impl Watermark {
     /// Takes note of a request whose events lie between `oldest_ns` and `newest_ns`.
     pub fn advance(&mut self, oldest_ns: i64, newest_ns: i64, received_ns: i64) {
         self.newest_ns = self.newest_ns.max(newest_ns.min(received_ns));
-        let behind_ns = self.newest_ns.saturating_sub(oldest_ns).clamp(0, SKEW_MAX_NS);
-        self.behind[0].record((behind_ns / 1_000_000) as u64);
-        if self.behind[0].count() >= SKEW_SAMPLE {
-            self.set_skew();
+        // A past that is brought in afterwards does not tell how long senders hold what is new: no skew would have waited for it, and
+        // what is new must not wait because of it.
+        let is_new = newest_ns.saturating_add(SKEW_MAX_NS).saturating_add(self.lateness_ns) > received_ns;
+        if is_new {
+            let behind_ns = self.newest_ns.saturating_sub(oldest_ns).clamp(0, SKEW_MAX_NS);
+            self.behind[0].record((behind_ns / 1_000_000) as u64);
+            if self.behind[0].count() >= SKEW_SAMPLE {
+                self.set_skew();
+            }
         }
         self.watermark_ns = self.watermark_ns.max(self.newest_ns.saturating_sub(self.skew_ns));
     }
@@ -165,6 +170,18 @@ mod tests {
         assert_eq!(watermark.watermark_ns(), NOW - SKEW_MIN_NS);
         assert!(!watermark.is_late(NOW - 60 * NS_PER_S));
         assert!(watermark.is_late(NOW - 80 * NS_PER_S));
+    }
+
+    #[test]
+    fn a_past_that_is_brought_in_keeps_nobody_waiting() {
+        let mut watermark = Watermark::new(60 * NS_PER_S);
+        for n in 0..4 * SKEW_SAMPLE as i64 {
+            let newest = NOW - 3_600 * NS_PER_S + n * NS_PER_S / 2;
+            watermark.advance(newest - 20 * NS_PER_S, newest, NOW);
+        }
+        assert_eq!(watermark.skew_ns(), SKEW_MIN_NS);
+        // Event time goes on with it all the same.
+        assert!(watermark.watermark_ns() > NOW - 1_600 * NS_PER_S);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(crate) struct Delivery {
 pub(crate) enum Origin {
     /// A client that listens for some seconds.
     Client,
+    /// Shipwake itself. It is counted as every record is, and is not told as something that a sender has brought.
+    Own,
     /// Something that goes on only when it is known what became of the request, and which of its parts are there already.
     Source(Arc<dyn Fn(&Record) -> bool + Send + Sync>),
 }
@@ -73,7 +75,7 @@ pub(crate) async fn deliver(
     journal: Arc<dyn Journal>,
     delivery: Delivery,
 ) -> Result<Outcome, IngestError> {
-    let has_client = matches!(delivery.origin, Origin::Client);
+    let has_client = matches!(delivery.origin, Origin::Client | Origin::Own);
     let prepared = if delivery.request.len() > INLINE_BYTES_MAX {
         let (core, journal) = (core.clone(), journal.clone());
         let work = tokio::task::spawn_blocking(move || prepare(&core, &*journal, delivery));
@@ -105,6 +107,7 @@ fn prepare(core: &Core, journal: &dyn Journal, delivery: Delivery) -> Result<Pre
         value_bytes_max: journal.record_bytes_max(),
     };
     let mut split = split(&request, &decoded, &context)?;
+    let is_own = matches!(origin, Origin::Own);
     if let Origin::Source(is_there) = origin {
         split.records.retain(|record| !is_there(record));
     }
@@ -121,6 +124,7 @@ fn prepare(core: &Core, journal: &dyn Journal, delivery: Delivery) -> Result<Pre
         unversioned: split.unversioned,
         senders: senders.and(split.senders),
         received_ns,
+        is_own,
     };
     grant.settle(split.records.iter().map(|record| record.value.len()).sum());
     Ok(Prepared { split, outcome: Outcome { accepted, rejected }, brought, grant })
@@ -138,6 +142,7 @@ pub(crate) fn reject(core: &Core, signal: Signal, reason: &'static str, records:
         unversioned: 0,
         senders: Senders::default(),
         received_ns,
+        is_own: false,
     };
     count(core, &brought, &rejected);
 }

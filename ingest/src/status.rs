@@ -30,6 +30,8 @@ pub struct IngestStatus {
     pub instances_guessed: u64,
     /// Records without any version.
     pub unversioned_records: u64,
+    /// Records that Shipwake recorded itself, which no sender brought and no signal counts here; `/metrics` counts them with the rest.
+    pub own_records: u64,
     /// What sent requests, as far as it said so; only those that did.
     pub senders: Vec<SenderStatus>,
     /// `opening`, `open` or `closed`.
@@ -91,6 +93,7 @@ struct Counts {
     refused_requests: u64,
     instances_guessed: u64,
     unversioned_records: u64,
+    own_records: u64,
     senders: [SenderCounts; Sender::ALL.len()],
     rejections: BTreeMap<(&'static str, Option<Signal>, bool), Rejection>,
 }
@@ -119,11 +122,17 @@ pub(crate) struct Brought {
     pub(crate) unversioned: u64,
     pub(crate) senders: Senders,
     pub(crate) received_ns: i64,
+    /// By Shipwake itself.
+    pub(crate) is_own: bool,
 }
 
 impl StatusBoard {
     pub(crate) fn received(&self, brought: Brought) {
         self.change(|counts| {
+            if brought.is_own {
+                counts.own_records += brought.records;
+                return;
+            }
             let signal = &mut counts.signals[brought.signal as usize - 1];
             signal.received += brought.records;
             signal.bytes += brought.bytes;
@@ -174,6 +183,7 @@ impl StatusBoard {
                 refused_requests: counts.refused_requests,
                 instances_guessed: counts.instances_guessed,
                 unversioned_records: counts.unversioned_records,
+                own_records: counts.own_records,
                 ..IngestStatus::default()
             }
         })

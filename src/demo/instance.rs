@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
@@ -32,6 +32,8 @@ pub struct Instance {
     resource: Resource,
     spans: Vec<(Span, Tally)>,
     logs: Vec<(LogRecord, Tally)>,
+    /// Metrics as they stood at several times.
+    metrics: Vec<Metric>,
 }
 
 /// An export request that is ready to leave.
@@ -59,6 +61,7 @@ impl Instance {
             resource: resource(service, versioned.then_some(version), identity),
             spans: Vec::new(),
             logs: Vec::new(),
+            metrics: Vec::new(),
         }
     }
 
@@ -100,9 +103,17 @@ impl Instance {
         }
     }
 
-    /// The metrics as they stand now as an export request.
-    pub fn export_metrics(&self, index: usize, now_ns: u64, out: &mut Vec<Outgoing>) {
-        let metrics = self.measurements.export(now_ns, SERVICES[self.release.service].routes);
+    /// Buffers the metrics as they stand now.
+    pub fn measure(&mut self, now_ns: u64) {
+        self.metrics.extend(self.measurements.export(now_ns, SERVICES[self.release.service].routes));
+    }
+
+    /// Makes an export request of the metrics that were measured, if any were.
+    pub fn export_metrics(&mut self, index: usize, out: &mut Vec<Outgoing>) {
+        let metrics = std::mem::take(&mut self.metrics);
+        if metrics.is_empty() {
+            return;
+        }
         let scope_metrics = vec![ScopeMetrics { scope: self.scope(), metrics, ..ScopeMetrics::default() }];
         let resource_metrics =
             vec![ResourceMetrics { resource: Some(self.resource.clone()), scope_metrics, schema_url: String::new() }];

@@ -3,7 +3,7 @@
 //! - what there is: [`shop`] and [`scenarios`] (data);
 //! - what happens: [`simulation`] in ticks, with [`world`] (versions and traffic), [`journey`] (one customer), [`customers`], [`random`];
 //! - what it sends: [`telemetry`], [`lines`], [`measurements`], [`instance`]; what it knows: [`truth`], [`truth_file`];
-//! - [`run`]: what sends, with sockets and a clock. [`rollout_tool`]: what is told of verdicts, and acts.
+//! - [`run`]: what plays and sends, with a clock. [`sending`]: sockets. [`rollout_tool`]: what is told of verdicts, and acts.
 //!
 //! It never talks to Shipwake's inside: what the page shows has come in through the ports, like everybody's telemetry.
 
@@ -16,6 +16,7 @@ mod random;
 mod rollout_tool;
 mod run;
 mod scenarios;
+mod sending;
 mod shop;
 mod simulation;
 mod telemetry;
@@ -30,18 +31,22 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::load::parse_duration;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::{SCENARIOS, Scenario, Step};
 use simulation::Play;
 
 pub use customers::KPIS_YAML;
 pub use rollout_tool::RolloutTool;
-pub use run::run;
+pub use run::Opened;
+
+/// How long the shop has been open: releases are judged by the hour before them, and half of it tells durations, noise and how long
+/// bursts last.
+const PAST: Duration = Duration::from_secs(1_800);
 
 /// Options of the shop.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// What happens; `--list` tells what there is.
-    #[arg(long, env = "SHIPWAKE_DEMO_SCENARIO", default_value = "canary-errors")]
+    #[arg(long, env = "SHIPWAKE_DEMO_SCENARIO", default_value = "two-releases")]
     pub scenario: String,
     /// Seed of everything random: the same seed gives the same shop.
     #[arg(long, env = "SHIPWAKE_DEMO_SEED", default_value_t = 1)]
@@ -52,6 +57,10 @@ pub struct Args {
     /// Customers, as a multiple of the usual 73 a second.
     #[arg(long, env = "SHIPWAKE_DEMO_SCALE", default_value_t = 1.0, value_parser = parse_positive)]
     pub scale: f64,
+    /// How long the shop has been open when the script begins: what it did until then is sent first, by which releases are judged. Half
+    /// an hour unless it is said, and nothing into a folder that has data.
+    #[arg(long, env = "SHIPWAKE_DEMO_PAST", value_parser = parse_past)]
+    pub past: Option<Duration>,
     /// Stop by itself after this time, for example `5m`.
     #[arg(long, env = "SHIPWAKE_DEMO_DURATION", value_parser = parse_duration)]
     pub duration: Option<Duration>,
@@ -81,7 +90,8 @@ impl Args {
     }
 
     fn play(&self, started_ns: u64) -> Play {
-        Play { seed: self.seed, speed: self.speed, scale: self.scale, started_ns }
+        let past_ns = self.past.unwrap_or(PAST).as_nanos() as u64;
+        Play { seed: self.seed, speed: self.speed, scale: self.scale, started_ns, past_ns }
     }
 }
 
@@ -101,19 +111,18 @@ pub fn list() -> String {
 pub fn describe(args: &Args) -> anyhow::Result<String> {
     let scenario = args.scenario()?;
     let mut text = format!("Scenario {} (seed {}): {}\n{}\n", scenario.name, args.seed, scenario.about, scenario.look);
-    let tool = scenario.on_verdict.as_ref().filter(|_| args.speed == 1.0);
-    let until_s = tool.map_or(f64::INFINITY, |tool| tool.from_s);
-    for step in scenario.steps.iter().filter(|step| !step.say.is_empty() && step.at_s < until_s) {
+    let tools = if args.speed == 1.0 { scenario.on_verdict } else { &[] };
+    let is_tools = |step: &Step| tools.iter().any(|tool| tool.service == step.service && step.at_s >= tool.from_s);
+    for step in scenario.steps.iter().filter(|step| !step.say.is_empty() && !is_tools(step)) {
         let seconds = (step.at_s / args.speed).round() as u64;
         let _ = writeln!(text, "  after {}:{:02}  {}", seconds / 60, seconds % 60, step.say);
     }
-    if let Some(tool) = tool {
+    if !tools.is_empty() {
+        let _ = writeln!(text, "  then         the rollout tool waits for verdicts, by a signed webhook:");
+    }
+    for tool in tools {
         let at_go = if tool.promote.is_empty() { "" } else { ", and gives it everybody at GO" };
-        let _ = writeln!(
-            text,
-            "  then         the rollout tool waits for the verdict, by a signed webhook: it rolls {} back at NO-GO{at_go}",
-            tool.candidate
-        );
+        let _ = writeln!(text, "               it rolls {} {} back at NO-GO{at_go}", tool.service, tool.candidate);
     }
     Ok(text)
 }
@@ -123,7 +132,7 @@ pub fn describe(args: &Args) -> anyhow::Result<String> {
 /// # Errors
 /// When the scenario is unknown.
 pub fn policies_yaml(args: &Args) -> anyhow::Result<&'static str> {
-    Ok(args.scenario()?.on_verdict.as_ref().map_or("", |on_verdict| on_verdict.policies))
+    Ok(args.scenario()?.policies)
 }
 
 /// Whether a rollout tool acts on verdicts: they take as long as they take, so only in a story at its own speed.
@@ -131,7 +140,7 @@ pub fn policies_yaml(args: &Args) -> anyhow::Result<&'static str> {
 /// # Errors
 /// When the scenario is unknown.
 pub fn has_rollout_tool(args: &Args) -> anyhow::Result<bool> {
-    Ok(args.speed == 1.0 && args.scenario()?.on_verdict.is_some())
+    Ok(args.speed == 1.0 && !args.scenario()?.on_verdict.is_empty())
 }
 
 /// Versions that come within so many seconds of the first record are those that the shop opens with; the next one comes later in every
@@ -139,6 +148,13 @@ pub fn has_rollout_tool(args: &Args) -> anyhow::Result<bool> {
 pub fn settle_s(args: &Args) -> i64 {
     const SCRIPT_S: f64 = 15.0;
     (SCRIPT_S / args.speed) as i64
+}
+
+/// A past that can still be judged by: what is older is in no window.
+fn parse_past(text: &str) -> Result<Duration, String> {
+    const PAST_MAX: Duration = Duration::from_secs(12 * 3_600);
+    let past = parse_duration(text)?;
+    if past > PAST_MAX { Err(format!("`{text}` is more than 12h")) } else { Ok(past) }
 }
 
 fn parse_positive(text: &str) -> Result<f64, String> {
@@ -153,7 +169,16 @@ mod tests {
     use super::*;
 
     fn args(scenario: &str, speed: f64) -> Args {
-        Args { scenario: scenario.to_owned(), seed: 1, speed, scale: 1.0, duration: None, truth: None, list: false }
+        Args {
+            scenario: scenario.to_owned(),
+            seed: 1,
+            speed,
+            scale: 1.0,
+            past: None,
+            duration: None,
+            truth: None,
+            list: false,
+        }
     }
 
     #[test]
@@ -162,6 +187,23 @@ mod tests {
         assert!(text.contains("after 2:00  POST /pay of 2.14.0 begins to fail"), "{text}");
         let text = describe(&args("canary-errors", 4.0)).expect("known");
         assert!(text.contains("after 0:30  POST /pay of 2.14.0 begins to fail"), "{text}");
+    }
+
+    #[test]
+    fn what_a_tool_does_is_told_where_one_acts() {
+        let text = describe(&args("two-releases", 1.0)).expect("known");
+        assert!(text.contains("after 0:05  catalog 5.1.0 starts"), "{text}");
+        assert!(text.contains("it rolls catalog 5.1.0 back at NO-GO, and gives it everybody at GO"), "{text}");
+        assert!(!describe(&args("two-releases", 2.0)).expect("known").contains("rollout tool"));
+        // What is left to the tool is no part of the time line.
+        assert!(!describe(&args("canary-good", 1.0)).expect("known").contains("gets all traffic"));
+    }
+
+    #[test]
+    fn a_past_has_an_end() {
+        assert_eq!(parse_past("30m"), Ok(PAST));
+        assert_eq!(parse_past("0s"), Ok(Duration::ZERO));
+        assert!(parse_past("13h").is_err() && parse_past("long").is_err());
     }
 
     #[test]

@@ -14,20 +14,22 @@ pub struct Scenario {
     pub unversioned: &'static [&'static str],
     /// What happens when, in order.
     pub steps: &'static [Step],
-    /// What the rollout tool does when it is told a verdict on the new version, in seconds from then on; nothing where nobody rolls out.
-    pub on_verdict: Option<OnVerdict>,
+    /// What the rollout tool does when it is told a verdict on a new version, in seconds from then on; nothing where nobody rolls out.
+    pub on_verdict: &'static [OnVerdict],
+    /// Policies that fit a shop of this size, where the defaults do not: a story is not told in an afternoon.
+    pub policies: &'static str,
 }
 
-/// What a rollout tool does.
+/// What a rollout tool does with one release.
 pub struct OnVerdict {
+    /// The service.
+    pub service: &'static str,
     /// The version that is rolled out.
     pub candidate: &'static str,
     /// From here on the script is left to the tool, where there is one.
     pub from_s: f64,
     /// Without a decision by then a person takes one: the story has an end.
     pub by_hand_s: f64,
-    /// Policies that fit a shop of this size, where the defaults do not: a story is not told in an afternoon.
-    pub policies: &'static str,
     /// At NO-GO.
     pub roll_back: &'static [Step],
     /// At GO.
@@ -72,9 +74,15 @@ pub enum Fault {
 
 const NEW: &str = "2.14.0";
 const OLD: &str = "2.13.4";
+const NEW_CATALOG: &str = "5.1.0";
+const OLD_CATALOG: &str = "5.0.1";
 
 const fn step(at_s: f64, act: Act, say: &'static str) -> Step {
     Step { at_s, service: "checkout", act, say }
+}
+
+const fn of_catalog(at_s: f64, act: Act, say: &'static str) -> Step {
+    Step { at_s, service: "catalog", act, say }
 }
 
 const START_CANARY: Step =
@@ -86,31 +94,71 @@ const ROLL_BACK: &[Step] = &[
 ];
 /// A canary of which the story says that it goes wrong is not promoted before it does.
 const ROLL_BACK_ONLY: OnVerdict = OnVerdict {
+    service: "checkout",
     candidate: NEW,
     from_s: f64::INFINITY,
     by_hand_s: 900.0,
-    policies: "",
     roll_back: ROLL_BACK,
     promote: &[],
 };
 const PROMOTE_OR_ROLL_BACK: OnVerdict = OnVerdict {
+    service: "checkout",
     candidate: NEW,
     from_s: 200.0,
     by_hand_s: 900.0,
-    policies: POLICIES_YAML,
     roll_back: ROLL_BACK,
     promote: PROMOTE,
 };
-/// Seventeen requests a second prove in minutes only what is plain; and of a shop that is minutes old nobody knows how long its requests
-/// usually take.
-const POLICIES_YAML: &str = "\
+const CATALOG: OnVerdict = OnVerdict {
+    service: "catalog",
+    candidate: NEW_CATALOG,
+    from_s: 10.0,
+    by_hand_s: 900.0,
+    roll_back: &[
+        of_catalog(
+            0.0,
+            Act::Share { version: OLD_CATALOG, percent: 100.0 },
+            "rolled back: catalog 5.0.1 gets all traffic",
+        ),
+        of_catalog(5.0, Act::Stop { version: NEW_CATALOG }, ""),
+    ],
+    promote: &[
+        of_catalog(
+            0.0,
+            Act::Share { version: NEW_CATALOG, percent: 100.0 },
+            "promoted: catalog 5.1.0 gets all traffic",
+        ),
+        of_catalog(10.0, Act::Stop { version: OLD_CATALOG }, ""),
+    ],
+};
+/// A story is over in minutes: caches are warm sooner than elsewhere, and a dozen requests a second prove by then what is plain: that not two
+/// in a hundred more fail, and that the slowest are not half as slow again.
+const POLICIES_OF_TWO: &str = "\
+policies:
+  - name: demo-catalog
+    services: [catalog]
+    warm_up: { for: 20s }
+    go_after: 1m
+    errors: { floor: 0.02 }
+    latency: { slower_by: 0.5 }
+  - name: demo
+    warm_up: { for: 30s }
+";
+/// The same for a canary of checkout. Its apps tell of no crash, ever, so that nobody can say how noisy crashes are.
+const POLICIES_OF_GOOD: &str = "\
+policies:
+  - name: demo
+    warm_up: { for: 20s }
+    go_after: 1m
+    errors: { floor: 0.02 }
+    latency: { slower_by: 0.5 }
+    off: [crashes]
+";
+/// A canary that is to go wrong after two minutes is out of its warm-up by then.
+const POLICIES_OF_BAD: &str = "\
 policies:
   - name: demo
     warm_up: { for: 30s }
-    go_after: 1m
-    block: 30s
-    errors: { floor: 0.08, fine: 3 }
-    off: [latency]
 ";
 const PROMOTE: &[Step] = &[
     step(0.0, Act::Start { version: NEW, instances: 4 }, "promoted: all traffic goes to 2.14.0"),
@@ -119,32 +167,52 @@ const PROMOTE: &[Step] = &[
 ];
 const CANARY_12: Step = step(60.0, Act::Share { version: NEW, percent: 12.0 }, "the canary gets 12 %");
 
+const GO_WRONG: Step = step(
+    120.0,
+    Act::GoWrong { version: NEW, route: "/pay", fault: Fault::Errors { ratio: 0.30 } },
+    "POST /pay of 2.14.0 begins to fail: 30 % errors and new error lines",
+);
+
 /// All scripts; the first is the default.
-pub const SCENARIOS: [Scenario; 8] = [
+pub const SCENARIOS: [Scenario; 9] = [
+    Scenario {
+        name: "two-releases",
+        about: "A new catalog is good, is told GO and gets all of the traffic; a canary of checkout goes wrong and is rolled back.",
+        look: "The overview tells both words. Open service `checkout`: 2.14.0 beside 2.13.4, its share of the traffic, and from the moment \
+               below its error ratio on POST /pay near 30 % while 2.13.4 stays under 1 %. Its log has lines that no version had before.",
+        unversioned: &[],
+        on_verdict: &[CATALOG, ROLL_BACK_ONLY],
+        policies: POLICIES_OF_TWO,
+        steps: &[
+            of_catalog(
+                5.0,
+                Act::Start { version: NEW_CATALOG, instances: 3 },
+                "catalog 5.1.0 starts with half of the traffic",
+            ),
+            of_catalog(5.0, Act::Share { version: NEW_CATALOG, percent: 50.0 }, ""),
+            START_CANARY,
+            CANARY_5,
+            CANARY_12,
+            GO_WRONG,
+        ],
+    },
     Scenario {
         name: "canary-errors",
         about: "A canary of checkout goes well for a minute and a half, then a third of its payments fail.",
         look: "Open service `checkout`: 2.14.0 beside 2.13.4, its share of the traffic, and from the moment below its error ratio on \
                POST /pay near 30 % while 2.13.4 stays under 1 %. Its log has lines that no version had before.",
         unversioned: &[],
-        on_verdict: Some(ROLL_BACK_ONLY),
-        steps: &[
-            START_CANARY,
-            CANARY_5,
-            CANARY_12,
-            step(
-                120.0,
-                Act::GoWrong { version: NEW, route: "/pay", fault: Fault::Errors { ratio: 0.30 } },
-                "POST /pay of 2.14.0 begins to fail: 30 % errors and new error lines",
-            ),
-        ],
+        on_verdict: &[ROLL_BACK_ONLY],
+        policies: POLICIES_OF_BAD,
+        steps: &[START_CANARY, CANARY_5, CANARY_12, GO_WRONG],
     },
     Scenario {
         name: "canary-good",
         about: "A canary of checkout goes well and is promoted.",
         look: "Open service `checkout`: 2.14.0 takes over step by step, and no number of it differs from 2.13.4 beside it.",
         unversioned: &[],
-        on_verdict: Some(PROMOTE_OR_ROLL_BACK),
+        on_verdict: &[PROMOTE_OR_ROLL_BACK],
+        policies: POLICIES_OF_GOOD,
         steps: &[
             START_CANARY,
             CANARY_5,
@@ -160,7 +228,8 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A canary of checkout has no more errors than before, but its slowest payments get slower by 38 %.",
         look: "Open service `checkout`: p99 of 2.14.0 rises by about 38 % on POST /pay while p50 and errors stay as they are.",
         unversioned: &[],
-        on_verdict: Some(ROLL_BACK_ONLY),
+        on_verdict: &[ROLL_BACK_ONLY],
+        policies: POLICIES_OF_BAD,
         steps: &[
             START_CANARY,
             CANARY_5,
@@ -177,7 +246,8 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A second set of checkout instances is started, all traffic is switched at once, the first set stops later.",
         look: "Open service `checkout`: 2.14.0 runs idle first, then the split bar turns over in one moment.",
         unversioned: &[],
-        on_verdict: None,
+        on_verdict: &[],
+        policies: "",
         steps: &[
             step(
                 20.0,
@@ -193,7 +263,8 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "The instances of checkout are replaced one after the other, every 15 seconds.",
         look: "Open service `checkout`: the share of 2.14.0 grows by a sixth with every instance.",
         unversioned: &[],
-        on_verdict: None,
+        on_verdict: &[],
+        policies: "",
         steps: &[
             step(
                 20.0,
@@ -212,7 +283,8 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "Four services do not say which version they are.",
         look: "The overview says that catalog, cart, search and shipping send no `service.version`, and how to set it.",
         unversioned: &["catalog", "cart", "search", "shipping"],
-        on_verdict: None,
+        on_verdict: &[],
+        policies: "",
         steps: &[],
     },
     Scenario {
@@ -220,7 +292,8 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A new version of checkout starts and is alive, but no request reaches it.",
         look: "Open service `checkout`: 2.14.0 is registered with its instances and has no request: nothing can be said about it yet.",
         unversioned: &[],
-        on_verdict: None,
+        on_verdict: &[],
+        policies: "",
         steps: &[step(
             20.0,
             Act::Start { version: NEW, instances: 2 },
@@ -232,7 +305,8 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "A bad version of checkout is promoted too early; the version before comes back and the numbers recover.",
         look: "Open service `checkout`: errors with 2.14.0, and their end when 2.13.4 is back.",
         unversioned: &[],
-        on_verdict: None,
+        on_verdict: &[],
+        policies: "",
         steps: &[
             step(
                 20.0,
@@ -270,6 +344,13 @@ mod tests {
         for scenario in &SCENARIOS {
             assert!(scenario.steps.windows(2).all(|pair| pair[0].at_s <= pair[1].at_s), "{}", scenario.name);
             let decided = scenario.on_verdict.iter().flat_map(|on| on.roll_back.iter().chain(on.promote));
+            for on in scenario.on_verdict {
+                assert!(
+                    on.roll_back.iter().chain(on.promote).all(|step| step.service == on.service),
+                    "{}",
+                    scenario.name
+                );
+            }
             for step in scenario.steps.iter().chain(decided) {
                 let service = &SERVICES[service_index(step.service).expect("the service exists")];
                 if let Act::GoWrong { route, .. } = step.act {

@@ -20,7 +20,20 @@ async fn what_the_shop_did_is_what_windows_say() {
     let (data, truth) = (folder.path().join("data"), folder.path().join("truth"));
     let ports = free_ports();
     let demo = Command::new(env!("CARGO_BIN_EXE_shipwake"))
-        .args(["demo", "--scenario", "rollback-works", "--seed", "7", "--speed", "20", "--duration", "15s", "--data"])
+        .args([
+            "demo",
+            "--scenario",
+            "rollback-works",
+            "--seed",
+            "7",
+            "--speed",
+            "20",
+            "--duration",
+            "15s",
+            "--past",
+            "4m",
+            "--data",
+        ])
         .arg(&data)
         .arg("--truth")
         .arg(&truth)

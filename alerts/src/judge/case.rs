@@ -13,7 +13,8 @@ use shipwake_store::{HealthSeries, SlotSeries};
 use shipwake_verdict::latency::Thresholds;
 use shipwake_verdict::{Check, Comparison, Counts, Facts, Instances, Kind, Noise, Tally, Verdict, Word};
 
-use super::learn::{Learnt, SlotWindows, UNIT_S, silent};
+use super::engine::REACH_S;
+use super::learn::{Again, Learnt, SlotWindows, UNIT_S, silent};
 use super::words::Told;
 use crate::board::{Past, TrailPoint};
 use crate::policies::NamedPolicy;
@@ -89,6 +90,10 @@ pub(crate) struct Case {
     pub slice_s: i64,
     /// Everything within reach is to be read at the next look; not stored.
     pub reread: bool,
+    /// So are slots, sessions and events, which are read with every complete window; not stored.
+    pub refill: bool,
+    /// When more of the baseline's past may be there; not stored.
+    pub again: Again,
     pub verdict: Option<Verdict>,
     /// Of the last look.
     pub moment: Option<Moment>,
@@ -265,6 +270,29 @@ pub(crate) fn past_windows(history: &SlotWindows, thresholds: Option<&Thresholds
 impl Case {
     pub fn candidate(&self) -> Arc<str> {
         self.release.version.clone()
+    }
+
+    /// How long a past its noise was learnt from, in seconds.
+    pub fn learnt_s(&self) -> u64 {
+        match self.main.comparison.checks().first().map(|check| &check.kind) {
+            Some(Kind::Counts(parts)) => parts.first().map_or(0, |part| part.noise.learnt_s),
+            _ => 0,
+        }
+    }
+
+    /// From where on is read what is read with every complete window: the last `usual_s` seconds, or all that it missed.
+    pub fn seldom_from_s(&self, until_s: i64, usual_s: i64) -> i64 {
+        // A minute before the first window tells which slots were alive then.
+        let first_s = (self.release.opened_s.div_euclid(10) * 10 - 60).max(until_s - REACH_S);
+        if self.refill { first_s.min(until_s - usual_s) } else { until_s - usual_s }
+    }
+
+    /// Another comparison takes the place of the one there was: everything is fed to it from the beginning.
+    pub fn begin_again(&mut self, main: Trial, source: Source) {
+        (self.main, self.source) = (main, source);
+        self.minutes_s = self.release.opened_s.div_euclid(60) * 60;
+        self.split_s = self.release.opened_s;
+        (self.reread, self.refill) = (true, true);
     }
 
     /// Takes note of when there was traffic on either side.

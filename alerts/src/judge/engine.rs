@@ -16,7 +16,7 @@ use shipwake_verdict::{Comparison, Word};
 use super::audit::Audits;
 use super::case::{Case, Extras, Moment, Trial, checks, of_version, past_windows};
 use super::changes;
-use super::learn::{Learnt, SlotWindows, busiest_routes, learn, source};
+use super::learn::{Again, Learnt, SlotWindows, busiest_routes, learn, source};
 use super::measured;
 use super::notices::Taken;
 use super::windows::{Completeness, Windows, completeness};
@@ -43,6 +43,8 @@ const SLICE_S: i64 = 60;
 const TRAFFIC_S: i64 = 600;
 /// And again after so long for a version that was new before and still is, ms.
 const READ_ALL_EVERY_MS: i64 = 5_000;
+/// Slots are read as far back with every complete window: a minute tells which are alive.
+const SLOTS_S: i64 = 180;
 /// Late data is waited for so long before what is fed once is fed, in seconds.
 const LATE_S: i64 = 10;
 /// Quantiles are drawn anew after so long, ms.
@@ -128,8 +130,12 @@ impl Engine {
             return looked;
         }
         self.open_and_end(windows, &rows, now_ms, &mut looked);
+        if self.complete_ms.div_euclid(10_000) * 10 > self.slots_until_s {
+            // Before anything is read: what is opened anew is fed at this look.
+            self.renew(windows, &rows, now_ms);
+        }
         self.read(windows, now_ms);
-        self.read_seldom(windows, &rows, now_ms);
+        self.read_seldom(windows, now_ms);
         let is_whole = completeness.is_whole && !windows.is_incomplete(began);
         self.judge(&rows, now_ms, is_whole, &mut looked);
         self.bound();
@@ -267,6 +273,8 @@ impl Engine {
             silent: [0, 0],
             slice_s: i64::MIN,
             reread: true,
+            refill: true,
+            again: Again::after(history.of_baseline.requests(), now_ms),
             verdict: None,
             moment: None,
             source: history.source,
@@ -352,8 +360,8 @@ impl Engine {
         (Trial { comparison, thresholds, latency_from_s, past, past_from_s }, learnt)
     }
 
-    /// Opens anew what was opened too soon to know durations, or beside a baseline that left at once; and the watch of a release that
-    /// has all the traffic.
+    /// Opens anew what was opened too soon to know durations or before the baseline's past was there, or beside a baseline that left at
+    /// once; and the watch of a release that has all the traffic.
     fn renew(&mut self, windows: &dyn Windows, rows: &[ReleaseRow], now_ms: i64) {
         for at in 0..self.cases.len() {
             let case = &self.cases[at];
@@ -365,15 +373,24 @@ impl Engine {
             let age_s = self.complete_ms.div_euclid(1_000) - release.opened_s;
             let wants_past = release.needs_past(&self.config.limits) && !case.main.is_past();
             let wants_latency = case.main.thresholds.is_none() && (60..REACH_S).contains(&age_s);
-            if wants_past || wants_latency {
+            // What was decided by then stays decided.
+            let asks_again = case.told.word != Word::Go && age_s < REACH_S && case.again.is_due(now_ms);
+            if wants_past || wants_latency || asks_again {
                 let history = self.history(windows, &id, &release, release.opened_s);
+                let (requests, span_s) = (history.of_baseline.requests(), history.of_baseline.span_s());
+                let case = &mut self.cases[at];
+                let is_longer = span_s > case.learnt_s();
+                let learns_again = asks_again && case.again.finds(requests, is_longer, now_ms);
+                if !wants_past && !wants_latency && !learns_again {
+                    continue;
+                }
                 let extras = self.extras(windows, &id, &release, now_ms);
                 let instances = instances_of(rows, &id, release.baseline.as_deref());
-                let (main, _) = self.trial(windows, &id, &release, &history, &extras, instances);
-                if main.is_past() != self.cases[at].main.is_past() || main.thresholds.is_some() {
-                    let case = &mut self.cases[at];
-                    case.minutes_s = release.opened_s.div_euclid(60) * 60;
-                    (case.main, case.reread, case.source) = (main, true, history.source);
+                let (main, learnt) = self.trial(windows, &id, &release, &history, &extras, instances);
+                let case = &mut self.cases[at];
+                if learns_again || main.is_past() != case.main.is_past() || main.thresholds.is_some() {
+                    case.usual_rate = learnt.requests_per_hour / 3_600.0;
+                    case.begin_again(main, history.source);
                 }
             } else if let (Some(full_s), None, false) = (release.full_since_s, &case.after, case.main.is_past()) {
                 let mut watched = release;
@@ -415,15 +432,16 @@ impl Engine {
     }
 
     /// What is read less often: slots with every complete window, minutes when they are over, quantiles for people.
-    fn read_seldom(&mut self, windows: &dyn Windows, rows: &[ReleaseRow], now_ms: i64) {
+    fn read_seldom(&mut self, windows: &dyn Windows, now_ms: i64) {
         let until_s = self.complete_ms.div_euclid(10_000) * 10;
         if until_s > self.slots_until_s {
             self.slots_until_s = until_s;
             for case in self.cases.iter_mut().filter(|case| case.release.is_open()) {
-                feed_slots(case, &windows.slots(&query(Some(&case.id), until_s - 180, until_s, false)), until_s);
+                let from_s = case.seldom_from_s(until_s, SLOTS_S);
+                feed_slots(case, &windows.slots(&query(Some(&case.id), from_s, until_s, false)), until_s);
             }
-            self.renew(windows, rows, now_ms);
             feed_measures(&mut self.cases, windows, &self.config.kpis, until_s);
+            self.cases.iter_mut().for_each(|case| case.refill = false);
         }
         for case in self.cases.iter_mut().filter(|case| case.release.is_open()) {
             let over_s = (self.complete_ms.div_euclid(1_000) - LATE_S).div_euclid(60) * 60;
@@ -592,7 +610,8 @@ fn feed_measures(cases: &mut [Case], windows: &dyn Windows, kpis: &[Kpi], until_
         if !is_asked {
             continue;
         }
-        let from_s = (until_s - GROWING_S).max(case.release.opened_s.div_euclid(10) * 10);
+        let first_s = case.release.opened_s.div_euclid(10) * 10;
+        let from_s = case.seldom_from_s(until_s, GROWING_S).max(first_s);
         let found = windows.measures(&measures(&case.id, &["kpi", "usage"], from_s, until_s));
         let requests = windows.health(&query(Some(&case.id), from_s, until_s, false));
         measured::feed_counts(case, &found, &requests, kpis);

@@ -19,6 +19,8 @@ const STRATA: usize = 20;
 const EXPECTED_MIN: u64 = 5;
 /// Windows of that minute.
 const BEFORE: usize = 6;
+/// A past is looked at again after so long at first, ms.
+const AGAIN_MS: i64 = 2_000;
 
 /// Windows of one release by slot: requests, errors and durations of each slot, in rising order of time.
 #[derive(Debug, Default)]
@@ -48,13 +50,23 @@ impl SlotWindows {
         SlotWindows(windows)
     }
 
+    /// All requests.
+    pub fn requests(&self) -> u64 {
+        self.0.values().flatten().map(|slot| slot.requests).sum()
+    }
+
+    /// From the first window to the last, in seconds.
+    pub fn span_s(&self) -> u64 {
+        let ends = self.0.first_key_value().zip(self.0.last_key_value());
+        ends.map_or(0, |((first_s, _), (last_s, _))| last_s.abs_diff(*first_s))
+    }
+
     /// Requests a second, over the time there is.
     pub fn rate(&self) -> f64 {
         let (Some((first_s, _)), Some((last_s, _))) = (self.0.first_key_value(), self.0.last_key_value()) else {
             return 0.0;
         };
-        let requests: u64 = self.0.values().flatten().map(|slot| slot.requests).sum();
-        requests as f64 / (last_s - first_s + 10) as f64
+        self.requests() as f64 / (last_s - first_s + 10) as f64
     }
 
     /// All durations since.
@@ -113,6 +125,39 @@ pub(crate) fn silent(alive: &[(i64, Slots)], until_s: i64) -> u32 {
     (0..usize::from(SLOTS)).filter(|slot| is_silent(*slot)).count() as u32
 }
 
+/// When a baseline's past is looked at again. It may still be on its way when a release comes: folded by shards that are behind, or sent
+/// late. What was learnt too early is learnt anew from more; asked ever more seldom, so that it costs little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// Requests of the past that was learnt from; `None` when that is not known any more, after a start.
+    learnt_from: Option<u64>,
+    due_ms: i64,
+    wait_ms: i64,
+}
+
+impl Again {
+    /// Something was learnt from a past of so many requests.
+    pub fn after(requests: u64, now_ms: i64) -> Again {
+        Again { learnt_from: Some(requests), due_ms: now_ms + AGAIN_MS, wait_ms: AGAIN_MS }
+    }
+
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        now_ms >= self.due_ms
+    }
+
+    /// Takes note of the past there is now. True when it says more than what was learnt from; `is_longer` tells that where nothing else does.
+    pub fn finds(&mut self, requests: u64, is_longer: bool, now_ms: i64) -> bool {
+        // A few late records say nothing new.
+        let says_more = self.learnt_from.map_or(is_longer, |known| requests > known + known / 10);
+        // Windows beyond the hour are forgotten: a past that shrinks has been all there.
+        let most = if says_more { requests } else { self.learnt_from.unwrap_or(requests) };
+        // As long as it grows it is asked for as often as at first.
+        let wait_ms = if says_more { AGAIN_MS } else { self.wait_ms.saturating_mul(2).max(AGAIN_MS) };
+        *self = Again { learnt_from: Some(most), due_ms: now_ms.saturating_add(wait_ms), wait_ms };
+        says_more
+    }
+}
+
 /// The noise of each check that a baseline's history tells of.
 #[derive(Clone, Debug)]
 pub(crate) struct Learnt {
@@ -164,4 +209,35 @@ pub(crate) fn source(series: &[HealthSeries], baseline: Option<&str>, candidate:
     let others = baseline.map(of).unwrap_or_default();
     let shared = own.iter().filter(|source| others.contains(source)).min();
     shared.or(others.iter().min()).or(own.iter().min()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_past_is_learnt_again_while_it_grows_and_asked_for_ever_more_seldom() {
+        let mut again = Again::after(100, 0);
+        let mut now_ms = 0;
+        let mut asks = |requests: u64| {
+            let begun_ms = now_ms;
+            while !again.is_due(now_ms) {
+                now_ms += 1_000;
+            }
+            (again.finds(requests, false, now_ms), now_ms - begun_ms)
+        };
+        assert_eq!(asks(105), (false, 2_000), "late records are no news");
+        assert_eq!(asks(9_000), (true, 4_000));
+        assert_eq!([asks(9_000), asks(8_000), asks(9_000)], [(false, 2_000), (false, 4_000), (false, 8_000)]);
+        assert_eq!(asks(10_000), (true, 16_000));
+    }
+
+    #[test]
+    fn after_a_start_a_longer_past_is_news_once() {
+        let mut again = Again::default();
+        assert!(again.is_due(0) && again.finds(100, true, 0));
+        assert!(!again.finds(100, true, 9_000));
+        let mut again = Again::default();
+        assert!(!again.finds(100, false, 0) && again.finds(200, false, 9_000));
+    }
 }

@@ -13,6 +13,7 @@ use shipwake_verdict::{Comparison, Word};
 
 use super::case::{Case, Moment, PastWindow, Trial};
 use super::engine::{Engine, JudgeConfig, place_of};
+use super::learn::Again;
 use super::words::Told;
 use crate::board::{Past, TrailPoint};
 use crate::state_bytes::{Reader, put_bytes, put_f64, put_i64, put_optional, put_release, put_text, put_u64};
@@ -174,6 +175,8 @@ fn read_case(
         silent,
         slice_s: i64::MIN,
         reread: true,
+        refill: true,
+        again: Again::default(),
         verdict: None,
         moment,
     };

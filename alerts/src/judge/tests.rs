@@ -208,6 +208,16 @@ impl Story {
         story
     }
 
+    /// So many seconds of the stable version, of before all that is known.
+    fn has_had(&mut self, seconds: i64, stable: Load) -> &mut Story {
+        let world = self.world.get_mut().expect("ours");
+        let (first_s, until_s) = (world.first_seen[stable.version], world.until_s);
+        (first_s - seconds..first_s).for_each(|at_s| world.second(at_s, &[stable]));
+        world.first_seen.insert(stable.version, first_s - seconds);
+        world.until_s = until_s;
+        self
+    }
+
     /// So many seconds of these, with a look after each `every` seconds.
     fn run(&mut self, seconds: i64, every: i64, loads: &[Load]) -> &mut Story {
         for second in 1..=seconds {
@@ -317,6 +327,40 @@ fn a_go_is_taken_back_when_data_stops() {
         story.look();
     }
     assert_eq!(story.words().last(), Some(&(Word::Watch, None)));
+}
+
+#[test]
+fn a_past_that_comes_after_the_first_look_is_learnt_from() {
+    let (stable, canary) = (load("1", 40, 20), load("2", 40, 20));
+    let mut story = Story::new();
+    story.run(30, 1, &[stable]).run(25, 1, &[stable, canary]);
+    let noise = |story: &Story| {
+        let verdict = story.engine.cases[0].verdict.as_ref().expect("it was looked at");
+        verdict.checks[0].noise.expect("errors have noise")
+    };
+    let early = noise(&story);
+    assert!(early.learnt_s < 60 && early.dispersion > 3.0, "{early:?}");
+    // The rest is folded piece by piece: each is learnt from.
+    for piece in 0..10 {
+        story.has_had(350, stable).run(10, 1, &[stable, canary]);
+        assert!(piece < 9 || noise(&story).learnt_s > 3_000, "{:?}", noise(&story));
+    }
+    let late = noise(&story);
+    assert!(late.dispersion < 1.5, "{late:?}");
+    // Nothing that was counted before is lost: each side has all of its requests.
+    story.run(200, 1, &[stable, canary]);
+    let verdict = story.engine.cases[0].verdict.clone().expect("looked at");
+    let counted = verdict.checks[0].counts.candidate.exposure;
+    assert!(counted >= 40 * 200, "{counted}");
+    let of_check = |id: &str| verdict.checks.iter().find(|check| check.id == id).expect("it is judged").clone();
+    assert!(of_check("traffic").counts.candidate.exposure >= 4 * 20, "{:?}", of_check("traffic"));
+    assert!(of_check("latency").effect.is_some());
+    story.run(600, 10, &[stable, canary]);
+    assert_eq!(story.words().last(), Some(&(Word::Go, None)), "{:?}", story.words());
+    // What was decided is not decided again.
+    let told = story.words().len();
+    story.has_had(60, load("1", 4_000, 20)).run(30, 1, &[stable, canary]);
+    assert_eq!((story.words().len(), noise(&story)), (told, late));
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Ingest {
             repetition: encode::repetition_of_verdict(&core.tenant, &change),
             rejected_before: Rejected::default(),
             senders: Senders::default(),
-            origin: Origin::Client,
+            origin: Origin::Own,
         };
         deliver(core, journal, delivery).await.map(|_| ())
     }

@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 use shipwake_ingest::{HookSecret, IngestConfig};
 use shipwake_journal::MemoryJournal;
-use shipwake_model::{ReleaseId, VerdictChange};
+use shipwake_model::{ReleaseId, Signal, VerdictChange};
 
 use crate::support::{Answer, Server, gzip, stored};
 
@@ -452,4 +452,8 @@ async fn a_change_of_a_verdict_is_recorded_once() {
     let next = VerdictChange { sequence: 4, ..change };
     server.ingest.record_verdict(&next).await.expect("durable");
     assert_ne!(stored(&journal).await[2].header.request_hash, hashes[0]);
+    // Nobody has sent them: counted with all records, and not told as what came in.
+    let status = server.ingest.status();
+    let logs = status.signals.iter().find(|found| found.signal == Signal::Logs).expect("every signal");
+    assert_eq!((logs.received, logs.last_received_ns, status.own_records), (0, 0, 3));
 }

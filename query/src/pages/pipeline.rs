@@ -33,6 +33,8 @@ pub trait PipelineSource: Send + Sync {
 pub struct PipelineStatus {
     /// Records in requests that could be read.
     pub received: Received,
+    /// Records that Shipwake made itself (what it said of releases), which are none of these; they are stored as log records.
+    pub own: u64,
     /// Why requests or records were not taken.
     pub rejected: Vec<Rejection>,
     /// Where senders and people connect.
@@ -120,6 +122,7 @@ pub(crate) fn answer(
             metrics: ingest.received.metrics,
             spans: ingest.received.spans,
         },
+        own: ingest.own,
         stored: stored(shards),
         started: ingest.started_ms,
         last: last_received(&ingest.last_received),

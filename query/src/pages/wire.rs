@@ -511,6 +511,8 @@ pub(crate) struct Pipeline {
     pub meta: Meta,
     /// Since `started`.
     pub received: ReceivedCounts,
+    /// Records that Shipwake made itself since then: in `stored.logs`, and not in `received.logs`.
+    pub own: u64,
     /// Ever: a restart forgets nothing.
     pub stored: ReceivedCounts,
     /// When the process started.

@@ -19,7 +19,7 @@ const STARTED_NS: u64 = 1_795_000_003_000_000_000;
 
 fn simulation(scenario: &str, seed: u64, speed: f64) -> Simulation {
     let scenario = scenarios::find(scenario).expect("the scenario exists");
-    Simulation::new(scenario, Play { seed, speed, scale: 1.0, started_ns: STARTED_NS })
+    Simulation::new(scenario, Play { seed, speed, scale: 1.0, started_ns: STARTED_NS, past_ns: 0 })
 }
 
 fn play(simulation: &mut Simulation, seconds: u64) -> Vec<Outgoing> {
@@ -176,7 +176,7 @@ fn the_canary_goes_wrong_on_time_and_only_the_canary() {
 fn every_scenario_plays_to_its_end() {
     for scenario in &SCENARIOS {
         let mut simulation =
-            Simulation::new(scenario, Play { seed: 1, speed: 40.0, scale: 0.2, started_ns: STARTED_NS });
+            Simulation::new(scenario, Play { seed: 1, speed: 40.0, scale: 0.2, started_ns: STARTED_NS, past_ns: 0 });
         let mut events = 0;
         for _ in 0..80 {
             events += simulation.advance().events.len();
@@ -217,12 +217,95 @@ fn metrics_count_the_same_requests_as_spans() {
 fn a_decision_ends_the_script_and_plays_its_own_steps() {
     let mut simulation = simulation("canary-errors", 5, 10.0);
     play(&mut simulation, 4);
-    let on_verdict = simulation.scenario.on_verdict.as_ref().expect("a canary is rolled out");
-    simulation.play_instead(on_verdict.roll_back);
+    let on_verdict = simulation.scenario.on_verdict.first().expect("a canary is rolled out");
+    simulation.play_instead(on_verdict.service, on_verdict.roll_back);
     let spans = server_spans(&play(&mut simulation, 14));
     let late = spans.iter().filter(|(_, _, span)| span.end_time_unix_nano > STARTED_NS + 6_000_000_000);
     let of_checkout: Vec<&str> =
         late.filter(|(service, ..)| service == "checkout").map(|(_, version, _)| version.as_str()).collect();
     assert!(of_checkout.len() > 20 && of_checkout.iter().all(|version| *version == "2.13.4"), "{of_checkout:?}");
-    assert_eq!(simulation.next_step, on_verdict.roll_back.len());
+    assert_eq!(simulation.tracks[1].next, on_verdict.roll_back.len());
+}
+
+#[test]
+fn a_decision_on_one_service_leaves_the_script_of_another_as_it_is() {
+    let mut simulation = simulation("two-releases", 5, 10.0);
+    play(&mut simulation, 7);
+    let promote =
+        simulation.scenario.on_verdict.iter().find(|on| on.service == "catalog").expect("it is rolled out").promote;
+    simulation.play_instead("catalog", promote);
+    let spans = server_spans(&play(&mut simulation, 14));
+    let late = |service: &str| {
+        let of = spans
+            .iter()
+            .filter(|(found, _, span)| found == service && span.end_time_unix_nano > STARTED_NS + 13_000_000_000);
+        of.map(|(_, version, span)| (version.as_str(), span.status.as_ref().is_some_and(|status| status.code == 2)))
+            .collect::<Vec<_>>()
+    };
+    assert!(late("catalog").len() > 20 && late("catalog").iter().all(|(version, _)| *version == "5.1.0"));
+    assert!(late("checkout").iter().filter(|(version, is_error)| *version == "2.14.0" && *is_error).count() > 3);
+}
+
+const MINUTE_NS: u64 = 60_000_000_000;
+
+fn with_past(minutes: u64) -> Simulation {
+    let play = Play { seed: 9, speed: 1.0, scale: 1.0, started_ns: STARTED_NS, past_ns: minutes * MINUTE_NS };
+    Simulation::new(scenarios::find("canary-errors").expect("it exists"), play)
+}
+
+/// Plays the past to its end.
+fn play_past(simulation: &mut Simulation) -> Vec<Outgoing> {
+    let mut outgoing = Vec::new();
+    while simulation.due_ns() <= STARTED_NS {
+        outgoing.extend(simulation.advance().outgoing);
+    }
+    simulation.begin_script();
+    outgoing
+}
+
+#[test]
+fn a_past_is_like_what_follows_and_nothing_happens_in_it() {
+    let mut simulation = with_past(6);
+    let past = play_past(&mut simulation);
+    let spans = server_spans(&past);
+    assert!(spans.iter().all(|(service, version, _)| service != "checkout" || version == "2.13.4"));
+    // What the first customers caused began a little earlier.
+    let first_ns = spans.iter().map(|(.., span)| span.end_time_unix_nano).min().expect("there are some");
+    assert!(first_ns.abs_diff(STARTED_NS - 6 * MINUTE_NS) < 3_000_000_000);
+    assert!(spans.iter().all(|(.., span)| span.end_time_unix_nano <= STARTED_NS));
+    let minute = |outgoing: &[Outgoing], from_ns: u64| {
+        let within = from_ns..from_ns + MINUTE_NS;
+        server_spans(outgoing).iter().filter(|(.., span)| within.contains(&span.end_time_unix_nano)).count() as f64
+    };
+    // Both are of the same phase of the slow wave.
+    let (then, now) = (minute(&past, STARTED_NS - 4 * MINUTE_NS), minute(&play(&mut simulation, 62), STARTED_NS));
+    assert!((then / now - 1.0).abs() < 0.08, "{then} {now}");
+    // Requests of the past are few and full; the last ones are those of every second.
+    let old =
+        past.iter().filter(|batch| batch.signal == Signal::Traces && oldest_ns(batch) < STARTED_NS - 3 * MINUTE_NS);
+    let new = past.iter().filter(|batch| batch.signal == Signal::Traces && oldest_ns(batch) > STARTED_NS - MINUTE_NS);
+    assert!(3 * old.count() < new.count());
+}
+
+fn oldest_ns(batch: &Outgoing) -> u64 {
+    let request = ExportTraceServiceRequest::decode(batch.body.clone()).expect("valid OTLP");
+    let spans = request.resource_spans.into_iter().flat_map(|of| of.scope_spans).flat_map(|of| of.spans);
+    spans.map(|span| span.end_time_unix_nano).min().expect("a batch has spans")
+}
+
+#[test]
+fn the_script_does_not_depend_on_how_long_the_past_was() {
+    let customers = |minutes: u64| {
+        let mut simulation = with_past(minutes);
+        play_past(&mut simulation);
+        let spans = server_spans(&play(&mut simulation, 30));
+        // The clock of a past of another length is rounded otherwise.
+        let of_script = spans.iter().filter(|(.., span)| span.start_time_unix_nano > STARTED_NS);
+        let of_script = of_script.filter(|(.., span)| span.end_time_unix_nano < STARTED_NS + 25_000_000_000);
+        let mut found: Vec<_> = of_script.map(|(.., span)| (span.trace_id.clone(), span.name.clone())).collect();
+        found.sort();
+        found
+    };
+    let of_three = customers(3);
+    assert!(of_three.len() > 1_000 && of_three == customers(5));
 }

@@ -331,6 +331,8 @@ export interface Pipeline {
   meta?: Meta;
   /** Since the process started. */
   received?: BySignal<number>;
+  /** Records that Shipwake made itself since then: stored as logs, received from nobody. */
+  own?: number;
   /** Ever: a restart forgets nothing. */
   stored?: BySignal<number>;
   /** When the process started. */

@@ -55,6 +55,13 @@ it('the release of the snippets is looked out for, and what is seen in its place
   expect(step(seen('cart', 'dev', 'unversioned'))).toMatchObject({ state: 'problem', detail: expect.stringContaining('as unversioned') });
 });
 
+it('what Shipwake has said of releases itself is nobody\u2019s log record and no restart', () => {
+  const pipeline = { received: { spans: 4 }, own: 2, stored: { logs: 2, spans: 4 }, services: 1 };
+  const of = (key: string) => checklist(pipeline, pipeline, [], 'utc').find((step) => step.key === key);
+  expect(of('log')).toMatchObject({ state: 'open' });
+  expect(of('span')?.detail).not.toContain('started again');
+});
+
 it('what came before a restart is told apart from what comes now', () => {
   const started = Date.UTC(2026, 10, 23, 14, 2, 0);
   const pipeline = { started, received: { logs: 2 }, stored: { logs: 400, metrics: 7 }, last: { logs: started + 5_000 }, services: 1, services_without_version: [] };

@@ -56,8 +56,8 @@ function endpointStep(pipeline: Pipeline, zone: Zone): Step {
 
 const total = (counts: BySignal<number> | undefined): number => (counts?.logs ?? 0) + (counts?.metrics ?? 0) + (counts?.spans ?? 0);
 
-/** Something is stored that this process did not receive. */
-const restarted = (pipeline: Pipeline): boolean => total(pipeline.stored) > total(pipeline.received);
+/** Something is stored that this process neither received nor made itself. */
+const restarted = (pipeline: Pipeline): boolean => total(pipeline.stored) > total(pipeline.received) + (pipeline.own ?? 0);
 
 function startedAt(pipeline: Pipeline, zone: Zone): string {
   return pipeline.started == null ? '' : ` at ${clockTime(pipeline.started, zone)}`;
@@ -156,7 +156,8 @@ function listed(all: readonly string[]): string {
 }
 
 function arrived(key: string, title: string, signal: keyof BySignal<number>, pipeline: Pipeline, first: Pipeline, zone: Zone): Step {
-  const [now, before, stored] = [pipeline.received?.[signal] ?? 0, first.received?.[signal] ?? 0, pipeline.stored?.[signal] ?? 0];
+  const own = signal === 'logs' ? (pipeline.own ?? 0) : 0;
+  const [now, before, stored] = [pipeline.received?.[signal] ?? 0, first.received?.[signal] ?? 0, Math.max(0, (pipeline.stored?.[signal] ?? 0) - own)];
   if (now === 0 && stored > 0) {
     return { key, title, state: 'before', detail: `${count(stored)} stored before Shipwake started again${startedAt(pipeline, zone)}; none since` };
   }
