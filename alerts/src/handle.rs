@@ -1,6 +1,7 @@
 //! What others hold of the notifier: a way in, and a view of how it does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -25,6 +26,8 @@ pub struct Handle {
     inbox: mpsc::Sender<Submission>,
     status: watch::Receiver<Arc<Status>>,
     receivers: Arc<[Arc<str>]>,
+    /// The number of the last attempt that is recorded elsewhere.
+    recorded: Arc<AtomicU64>,
 }
 
 impl Handle {
@@ -32,8 +35,9 @@ impl Handle {
         inbox: mpsc::Sender<Submission>,
         status: watch::Receiver<Arc<Status>>,
         receivers: Arc<[Arc<str>]>,
+        recorded: u64,
     ) -> Self {
-        Handle { inbox, status, receivers }
+        Handle { inbox, status, receivers, recorded: Arc::new(AtomicU64::new(recorded)) }
     }
 
     /// Commits the changes, and the state of the caller with them, in one write: when this returns `Ok`, all of it is durable
@@ -61,6 +65,24 @@ impl Handle {
     /// How the notifier does now.
     pub fn status(&self) -> Arc<Status> {
         self.status.borrow().clone()
+    }
+
+    /// Waits until there was an attempt after the one with this number. `None` when the notifier has ended.
+    pub async fn attempted_after(&self, number: u64) -> Option<Arc<Status>> {
+        let mut status = self.status.clone();
+        let found = status.wait_for(|status| status.attempts.total > number).await;
+        found.ok().map(|status| status.clone())
+    }
+
+    /// Says that the attempts up to this number are recorded elsewhere. It is kept with the next commit; after a crash before that
+    /// [`Handle::recorded`] is an older number, and some are recorded again.
+    pub fn has_recorded(&self, number: u64) {
+        self.recorded.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The number of the last attempt that is recorded elsewhere.
+    pub fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
     }
 
     async fn send(

@@ -105,7 +105,8 @@ impl Notifier {
         let policies: Vec<Policy> = config.alerts.receivers.iter().map(Receiver::policy).collect();
         let (sender, inbox) = mpsc::channel(SUBMISSIONS_MAX);
         let (status, watched) = watch::channel(Arc::default());
-        let handle = Handle::new(sender, watched, policies.iter().map(|policy| policy.name.clone()).collect());
+        let names = policies.iter().map(|policy| policy.name.clone()).collect();
+        let handle = Handle::new(sender, watched, names, state.outbox.attempts.recorded);
         Ok(Notifier {
             pace: Pace::new(config.clock.now_ms()),
             config,
@@ -246,6 +247,8 @@ impl Notifier {
 
     async fn commit(&mut self, next: &mut State) -> Result<(), LedgerError> {
         next.outbox.changed = false;
+        let attempts = &mut next.outbox.attempts;
+        attempts.recorded = self.handle.recorded().min(attempts.total);
         let bytes = state_bytes::encode(next);
         let mut ledger = self.ledger.take().expect("one commit at a time");
         let committing = tokio::task::spawn_blocking(move || {
@@ -317,7 +320,9 @@ impl Notifier {
         let unfinished = self.attempts.len();
         self.attempts.shutdown().await;
         self.gather_closed();
-        self.step(false).await?;
+        // Otherwise what is recorded since the last commit would be recorded again.
+        let has_news = self.handle.recorded() > self.state.outbox.attempts.recorded;
+        self.step(has_news).await?;
         let owed = self.state.outbox.rows.len();
         if owed > 0 {
             tracing::info!(owed, unfinished, "notifications that are delivered after the next start");
@@ -361,7 +366,7 @@ fn log_changes(before: &Outbox, after: &Outbox, policies: &[Policy]) {
     for policy in policies {
         let failing =
             |outbox: &Outbox| outbox.health.get(&policy.name).is_some_and(|health| health.is_failing(policy.address));
-        let last = after.attempts.0.iter().rev().find(|attempt| attempt.receiver == policy.name);
+        let last = after.attempts.newest.iter().rev().find(|attempt| attempt.receiver == policy.name);
         let answer = last.map_or("", |attempt| &attempt.answer);
         match (failing(before), failing(after)) {
             (false, true) => {
@@ -373,9 +378,9 @@ fn log_changes(before: &Outbox, after: &Outbox, policies: &[Policy]) {
         }
     }
     let is_new = |attempt: &&Arc<crate::outbox::attempts::Attempt>| {
-        !before.attempts.0.iter().rev().any(|known| Arc::ptr_eq(known, attempt))
+        !before.attempts.newest.iter().rev().any(|known| Arc::ptr_eq(known, attempt))
     };
-    for attempt in after.attempts.0.iter().rev().take_while(is_new).take(LINES_MAX) {
+    for attempt in after.attempts.newest.iter().rev().take_while(is_new).take(LINES_MAX) {
         let (receiver, about, answer) = (&attempt.receiver, &attempt.about, &attempt.answer);
         match attempt.result {
             AttemptResult::Delivered => tracing::debug!(%receiver, about, "delivered"),

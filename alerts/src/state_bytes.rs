@@ -14,7 +14,9 @@ use crate::outbox::health::Health;
 use crate::outbox::row::{Body, Changes, Lost, Row, RowId};
 
 const MAGIC: &[u8; 4] = b"SWAL";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest version that is read.
+const OLDEST: u32 = 1;
 /// Magic, version, length of the rest, checksum of the rest.
 const HEADER_BYTES: usize = 20;
 
@@ -50,8 +52,10 @@ pub fn encode(state: &State) -> Vec<u8> {
         put_text(&mut out, name);
         put_health(&mut out, health);
     }
-    put_u64(&mut out, outbox.attempts.0.len() as u64);
-    for attempt in &outbox.attempts.0 {
+    put_u64(&mut out, outbox.attempts.total);
+    put_u64(&mut out, outbox.attempts.recorded);
+    put_u64(&mut out, outbox.attempts.newest.len() as u64);
+    for attempt in &outbox.attempts.newest {
         put_attempt(&mut out, attempt);
     }
     let (length, checksum) = ((out.len() - HEADER_BYTES) as u64, crc32c::crc32c(&out[HEADER_BYTES..]));
@@ -71,8 +75,8 @@ pub fn decode(bytes: &[u8]) -> Result<State, String> {
         return Err("it does not begin like a state of alerts".to_owned());
     }
     let version = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes are four bytes"));
-    if version != VERSION {
-        return Err(format!("it has version {version}, this version of shipwake reads version {VERSION}"));
+    if !(OLDEST..=VERSION).contains(&version) {
+        return Err(format!("it has version {version}, this version of shipwake reads versions {OLDEST} to {VERSION}"));
     }
     let length = u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes are eight bytes"));
     let checksum = u32::from_le_bytes(bytes[16..20].try_into().expect("four bytes are four bytes"));
@@ -84,14 +88,14 @@ pub fn decode(bytes: &[u8]) -> Result<State, String> {
         return Err("its checksum is wrong".to_owned());
     }
     let mut reader = Reader { bytes: rest, at: 0 };
-    let state = read_state(&mut reader)?;
+    let state = read_state(&mut reader, version)?;
     if reader.at != rest.len() {
         return Err(format!("{} bytes behind its end", rest.len() - reader.at));
     }
     Ok(state)
 }
 
-fn read_state(reader: &mut Reader<'_>) -> Result<State, String> {
+fn read_state(reader: &mut Reader<'_>, version: u32) -> Result<State, String> {
     let caller = reader.bytes()?.into();
     let changes = reader.list(|reader| reader.change().map(Arc::new))?;
     let next = reader.u64()?;
@@ -101,8 +105,19 @@ fn read_state(reader: &mut Reader<'_>) -> Result<State, String> {
         return Err("a row has a number that is not given yet".to_owned());
     }
     let health = reader.list(|reader| Ok((reader.name()?, reader.health()?)))?.into_iter().collect();
-    let attempts = Attempts(reader.list(|reader| reader.attempt().map(Arc::new))?.into_iter().collect::<VecDeque<_>>());
+    let attempts = read_attempts(reader, version)?;
     Ok(State { caller, outbox: Outbox { rows, next, health, attempts, ..Outbox::default() } })
+}
+
+fn read_attempts(reader: &mut Reader<'_>, version: u32) -> Result<Attempts, String> {
+    let numbers = if version == 1 { None } else { Some((reader.u64()?, reader.u64()?)) };
+    let newest: VecDeque<_> = reader.list(|reader| reader.attempt(version).map(Arc::new))?.into();
+    // Version 1 neither counted attempts nor knew what they told of: they stay a log of this process.
+    let (total, recorded) = numbers.unwrap_or((newest.len() as u64, newest.len() as u64));
+    if total < newest.len() as u64 || recorded > total {
+        return Err(format!("{recorded} of {total} attempts are recorded, and {} are kept", newest.len()));
+    }
+    Ok(Attempts { newest, total, recorded })
 }
 
 /// Each change that rows tell of, once, in the order of the rows.
@@ -248,6 +263,10 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     put_optional(out, attempt.status, |out, status| put_u64(out, status.into()));
     put_text(out, &attempt.answer);
     put_u64(out, attempt.took_ms.into());
+    put_optional(out, attempt.told.as_ref(), |out, (release, sequence)| {
+        put_release(out, release);
+        put_u64(out, *sequence);
+    });
 }
 
 /// Reads what the functions above wrote. Bytes that pass the checksum are ours; nothing is trusted all the same.
@@ -436,8 +455,8 @@ impl Reader<'_> {
         })
     }
 
-    fn attempt(&mut self) -> Result<Attempt, String> {
-        Ok(Attempt {
+    fn attempt(&mut self, version: u32) -> Result<Attempt, String> {
+        let mut attempt = Attempt {
             at_ms: self.i64()?,
             receiver: self.name()?,
             id: self.id()?,
@@ -447,7 +466,12 @@ impl Reader<'_> {
             status: self.optional(Self::small)?,
             answer: self.text()?,
             took_ms: self.small()?,
-        })
+            told: None,
+        };
+        if version > 1 {
+            attempt.told = self.optional(|reader| Ok((reader.release()?, reader.u64()?)))?;
+        }
+        Ok(attempt)
     }
 }
 
@@ -459,7 +483,8 @@ mod tests {
     use crate::outbox::policy::{Policy, Rate, Retry, Wants};
     use crate::outbox::row::Loss;
 
-    const GOLDEN: &[u8] = include_bytes!("../tests/golden/v1.bin");
+    const GOLDEN: &[u8] = include_bytes!("../tests/golden/v2.bin");
+    const GOLDEN_1: &[u8] = include_bytes!("../tests/golden/v1.bin");
 
     /// A state with one of everything.
     fn everything() -> State {
@@ -490,6 +515,7 @@ mod tests {
         outbox.settle(1, failed(Outcome::Gone, None, "connection refused"), 5_000, &policies);
         outbox.tidy(6_000, &policies, &idle);
         outbox.take_events();
+        outbox.attempts.recorded = 1;
         outbox.changed = false;
         State { caller: b"the engine's own".as_slice().into(), outbox }
     }
@@ -503,14 +529,18 @@ mod tests {
 
     /// After a change of the format: keep the old file, read it, and write a new one beside it.
     #[test]
-    fn version_one_opens() {
+    fn all_versions_open() {
         if std::env::var_os("SHIPWAKE_WRITE_GOLDEN").is_some() {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
             std::fs::create_dir_all(folder).expect("a folder");
-            std::fs::write(format!("{folder}/v1.bin"), encode(&everything())).expect("written");
+            std::fs::write(format!("{folder}/v2.bin"), encode(&everything())).expect("written");
         }
         assert_eq!(decode(GOLDEN).expect("decodes"), everything());
         assert_eq!(encode(&everything()), GOLDEN);
+        let mut first = everything();
+        first.outbox.attempts.recorded = first.outbox.attempts.total;
+        first.outbox.attempts.newest.iter_mut().for_each(|attempt| Arc::make_mut(attempt).told = None);
+        assert_eq!(decode(GOLDEN_1).expect("decodes"), first);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use shipwake_model::ReleaseId;
+
 use crate::outbox::row::RowId;
 
 /// Attempts that are kept.
@@ -90,6 +92,8 @@ pub struct Attempt {
     pub receiver: Arc<str>,
     /// The row.
     pub id: RowId,
+    /// The release that it tells of, and the number of the newest change of it; none where it tells of no release.
+    pub told: Option<(ReleaseId, u64)>,
     /// What it tells, in a few words.
     pub about: String,
     /// Counts the attempts of the row from 1; 0 when it ended without one.
@@ -104,18 +108,34 @@ pub struct Attempt {
     pub took_ms: u32,
 }
 
-/// The newest attempts, oldest first.
+/// The newest attempts, and how far they are recorded elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attempts(pub VecDeque<Arc<Attempt>>);
+pub struct Attempts {
+    /// The newest ones, oldest first.
+    pub newest: VecDeque<Arc<Attempt>>,
+    /// How many there ever were: the number of the last of [`Attempts::newest`].
+    pub total: u64,
+    /// The number of the last one that is recorded where all of them are kept.
+    pub recorded: u64,
+}
 
 impl Attempts {
     /// Adds one; the oldest makes room.
     pub fn push(&mut self, mut attempt: Attempt) {
         attempt.answer = printable(&attempt.answer);
-        while self.0.len() >= ATTEMPTS_KEPT {
-            self.0.pop_front();
+        while self.newest.len() >= ATTEMPTS_KEPT {
+            self.newest.pop_front();
         }
-        self.0.push_back(Arc::new(attempt));
+        self.newest.push_back(Arc::new(attempt));
+        self.total += 1;
+    }
+
+    /// Those after the one with a number, oldest first, and how many of them are not kept any more.
+    pub fn after(&self, number: u64) -> (u64, Vec<Arc<Attempt>>) {
+        let wanted = self.total.saturating_sub(number);
+        let kept = self.newest.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let first = self.newest.len() - kept;
+        (wanted - kept as u64, self.newest.range(first..).cloned().collect())
     }
 }
 
@@ -135,6 +155,34 @@ mod tests {
         for (word, result) in Result::WORDS {
             assert_eq!(result.as_str(), word);
         }
+    }
+
+    #[test]
+    fn what_is_not_recorded_yet_is_given_and_what_is_gone_is_counted() {
+        let mut attempts = Attempts::default();
+        for number in 1..=ATTEMPTS_KEPT as u32 + 50 {
+            attempts.push(Attempt {
+                at_ms: 0,
+                receiver: "chat".into(),
+                id: RowId([0; 16]),
+                told: None,
+                about: String::new(),
+                number,
+                result: Result::Failed,
+                status: None,
+                answer: String::new(),
+                took_ms: 0,
+            });
+        }
+        let after = |number| {
+            let (gone, kept) = attempts.after(number);
+            (gone, kept.len(), kept.first().map(|attempt| attempt.number))
+        };
+        assert_eq!(after(0), (50, 200, Some(51)));
+        assert_eq!(after(50), (0, 200, Some(51)));
+        assert_eq!(after(248), (0, 2, Some(249)));
+        assert_eq!(after(250), (0, 0, None));
+        assert_eq!(after(999), (0, 0, None), "a number that was never given");
     }
 
     #[test]

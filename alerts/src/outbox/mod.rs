@@ -278,9 +278,20 @@ impl Outbox {
     /// Puts something that happened to a row into the log and among the events.
     fn log(&mut self, row: &Row, result: Result, now_ms: i64, attempt: (u32, Option<u16>, String, u32)) {
         let (number, status, answer, took_ms) = attempt;
-        let (receiver, id, about) = (row.receiver.clone(), row.id, row.about());
+        let (receiver, id, told, about) = (row.receiver.clone(), row.id, row.told(), row.about());
         self.events.push(Event { receiver: receiver.clone(), result });
-        self.attempts.push(Attempt { at_ms: now_ms, receiver, id, about, number, result, status, answer, took_ms });
+        self.attempts.push(Attempt {
+            at_ms: now_ms,
+            receiver,
+            id,
+            told,
+            about,
+            number,
+            result,
+            status,
+            answer,
+            took_ms,
+        });
         self.changed = true;
     }
 }

@@ -244,6 +244,14 @@ impl Row {
         }
     }
 
+    /// The release that it tells of, and the number of the newest change of it.
+    pub fn told(&self) -> Option<(ReleaseId, u64)> {
+        match &self.body {
+            Body::Changes(changes) => Some((changes.last().release.clone(), changes.last().sequence)),
+            Body::Lost(_) | Body::Test => None,
+        }
+    }
+
     /// A few words for logs and lists, not for messages.
     pub fn about(&self) -> String {
         match &self.body {

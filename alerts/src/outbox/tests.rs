@@ -370,7 +370,7 @@ fn rows_of_a_receiver_that_is_configured_no_more_are_given_up_and_logged() {
     bench.policies.pop();
     bench.tidy();
     assert!(bench.of("old").is_empty());
-    let last = bench.outbox.attempts.0.back().expect("logged");
+    let last = bench.outbox.attempts.newest.back().expect("logged");
     assert_eq!((&*last.receiver, last.result), ("old", Result::Dropped));
 }
 
@@ -383,13 +383,13 @@ fn every_attempt_is_logged_and_the_log_is_bounded() {
         let answer =
             Answer { outcome: Outcome::Failed(None), status: Some(503), text: "try later\n".repeat(999), took_ms: 5 };
         bench.outbox.settle(0, answer, bench.now, &bench.policies);
-        let last = bench.outbox.attempts.0.back().expect("logged");
+        let last = bench.outbox.attempts.newest.back().expect("logged");
         assert_eq!((last.number, last.status, last.at_ms), (number, Some(503), bench.now));
         assert!(
             last.answer.starts_with("try later try later") && last.answer.len() <= super::attempts::ANSWER_BYTES_MAX
         );
     }
-    assert_eq!(bench.outbox.attempts.0.len(), super::attempts::ATTEMPTS_KEPT);
+    assert_eq!(bench.outbox.attempts.newest.len(), super::attempts::ATTEMPTS_KEPT);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! The contracts are those that the receivers publish; `docs/notifications.md` names them. Nothing here sends anything.
 
+#[cfg(test)]
+mod hostile_tests;
 pub mod pagerduty;
 pub mod slack;
 pub mod webhook;
@@ -163,10 +165,11 @@ impl Target {
     }
 }
 
-/// A text on one line without anything that changes how it is shown: control characters and marks of direction.
+/// A text on one line without anything that changes how it is shown: control characters, other ends of lines, and marks of direction.
 pub(crate) fn plain(text: &str) -> String {
     let shown = |c: char| match c {
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        '\u{2028}' | '\u{2029}' => Some(' '),
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
         _ if c.is_control() => Some(' '),
         _ => Some(c),
     };

@@ -80,7 +80,9 @@ fn payload(row: &Row, change: Option<&Change>, said: &Message, moment: &Moment) 
         summary = format!("{summary}. {}", plain(&said.sentence));
     }
     let at_ms = change.map_or(row.created_ms, |change| change.at_ms);
-    let source = change.map_or("shipwake".to_owned(), |change| plain(&change.release.service));
+    // An event without a source is refused, and a name may have nothing in it that is shown.
+    let source = change.map(|change| plain(&change.release.service)).filter(|name| !name.trim().is_empty());
+    let source = source.unwrap_or_else(|| "shipwake".to_owned());
     let lines = |lines: &[String]| lines.iter().map(|line| plain(line)).collect::<Vec<_>>();
     let mut details =
         json!({ "traffic": plain(&said.context), "evidence": lines(&said.evidence), "notes": lines(&said.notes) });

@@ -1,7 +1,8 @@
 //! Slack's incoming webhook, and chats that understand the same: `text` for the push notification, blocks for the channel.
 //!
 //! Telemetry is text to Slack as well: `&`, `<` and `>` are escaped, so it cannot name a channel, a person or a link; `@` and
-//! `://` are taken apart, so that no client makes one of it; and Slack is told not to look for any.
+//! what begins an address are taken apart, so that no client makes one of it, Markdown's links included; and Slack is told not to
+//! look for any.
 
 use serde_json::{Value, json};
 
@@ -103,10 +104,26 @@ fn escape(text: &str) -> String {
 
 /// The text on one line, with what a client could make a mention or a link of taken apart. Looks the same.
 fn parted(text: &str) -> String {
-    plain(text)
-        .replace('@', &format!("@{PART}"))
-        .replace("://", &format!(":{PART}//"))
-        .replace("mailto:", &format!("mailto{PART}:"))
+    let text = plain(text);
+    let mut parted = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let (before, after) = (&text[..at], &text[at + c.len_utf8()..]);
+        if c == ':' && ends_like(before, "mailto") || c == '.' && ends_like(before, "www") {
+            parted.push(PART);
+        }
+        parted.push(c);
+        // `](` is where chats that know Markdown begin the address of a link.
+        if c == '@' || c == ':' && after.starts_with("//") || c == ']' && after.starts_with('(') {
+            parted.push(PART);
+        }
+    }
+    parted
+}
+
+/// Whether a text ends with a word, in whatever case it is written.
+fn ends_like(text: &str, word: &str) -> bool {
+    let end = text.len().checked_sub(word.len()).and_then(|at| text.get(at..));
+    end.is_some_and(|end| end.eq_ignore_ascii_case(word))
 }
 
 /// Cuts a text that is escaped, not within an escape.
@@ -219,6 +236,18 @@ mod tests {
         assert_eq!(cut_escaped("ab&amp;c", 7), "ab…");
         assert_eq!(cut_escaped("ab&amp;cd", 8), "ab&amp;…");
         assert_eq!(cut_escaped("ab&amp;", 7), "ab&amp;");
+    }
+
+    #[test]
+    fn addresses_and_links_of_markdown_are_taken_apart_and_look_the_same() {
+        for text in ["[x](evil.example)", "![x](//evil)", "WWW.evil.example", "MailTo:a", "HTTPS://evil", "a@b.c"] {
+            let safe = parted(text);
+            assert_eq!(safe.replace(PART, ""), text);
+            assert_eq!(safe.matches(PART).count(), 1, "{safe:?}");
+        }
+        for text in ["ä.www", "a: //", "[x] (y)", "1.www2.3", "www"] {
+            assert_eq!(parted(text), text);
+        }
     }
 
     proptest::proptest! {

@@ -24,7 +24,7 @@ async fn attempts_when_it_fails_with(reply: Reply) -> Vec<Arc<Attempt>> {
         assert_eq!(request.header("webhook-id"), received[0].header("webhook-id"), "one id over all attempts");
         assert_eq!(request.json()["data"]["sequence"], 1);
     }
-    let attempts: Vec<_> = running.handle.status().attempts.0.iter().cloned().collect();
+    let attempts: Vec<_> = running.handle.status().attempts.newest.iter().cloned().collect();
     assert_eq!(attempts.len(), 3);
     assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(attempts[2].result, Result::Delivered);
@@ -216,7 +216,7 @@ async fn a_certificate_of_an_unknown_authority_is_refused_until_the_authority_is
     hook.wait_for(1).await;
     let tried = |name: &str| {
         let status = running.handle.status();
-        let mut attempts = status.attempts.0.iter();
+        let mut attempts = status.attempts.newest.iter();
         attempts.find(|attempt| &*attempt.receiver == name).map(|attempt| (attempt.result, attempt.answer.clone()))
     };
     eventually("all were tried", || ["known", "unknown", "plain"].iter().all(|name| tried(name).is_some())).await;
@@ -246,7 +246,7 @@ async fn secrets_come_into_neither_log_nor_state_nor_status() {
     let ledger = FileLedger::open(dir.path()).expect("opens");
     let running = Running::start(fast(config(yaml, &urls), 1), ledger);
     running.submit([no_go("2", 1)]).await;
-    eventually("all were tried", || running.handle.status().attempts.0.len() >= 3).await;
+    eventually("all were tried", || running.handle.status().attempts.newest.len() >= 3).await;
     let shown = format!("{:?}", running.handle.status());
     assert!(shown.contains("nothing at ") && shown.contains("bad routing_key"), "{shown}");
     running.stop().await;
