@@ -119,7 +119,9 @@ impl Objects {
             match self.create_once(path, bytes.clone())? {
                 // Of two who create it at the same moment a server may refuse both, the one whose answer it has lost and who asks again
                 // among them (409). It says to try again, and the client says the same as when there is one.
-                Created::Exists if self.is_remote() && !self.is_there(path)? => std::thread::sleep(pause),
+                Created::Exists if self.is_remote() && !self.is_there(path)? => {
+                    self.wait(async move { tokio::time::sleep(pause).await });
+                }
                 created => return Ok(created),
             }
         }
