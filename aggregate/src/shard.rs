@@ -111,6 +111,8 @@ struct Running {
     full: bool,
     /// Offset that the journal held when the shard started.
     caught_up_at: u64,
+    /// Records before this offset are in the counters of this process, or were an earlier one's.
+    counted_to: u64,
     /// Overflow records when a person was last told of them, and when that was, ns.
     overflow_said: (u64, i64),
     /// The same of records that are left out.
@@ -192,6 +194,7 @@ impl Running {
         let now_ns = shard.config.clock.now_ns();
         let mut running = Running {
             caught_up_at: shard.journal_end,
+            counted_to: shard.journal_end,
             committer: Some(committer),
             commit: None,
             reload: None,
@@ -303,9 +306,11 @@ impl Running {
         for record in records {
             let folded = self.shared.lock().state.fold(record);
             let header = &record.header;
-            // What an earlier process received is not counted again: received = stored + rejected + deduplicated.
-            if record.offset >= self.caught_up_at {
+            // What an earlier process received is not counted again, nor what this one folds a second time because another writer
+            // had committed: received = stored + rejected + deduplicated.
+            if record.offset >= self.counted_to {
                 self.shard.metrics.folded(&header.tenant, header.signal, folded);
+                self.counted_to = record.offset + 1;
             }
             self.shared.give_way();
         }

@@ -240,6 +240,7 @@ fn recent_cells_come_back_from_stored_windows() {
 /// The whole stage, on its own threads.
 struct Stage {
     store: Arc<Store>,
+    registry: Registry,
     progress: Progress,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AggregateError>>,
@@ -249,8 +250,9 @@ impl Stage {
     fn start(dir: &Path, journal: &MemoryJournal, config: AggregateConfig) -> Self {
         let store = open(dir);
         let stop = CancellationToken::new();
-        let stage = Aggregate::new(config, Arc::new(journal.clone()), store.clone(), &mut Registry::default());
-        Stage { store, progress: stage.progress(), task: tokio::spawn(stage.run(stop.clone())), stop }
+        let mut registry = Registry::default();
+        let stage = Aggregate::new(config, Arc::new(journal.clone()), store.clone(), &mut registry);
+        Stage { store, registry, progress: stage.progress(), task: tokio::spawn(stage.run(stop.clone())), stop }
     }
 
     fn counts(&self) -> Counts {
@@ -275,6 +277,14 @@ impl Stage {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }
+}
+
+/// The sum of a counter's samples.
+fn counted(registry: &Registry, name: &str) -> u64 {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+    let samples = text.lines().filter_map(|line| line.strip_prefix(&format!("{name}_total"))?.rsplit_once(' '));
+    samples.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
 }
 
 /// A file where commits want to write their state: every commit fails until it is dropped.
@@ -389,8 +399,14 @@ async fn a_shard_that_lost_its_place_takes_up_the_state_of_the_other_writer() {
     let cut = Cut::take(&mut other.lock().state);
     cut.commit(&mut committer, NOW).unwrap();
     stage.stop.cancel();
-    let Stage { store, task, .. } = stage;
+    let Stage { store, registry, task, .. } = stage;
     task.await.unwrap().unwrap();
+    // What is folded a second time is one record all the same.
+    let received: u64 = records.iter().map(|record| u64::from(record.header.records)).sum();
+    assert_eq!(
+        counted(&registry, "shipwake_records_stored") + counted(&registry, "shipwake_records_deduplicated"),
+        received
+    );
     drop((store, committer));
     assert_eq!(Stage::start(dir.path(), &journal, config()).finished_counts().await, expected);
 }

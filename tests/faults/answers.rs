@@ -29,7 +29,7 @@ async fn a_request_whose_answer_was_lost_counts_once_when_it_comes_again() {
         let load = Load::start_at(cutter.port, shipwake.ports()[2], &oracle, &options);
         // In pieces, because a condition has a limit.
         let cuts = rounds(30, 500);
-        for reached in (0..=cuts).step_by(30) {
+        for reached in (0..cuts).step_by(30).chain([cuts]) {
             eventually(&format!("{reached} answers are lost"), || async { (cutter.cuts() >= reached).then_some(()) })
                 .await;
         }

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use crate::chance::{chances, rounds};
 use crate::gateway::{CREDENTIALS, Gateway};
 use crate::harness::{Start, eventually, free_ports, spawn_with};
-use crate::load::{Load, judge, terminate};
+use crate::load::{Load, accounted, judge, terminate};
 use crate::proxy::Fault;
 
 const FAULTS: [Fault; 5] = [Fault::LoseAnswer, Fault::LoseRequest, Fault::Late, Fault::SlowDown, Fault::Conflict];
@@ -75,4 +75,50 @@ async fn whatever_happens_to_requests_to_the_bucket_each_record_counts_once() {
     let (status, answer) = again.sql_answer("select count(*) from logs").await;
     assert!(status == 200 && answer["rows"][0][0] == 0, "{answer}");
     assert!(answer["meta"]["warnings"].to_string().contains("rows of logs from"), "{answer}");
+}
+
+/// The last commit of a process that was killed comes to be when the next process is at work already: that one has lost its place,
+/// takes up what was committed and folds the rest once more, and counts none of it twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_comes_to_be_after_its_writer_is_killed_is_taken_up_and_every_record_accounted_for() {
+    let gateway = Gateway::start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, oracle) = (folder.path().join("data"), folder.path().join("oracle"));
+    let ports = free_ports();
+    let url = gateway.url();
+    let start = Start { data: &data, options: &["--store", &url, "--commit-seconds", "3"], ports: Some(ports) };
+    let mut shipwake = spawn_with(&start, &CREDENTIALS);
+    shipwake.wait_ready().await;
+    let load = Load::start(ports, &oracle, "grpc", "1000/s");
+    for tries in 1.. {
+        assert!(tries < 20, "the store's client has always been faster than the kill");
+        load.wait_acknowledged(10).await;
+        let before = gateway.proxy.happened();
+        gateway.proxy.plan("manifest/", Fault::Late);
+        eventually("a manifest is late", || std::future::ready((gateway.proxy.happened() > before).then_some(())))
+            .await;
+        shipwake.kill();
+        shipwake = spawn_with(&start, &CREDENTIALS);
+        shipwake.wait_ready().await;
+        load.wait_acknowledged(10).await;
+        gateway.proxy.deliver(gateway.port);
+        let commits = shipwake.metric("shipwake_commit_seconds_count", "").await;
+        eventually("commits of both shards", || async {
+            (shipwake.metric("shipwake_commit_seconds_count", "").await >= commits + 3.0).then_some(())
+        })
+        .await;
+        if shipwake.log().contains("another writer has committed") {
+            break;
+        }
+    }
+    // And one that the server refuses although nobody else is there.
+    let commits = shipwake.metric("shipwake_commit_seconds_count", "").await;
+    gateway.proxy.plan("manifest/", Fault::Conflict);
+    eventually("commits go on", || async {
+        (shipwake.metric("shipwake_commit_seconds_count", "").await >= commits + 3.0).then_some(())
+    })
+    .await;
+    load.stop().await;
+    accounted(&shipwake).await;
+    judge(&shipwake, &oracle).await;
 }

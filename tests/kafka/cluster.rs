@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rand::Rng;
+
 use crate::broker::Kafka;
 use crate::bucket::{Bucket, CREDENTIALS};
 use crate::harness::{Shipwake, Start, eventually, free_ports, spawn_with};
 use crate::load::{Load, judge};
 
-const PARTITIONS: u32 = 4;
+pub const PARTITIONS: u32 = 4;
 /// Records a second: every fault falls into appends, folds and commits, and two cores hold six processes and a broker.
-const RATE: &str = "1000/s";
+pub const RATE: &str = "1000/s";
+/// Ten times that.
+const BURST: &str = "10000/s";
 /// A process that is gone is out of the group after six seconds; the partitions are moved and their state is read then. Some ten
 /// seconds in all; more on a machine that is busy with other tests.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
@@ -44,7 +48,7 @@ impl Site {
     }
 
     /// Starts a process with some roles.
-    fn process(&self, roles: &str) -> Shipwake {
+    pub fn process(&self, roles: &str) -> Shipwake {
         self.process_with(roles, free_ports(), &[])
     }
 
@@ -79,7 +83,38 @@ impl Site {
         path.to_str().expect("text").to_owned()
     }
 
-    fn oracle(&self) -> PathBuf {
+    /// Where the bucket has the objects below a path of the store.
+    pub fn objects(&self, path: &str) -> PathBuf {
+        self.bucket.folder().join("shop").join(path)
+    }
+
+    /// Flips a bit in every second segment of a table, in the bucket itself; gives their paths in the store.
+    pub fn damage_segments(&self, table: &str) -> Vec<String> {
+        let root = self.bucket.folder().join("shop");
+        let mut folders = vec![root.join("data").join(table)];
+        let mut segments = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|ending| ending == "parquet") {
+                    segments.push(path);
+                }
+            }
+        }
+        segments.sort();
+        let damaged = segments.iter().step_by(2).map(|path| {
+            let mut bytes = std::fs::read(path).expect("an object");
+            let middle = bytes.len() / 3;
+            bytes[middle] ^= 0x11;
+            std::fs::write(path, bytes).expect("damaged");
+            path.strip_prefix(&root).expect("below it").to_str().expect("text").to_owned()
+        });
+        damaged.collect()
+    }
+
+    pub fn oracle(&self) -> PathBuf {
         self.folder.path().join("oracle")
     }
 
@@ -115,12 +150,27 @@ impl Site {
         newest("state", ".bin") > newest("manifest", ".json")
     }
 
+    /// A beat of a storm of brokers: whoever leads a partition is killed; at the next beat it comes back, and at the one after that it is
+    /// the next one's turn. So that one of three is away at the most.
+    fn next_broker(&mut self, killed: Option<usize>, partition: u32) -> Option<usize> {
+        let Some(broker) = killed else {
+            let leader = self.kafka.leader("journal", partition)?;
+            self.kafka.kill(leader);
+            return Some(leader);
+        };
+        self.kafka.start_broker(broker);
+        self.kafka.wait_ready();
+        None
+    }
+
     /// Ends whoever folds, and lets one process read what is there.
-    async fn judge(&self, aggregates: Vec<Shipwake>, oracle: &Path) {
-        for aggregate in aggregates {
-            let log = aggregate.log();
-            let (status, took) = tokio::task::spawn_blocking(move || aggregate.terminate()).await.expect("joined");
-            assert!(status.success() && took < Duration::from_secs(10), "{status} after {took:?}\n{log}");
+    pub async fn judge(&self, aggregates: Vec<Shipwake>, oracle: &Path) {
+        for mut aggregate in aggregates {
+            let asked = Instant::now();
+            signal(&aggregate, "-TERM");
+            let (status, took) = (aggregate.wait_exit().await, asked.elapsed());
+            let in_time = status.success() && took < Duration::from_secs(10);
+            assert!(in_time, "{status} after {took:?}\n{}", aggregate.log());
         }
         let judge_process = self.ready("all").await;
         wait_shards(&[&judge_process], PARTITIONS).await;
@@ -139,7 +189,7 @@ async fn shards_of(process: &Shipwake) -> Vec<u32> {
 }
 
 /// How many shards run in a process; none where it does not answer.
-async fn shards(process: &Shipwake) -> u32 {
+pub async fn shards(process: &Shipwake) -> u32 {
     let answer = reqwest::Client::new().get(format!("{}/metrics", process.ui())).timeout(Duration::from_secs(2));
     let Ok(answer) = answer.send().await else { return 0 };
     let text = answer.text().await.unwrap_or_default();
@@ -153,7 +203,7 @@ fn signal(process: &Shipwake, signal: &str) {
 }
 
 /// Waits until the processes run so many shards together.
-async fn wait_shards(processes: &[&Shipwake], expected: u32) {
+pub async fn wait_shards(processes: &[&Shipwake], expected: u32) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut found = 0;
@@ -170,7 +220,7 @@ async fn wait_shards(processes: &[&Shipwake], expected: u32) {
 }
 
 /// Waits until records are folded by these processes, from now on.
-async fn wait_folding(processes: &[&Shipwake]) {
+pub async fn wait_folding(processes: &[&Shipwake]) {
     let stored = async || {
         let mut stored = 0.0;
         for process in processes {
@@ -279,7 +329,8 @@ async fn a_storm_of_processes_that_come_and_go_counts_every_record_once_and_is_c
     let seed = std::env::var("SHIPWAKE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     println!("SHIPWAKE_SEED={seed}");
     let mut random: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(seed);
-    let site = Site::start();
+    // The long form has three brokers, of which those that lead are killed besides.
+    let mut site = if longer() > 1 { Site::on(Kafka::three()) } else { Site::start() };
     let ingest = site.ready("ingest").await;
     let mut aggregates = Vec::new();
     for _ in 0..3 {
@@ -287,44 +338,71 @@ async fn a_storm_of_processes_that_come_and_go_counts_every_record_once_and_is_c
     }
     wait_shards(&aggregates.iter().collect::<Vec<_>>(), PARTITIONS).await;
     let load = Load::start_at(&ingest.grpc(), &site.oracle(), RATE);
-    let storm = Duration::from_secs(40) * if longer() > 1 { 8 } else { 1 };
+    storm(&mut site, &mut aggregates, &mut random).await;
+    let over = Instant::now();
+    let all: Vec<&Shipwake> = aggregates.iter().collect();
+    wait_shards(&all, PARTITIONS).await;
+    println!("less than ten seconds behind {:?} after the storm", caught_up(&all, over).await);
+    let mut oracles = vec![site.oracle()];
+    if longer() > 1 {
+        oracles.push(site.oracle().with_extension("burst"));
+        let burst = Load::start_at(&ingest.grpc(), &oracles[1], BURST);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        burst.stop();
+        println!("and {:?} after thirty seconds of {BURST} more", caught_up(&all, Instant::now()).await);
+    }
+    load.stop();
+    for (at, oracle) in oracles.iter().enumerate() {
+        let ending = if at == 0 { std::mem::take(&mut aggregates) } else { Vec::new() };
+        site.judge(ending, oracle).await;
+    }
+}
+
+/// Every five seconds a process that folds is added, killed or ended in order; in the long form brokers are killed besides.
+async fn storm(site: &mut Site, aggregates: &mut Vec<Shipwake>, random: &mut rand::rngs::StdRng) {
+    let lasts = Duration::from_secs(40) * if longer() > 1 { 8 } else { 1 };
     let begun = Instant::now();
-    while begun.elapsed() < storm {
+    let mut killed_broker = None;
+    while begun.elapsed() < lasts {
         let next = Instant::now() + Duration::from_secs(5);
         let what = match aggregates.len() {
             0 | 1 => 0,
             4.. => 1,
-            _ => rand::Rng::random_range(&mut random, 0..3),
+            _ => random.random_range(0..3),
         };
         if what == 0 {
             aggregates.push(site.process("aggregate"));
         } else {
-            let victim = aggregates.swap_remove(rand::Rng::random_range(&mut random, 0..aggregates.len()));
+            let victim = aggregates.swap_remove(random.random_range(0..aggregates.len()));
             match what {
                 1 => victim.kill(),
                 _ => drop(tokio::task::spawn_blocking(move || victim.terminate()).await.expect("joined")),
             }
         }
+        if longer() > 1 {
+            killed_broker = site.next_broker(killed_broker, random.random_range(0..PARTITIONS));
+        }
         // The beat of the storm, not a wait for anything.
         tokio::time::sleep_until(next.into()).await;
     }
-    let over = Instant::now();
-    let all: Vec<&Shipwake> = aggregates.iter().collect();
-    wait_shards(&all, PARTITIONS).await;
+    if let Some(broker) = killed_broker {
+        site.kafka.start_broker(broker);
+    }
+}
+
+/// Waits until the processes are less than ten seconds of the load behind; how long after `over` that is, a minute at the most.
+async fn caught_up(processes: &[&Shipwake], over: Instant) -> Duration {
     // At the load's rate, so many requests of fifty records come in ten seconds.
     const REQUESTS_OF_TEN_SECONDS: f64 = 200.0;
     loop {
         let mut unfolded = 0.0;
-        for process in &all {
+        for process in processes {
             unfolded += process.metric("shipwake_unfolded_requests", "").await;
         }
         if unfolded < REQUESTS_OF_TEN_SECONDS {
-            break;
+            return over.elapsed();
         }
         assert!(over.elapsed() < Duration::from_secs(60), "{unfolded} requests are not folded");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    println!("less than ten seconds behind {:?} after the storm", over.elapsed());
-    load.stop();
-    site.judge(aggregates, &site.oracle()).await;
 }

@@ -14,6 +14,7 @@ mod harness;
 #[allow(dead_code, reason = "shared with the tests of clients, which need more of it")]
 mod install;
 mod load;
+mod manifests;
 #[path = "../program/otlp.rs"]
 #[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
 mod otlp;

@@ -75,3 +75,59 @@ async fn two_query_processes_compute_a_statement_together_and_one_alone_when_the
     .await;
     drop((ingest, aggregate));
 }
+
+/// Each process reads a part of the segments: one that is damaged fails in whichever has it, and the answer is made of the rest and
+/// names it, whoever is asked and computes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_object_is_left_out_and_named_whichever_process_reads_it() {
+    let site = Site::start();
+    let (ingest, aggregate) = (site.ready("ingest").await, site.ready("aggregate").await);
+    let start = async || {
+        let (first, second) = (free_ports(), free_ports());
+        let peers = format!("http://127.0.0.1:{},http://127.0.0.1:{}", first[2], second[2]);
+        let options = ["--peers", &peers, "--sql-spread-bytes", "0"];
+        let both = [site.process_with("query", first, &options), site.process_with("query", second, &options)];
+        for process in &both {
+            process.wait_ready().await;
+        }
+        both
+    };
+    let before = start().await;
+    for round in 0..ROUNDS {
+        send(&ingest, &before[0], round).await;
+    }
+    let all = ROUNDS * LINES * 16;
+    eventually("the rows are in segments, and both compute", || async {
+        let (_, nodes, _) = ask(&before[0]).await;
+        let snapshot = aggregate.metric("shipwake_commit_seconds_count", "").await;
+        (nodes == 2 && snapshot > 0.0).then_some(())
+    })
+    .await;
+    drop(before);
+    let damaged = site.damage_segments("logs");
+    assert!(damaged.len() > 2, "{damaged:?}");
+
+    // New ones, which have not read anything yet; at once, so that each meets damage of its own part.
+    let after = start().await;
+    let answers = [ask(&after[0]), ask(&after[1])];
+    let [first, second] = answers;
+    for (rows, _, warnings) in <[_; 2]>::from(tokio::join!(first, second)) {
+        assert_complete_with(&rows, &warnings, all);
+        let words = warnings.to_string();
+        assert!(damaged.iter().any(|path| words.contains(path.as_str())), "{words} and not one of {damaged:?}");
+    }
+    for process in &after {
+        let (rows, _, warnings) = ask(process).await;
+        assert_complete_with(&rows, &warnings, all);
+    }
+    drop((ingest, aggregate));
+}
+
+/// The rows of an answer and those that it says are missing are all there were.
+fn assert_complete_with(rows: &Value, warnings: &Value, all: i64) {
+    let found: i64 = rows.as_array().expect("rows").iter().filter_map(|row| row[1].as_i64()).sum();
+    let texts = warnings.as_array().map(Vec::as_slice).unwrap_or_default();
+    let number = |text: &Value| text.as_str()?.split_once(" rows of ")?.0.parse::<i64>().ok();
+    let missing: i64 = texts.iter().filter_map(number).sum();
+    assert!(missing > 0 && found + missing == all, "{found} rows and {missing} missing of {all}: {warnings}");
+}

@@ -2,7 +2,8 @@
 //! beside what the same disk does for a bare write and `fdatasync`. Open loop: an append is due at its time whether or
 //! not the ones before it are done, and its wait is counted from then.
 //!
-//! `cargo bench --profile release -p shipwake-journal --bench append -- [DIR]`
+//! `cargo bench --profile release -p shipwake-journal --bench append -- [DIR]`; with `end-mark` instead of a folder, only what the mark
+//! of the end (`p0.end`) costs an append.
 
 use std::fs::File;
 use std::io::Write;
@@ -25,6 +26,9 @@ const CALLERS: usize = 64;
 
 fn main() {
     let dir = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    if dir.as_deref() == Some("end-mark") {
+        return end_mark();
+    }
     let root = match dir {
         Some(dir) => tempfile::tempdir_in(dir),
         None => tempfile::tempdir(),
@@ -180,6 +184,59 @@ fn noise(bytes: usize) -> Bytes {
         (state >> 56) as u8
     };
     std::iter::repeat_with(next).take(bytes).collect()
+}
+
+/// One caller, one small record at a time, so that each has a group, a sync and a mark of its own: with the mark and without it in turn,
+/// where a sync costs what it does, and where it costs nothing. Without: a folder stands where the file would be, and the journal
+/// does without, as on a full disk.
+fn end_mark() {
+    const TURNS: usize = 7;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let on_disk = tempfile::tempdir().expect("a directory to write to");
+    let in_memory = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+    for (place, root) in [("on the disk", on_disk.path()), ("in memory", in_memory.path())] {
+        let mut waits = [Vec::new(), Vec::new()];
+        let mut cpu = [Duration::ZERO; 2];
+        for turn in 0..2 * TURNS {
+            let dir = root.join(turn.to_string());
+            // The order within a pair changes too.
+            let is_without = turn % 2 != turn / 2 % 2;
+            if is_without {
+                for partition in ["p0.end", "p1.end"] {
+                    std::fs::create_dir_all(dir.join(partition)).expect("a folder");
+                }
+            }
+            let used = cpu_used();
+            waits[usize::from(is_without)].extend(runtime.block_on(one_by_one(&dir)));
+            cpu[usize::from(is_without)] += cpu_used() - used;
+            std::fs::remove_dir_all(&dir).expect("removes");
+        }
+        for ((what, waits), cpu) in ["with", "without"].into_iter().zip(waits).zip(cpu) {
+            let per_append = cpu.as_secs_f64() * 1e6 / waits.len() as f64;
+            print(&format!("{place}, {what} the mark: {per_append:.1} µs of CPU an append"), waits);
+        }
+    }
+}
+
+async fn one_by_one(dir: &Path) -> Vec<Duration> {
+    let journal = open(dir);
+    let value = request(1).slice(..1000);
+    let (mut waits, begun) = (Vec::new(), Instant::now());
+    while begun.elapsed() < Duration::from_secs(2) {
+        let asked = Instant::now();
+        journal.append(vec![record(2 * waits.len() as u64, value.clone())]).await.expect("the append succeeds");
+        waits.push(asked.elapsed());
+    }
+    journal.close().await.expect("closing works");
+    waits
+}
+
+/// CPU time of this process, all threads, in steps of ten milliseconds.
+fn cpu_used() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let behind_name = stat.rsplit_once(") ").expect("a name in brackets").1;
+    let ticks: u64 = behind_name.split(' ').skip(11).take(2).map(|text| text.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// A write of a group of the usual size (one compressed request) and a sync, one after the other.

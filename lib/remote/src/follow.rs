@@ -73,7 +73,10 @@ fn follow(known: &Known, with_new_shards: bool) {
         tracing::warn!(error = &error as &dyn std::error::Error, "the shards of the store cannot be listed");
     }
     for shard in known.follower.listed_shards() {
-        if let Err(error) = known.follower.look(shard) {
+        let before = known.follower.trouble(shard);
+        if let Err(error) = known.follower.look(shard)
+            && known.follower.trouble(shard) != before
+        {
             tracing::warn!(shard, error = &error as &dyn std::error::Error, "the manifests of a shard cannot be read");
         }
     }

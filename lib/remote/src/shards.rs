@@ -389,7 +389,10 @@ impl Known {
 
     /// The process that has a shard, and its writer; or why nobody can be asked.
     fn whom_to_ask(&self, shard: u32, also: Also) -> Result<(Arc<str>, u64), String> {
-        let newest = self.follower.newest(shard).ok_or("nothing of it has been read yet")?;
+        let newest = self.follower.newest(shard).ok_or_else(|| match self.follower.trouble(shard) {
+            Some(trouble) => format!("nothing of it can be read: {trouble}"),
+            None => "nothing of it has been read yet".to_owned(),
+        })?;
         let owner = newest.owner.clone().or_else(|| self.config.owner_if_unnamed.clone());
         let owner = owner.ok_or("its newest commit does not say which process has it")?;
         if self.config.own.as_ref() == Some(&owner) {

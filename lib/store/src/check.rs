@@ -91,11 +91,24 @@ pub fn check_bucket(url: &str) -> Result<Checked, StoreError> {
     let objects = Objects::remote(s3::connect(url)?, url)?;
     let superblock = objects.get(SUPERBLOCK)?;
     let mut checked = Checked::default();
-    let outcome = match superblock {
-        Some(bytes) => check_superblock(objects.file(SUPERBLOCK), &bytes, &mut checked.findings)
-            .and_then(|()| check_shards(&objects, &mut checked)),
-        None => Err(StoreError::damaged(objects.file(SUPERBLOCK), "there is no store at this place")),
+    let path = objects.file(SUPERBLOCK);
+    let is_there = match superblock {
+        Some(bytes) => match check_superblock(path.clone(), &bytes, &mut checked.findings) {
+            Err(StoreError::Damaged { reason, .. }) => {
+                checked.findings.push(made_again(path, &reason));
+                Ok(())
+            }
+            checked => checked,
+        },
+        None if objects.folders(manifest::FOLDER)?.is_empty() => {
+            Err(StoreError::damaged(path, "there is no store at this place"))
+        }
+        None => {
+            checked.findings.push(made_again(path, "it is missing"));
+            Ok(())
+        }
     };
+    let outcome = is_there.and_then(|()| check_shards(&objects, &mut checked));
     match outcome {
         Ok(()) => {}
         // A server that went away has not said what is damaged.
@@ -148,15 +161,31 @@ fn check_shards(objects: &Objects, checked: &mut Checked) -> Result<(), StoreErr
             Ok(Some(chain)) => committed.push(check_shard(objects, shard, &chain, findings)?),
             Ok(None) => {
                 if recover::later_commit(&recover::written_files(objects, shard)?).is_some() {
-                    let (path, what) = (objects.file(&manifest::folder(shard)), recover::NO_MANIFEST.to_owned());
-                    findings.push(Finding { severity: Severity::Error, path, what });
+                    findings.push(no_manifest(
+                        objects,
+                        shard,
+                        objects.file(&manifest::folder(shard)),
+                        recover::NO_MANIFEST,
+                    ));
                 }
             }
             Err(error @ StoreError::Io { .. }) => return Err(error),
+            Err(StoreError::Damaged { path, reason }) => findings.push(no_manifest(objects, shard, path, &reason)),
             Err(error) => findings.push(finding(&objects.file("manifest"), error)),
         }
     }
     Ok(())
+}
+
+/// A shard of which no manifest can be read, and what to do.
+fn no_manifest(objects: &Objects, shard: u32, path: PathBuf, reason: &str) -> Finding {
+    let advice = match objects.is_remote() {
+        true => recover::what_to_do(shard),
+        false => "the next start begins the shard anew with what the journal holds and keeps its files as they are; restore the \
+                  manifests from a backup before, if you have one"
+            .to_owned(),
+    };
+    Finding { severity: Severity::Error, path, what: format!("{reason}; {advice}") }
 }
 
 /// The shards that have manifests or states.

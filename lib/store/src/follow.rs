@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::manifest::{self, Manifest, read_chain};
 use crate::shared::Shared;
-use crate::{SegmentFile, SegmentId, StoreError, aside};
+use crate::{SegmentFile, SegmentId, StoreError, aside, recover, state};
 
 /// Commits of a shard whose segments stay known: an owner may answer as of one that is a little older than the newest manifest.
 const KEPT: usize = 8;
@@ -55,6 +55,8 @@ struct Followed {
     looking: Mutex<Looking>,
     /// Newest last.
     known: Mutex<VecDeque<Arc<Published>>>,
+    /// Of the last look.
+    trouble: Mutex<Option<Arc<str>>>,
 }
 
 #[derive(Debug, Default)]
@@ -70,11 +72,13 @@ impl Follower {
         Self { shared, counts, shards: Mutex::default() }
     }
 
-    /// Looks which shards there are: those that have a manifest. New ones are listed from now on, and known when a look has found a commit.
+    /// Looks which shards there are: those that have a manifest, or a state, which is there where manifests are lost. New ones are listed from now on, and known when a look has found a commit.
     pub fn look_for_shards(&self) -> Result<(), StoreError> {
-        for name in self.shared.objects.folders(manifest::FOLDER)? {
-            let Ok(shard) = name.parse() else { continue };
-            self.shards().entry(shard).or_default();
+        for folder in [manifest::FOLDER, state::FOLDER] {
+            for name in self.shared.objects.folders(folder)? {
+                let Ok(shard) = name.parse() else { continue };
+                self.shards().entry(shard).or_default();
+            }
         }
         Ok(())
     }
@@ -102,6 +106,11 @@ impl Follower {
         self.followed(shard)?.known().iter().find(|published| published.seq == seq).cloned()
     }
 
+    /// Why the last look at a shard has failed, if it has.
+    pub fn trouble(&self, shard: u32) -> Option<Arc<str>> {
+        self.followed(shard)?.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Looks for newer commits of a shard.
     pub fn look(&self, shard: u32) -> Result<(), StoreError> {
         self.look_at(shard, None)
@@ -118,6 +127,8 @@ impl Follower {
     fn look_at(&self, shard: u32, at_least: Option<u64>) -> Result<(), StoreError> {
         let followed = self.shards().entry(shard).or_default().clone();
         let looked = self.look_further(shard, &followed, at_least);
+        *followed.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+            looked.as_ref().err().map(|error| error.to_string().into());
         // The folder of a directory is there a moment before the first manifest in it.
         if looked.is_err() || followed.known().back().is_some() {
             followed.is_known.store(true, Ordering::Release);
@@ -167,7 +178,9 @@ impl Follower {
     /// Reads the shard from its newest snapshot on, when that is newer than what is known.
     fn read_all(&self, shard: u32, followed: &Followed, looking: &mut Looking) -> Result<(), StoreError> {
         looking.idle_looks = 0;
-        let Some(chain) = read_chain(&self.shared.objects, shard)? else { return Ok(()) };
+        let objects = &self.shared.objects;
+        let chain = recover::not_without_manifest(objects, shard, read_chain(objects, shard))?;
+        let Some(chain) = chain else { return Ok(()) };
         let known = followed.known().back().map(|published| published.seq);
         if known.is_none_or(|seq| seq < chain.last.seq) {
             looking.live = chain.files.iter().map(|file| (file.id, file.clone())).collect();

@@ -13,16 +13,21 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
 use tokio::runtime::Runtime;
 use tokio::task::unconstrained;
 
 use crate::{StoreError, s3};
+
+/// Between attempts to create an object that a server refuses and does not have.
+const CONFLICT_PAUSES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];
 
 /// The object store of a directory, or of a prefix in a bucket.
 #[derive(Clone, Debug)]
@@ -48,12 +53,12 @@ impl Drop for Requests {
     }
 }
 
-/// What became of a create-only put.
+/// What became of a put under a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Created {
     /// The object is there, with our bytes.
     Yes,
-    /// An object of that name was there before.
+    /// An object of that name was there before, or somebody else has replaced it.
     Exists,
 }
 
@@ -108,12 +113,36 @@ impl Objects {
         self.root.join(path)
     }
 
+    /// Creates an object that must not be there yet.
     pub(crate) fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        for pause in CONFLICT_PAUSES {
+            match self.create_once(path, bytes.clone())? {
+                // Of two who create it at the same moment a server may refuse both, the one whose answer it has lost and who asks again
+                // among them (409). It says to try again, and the client says the same as when there is one.
+                Created::Exists if self.is_remote() && !self.is_there(path)? => {
+                    self.wait(async move { tokio::time::sleep(pause).await });
+                }
+                created => return Ok(created),
+            }
+        }
+        self.create_once(path, bytes)
+    }
+
+    fn create_once(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let (store, location, size) = (self.store.clone(), Path::from(path), bytes.len() as u64);
         match self.wait(async move { store.put_opts(&location, bytes.into(), PutMode::Create.into()).await }) {
             Ok(_) => Ok(Created::Yes),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Exists),
             Err(error) => Err(self.error("cannot write", path, error, size)),
+        }
+    }
+
+    fn is_there(&self, path: &str) -> Result<bool, StoreError> {
+        let (store, location) = (self.store.clone(), Path::from(path));
+        match self.wait(async move { store.head(&location).await }) {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.error("cannot look at", path, error, 0)),
         }
     }
 
@@ -124,6 +153,34 @@ impl Objects {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.error("cannot read", path, error, 0)),
+        }
+    }
+
+    /// The bytes of an object, and which version of it they are.
+    pub(crate) fn get_versioned(&self, path: &str) -> Result<Option<(Bytes, UpdateVersion)>, StoreError> {
+        let (store, location) = (self.store.clone(), Path::from(path));
+        let read = async move {
+            let found = store.get(&location).await?;
+            let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+            Ok((found.bytes().await?, version))
+        };
+        match self.wait(read) {
+            Ok(read) => Ok(Some(read)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error("cannot read", path, error, 0)),
+        }
+    }
+
+    /// Writes an object again, if it is still this version. Only servers can do that.
+    pub(crate) fn replace(&self, path: &str, bytes: Bytes, version: UpdateVersion) -> Result<Created, StoreError> {
+        let (store, location, size) = (self.store.clone(), Path::from(path), bytes.len() as u64);
+        let mode = PutMode::Update(version);
+        match self.wait(async move { store.put_opts(&location, bytes.into(), mode.into()).await }) {
+            Ok(_) => Ok(Created::Yes),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {
+                Ok(Created::Exists)
+            }
+            Err(error) => Err(self.error("cannot write", path, error, size)),
         }
     }
 

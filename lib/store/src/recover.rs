@@ -54,11 +54,13 @@ struct Found {
 impl Found {
     fn read(shared: &Shared, shard: u32) -> Result<Self, StoreError> {
         let objects = &shared.objects;
-        let chain = match read_chain(objects, shard) {
+        let chain = read_chain(objects, shard);
+        let is_shared = is_shared(shared);
+        let chain = if is_shared { not_without_manifest(objects, shard, chain) } else { chain };
+        let chain = match chain {
             Err(error) if !matches!(error, StoreError::Damaged { .. }) => return Err(error),
             chain => chain,
         };
-        let is_shared = shared.config.advertise.is_some();
         let written = if is_shared { None } else { Some(written_files(objects, shard)?) };
         let start = match &chain {
             Ok(Some(chain)) => Some(Start::of(objects, chain)?),
@@ -88,11 +90,12 @@ impl Found {
         let mut committer = new_committer(shared, shard);
         let (chain, start) = match (chain, start) {
             (Ok(Some(chain)), Some(start)) => (chain, start),
-            (Err(error), _) if alone => {
+            (Err(error), _) if is_shared(shared) => return Err(with_advice(error, shard)),
+            (Err(error), _) if !alone && !shared.objects.is_remote() => return Err(error),
+            (Err(error), _) => {
                 begin_anew(&mut committer, &error, written.map_or(0, |written| written.len()))?;
                 return Ok((committer, None));
             }
-            (Err(error), _) => return Err(error),
             _ => {
                 let written = written.unwrap_or_default();
                 if let Some(seq) = later_commit(&written) {
@@ -219,6 +222,44 @@ fn new_committer(shared: &Arc<Shared>, shard: u32) -> ShardCommitter {
         states: Vec::new(),
         reaper: Reaper::default(),
     }
+}
+
+/// Whether other processes fold shards of the store too.
+fn is_shared(shared: &Shared) -> bool {
+    shared.config.advertise.is_some()
+}
+
+/// Where a shard has no manifest, but states of later commits: then it has lost them. A look at few objects, whatever the store's size.
+pub(crate) fn not_without_manifest(
+    objects: &Objects,
+    shard: u32,
+    chain: Result<Option<Chain>, StoreError>,
+) -> Result<Option<Chain>, StoreError> {
+    match chain {
+        Ok(None) if later_commit(&objects.list(&format!("{}/{shard}", state::FOLDER))?).is_some() => {
+            Err(StoreError::damaged(objects.file(&manifest::folder(shard)), NO_MANIFEST))
+        }
+        chain => chain,
+    }
+}
+
+fn with_advice(error: StoreError, shard: u32) -> StoreError {
+    match error {
+        StoreError::Damaged { path, reason } => {
+            StoreError::Damaged { path, reason: format!("{reason}; {}", what_to_do(shard)) }
+        }
+        error => error,
+    }
+}
+
+/// What a person does about a shard of several processes of which no manifest can be read. Nothing is lost by waiting, as long as
+/// the journal keeps what came since the last commit.
+pub(crate) fn what_to_do(shard: u32) -> String {
+    format!(
+        "restore manifest/{shard}/ from a backup or from older versions of its objects: the shard goes on by itself then, and its records \
+         wait in the journal. To give up what it has stored, move manifest/{shard}/ and state/{shard}/ away while no Shipwake runs: it begins \
+         with what the journal still holds"
+    )
 }
 
 /// What is left when no manifest can be read: numbers that no file has, and the journal. No file is removed.

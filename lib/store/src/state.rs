@@ -6,6 +6,9 @@ use crate::StoreError;
 use crate::manifest::StateFile;
 use crate::objects::Objects;
 
+/// Where the states of all shards are, a folder for each.
+pub(crate) const FOLDER: &str = "state";
+
 const MAGIC: &[u8; 4] = b"SWST";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 20;
@@ -13,8 +16,8 @@ const HEADER_BYTES: usize = 20;
 /// Where the state of a commit is; `attempt` counts up when the name is taken.
 pub(crate) fn path(shard: u32, seq: u64, attempt: u32) -> String {
     match attempt {
-        0 => format!("state/{shard}/{seq:020}.bin"),
-        _ => format!("state/{shard}/{seq:020}-{attempt}.bin"),
+        0 => format!("{FOLDER}/{shard}/{seq:020}.bin"),
+        _ => format!("{FOLDER}/{shard}/{seq:020}-{attempt}.bin"),
     }
 }
 

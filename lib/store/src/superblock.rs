@@ -10,7 +10,8 @@ use std::path::Path;
 
 use crate::StoreError;
 use crate::durable::write_durably;
-use crate::objects::Objects;
+use crate::manifest::FOLDER;
+use crate::objects::{Created, Objects};
 
 /// The format version that this code writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 2;
@@ -133,28 +134,61 @@ fn write(dir: &Path, path: &Path, superblock: &Superblock) -> Result<(), StoreEr
         .map_err(|error| StoreError::io("cannot write", path, error, bytes.len() as u64))
 }
 
-/// Reads and checks the superblock of a place that somebody else makes; `None` while there is none.
+/// Reads and checks the superblock of a place that somebody else makes; `None` while there is no store. One that is damaged or gone keeps
+/// nobody from reading: every file says its version itself, and the id is not told to anybody.
 pub(crate) fn read_in(objects: &Objects) -> Result<Option<Superblock>, StoreError> {
-    let path = objects.file(SUPERBLOCK);
-    let Some(bytes) = objects.get(SUPERBLOCK)? else { return Ok(None) };
-    let Some(superblock) = Superblock::decode(&bytes) else {
-        return Err(StoreError::damaged(path, "neither of its two copies has the right checksum"));
-    };
-    superblock.check_readable(&path)?;
-    Ok(Some(superblock))
+    let bytes = objects.get(SUPERBLOCK)?;
+    if let Some(found) = bytes.as_deref().and_then(Superblock::decode) {
+        found.check_readable(&objects.file(SUPERBLOCK))?;
+        return Ok(Some(found));
+    }
+    if bytes.is_none() && objects.folders(FOLDER)?.is_empty() {
+        return Ok(None);
+    }
+    let what = if bytes.is_some() { "damaged" } else { "missing" };
+    tracing::error!(path = %objects.file(SUPERBLOCK).display(), "this object is {what}; what is stored is read all the same, and the next process that folds makes it again when it starts");
+    Ok(Some(Superblock::new(0)))
 }
 
-/// The same in a bucket, made if there is none. Of two that make one at the same time, one does.
+/// The same in a bucket, made if there is none, and mended or made again as in a folder. Of several that do so at the same time, one
+/// does, and the others take its id. A server that does not let it be mended keeps nobody from going on.
 pub(crate) fn read_or_create_in(objects: &Objects, store_id: u128) -> Result<Superblock, StoreError> {
-    if let Some(superblock) = read_in(objects)? {
-        return Ok(superblock);
-    }
     let path = objects.file(SUPERBLOCK);
-    if !objects.list("manifest")?.is_empty() {
-        return Err(StoreError::damaged(path, "missing, but there are manifests"));
+    let read = objects.get_versioned(SUPERBLOCK)?;
+    let found = read.as_ref().and_then(|(bytes, _)| Superblock::decode(bytes));
+    if let Some(found) = &found {
+        found.check_readable(&path)?;
     }
-    objects.create(SUPERBLOCK, Superblock::new(store_id).encode().into())?;
-    read_in(objects)?.ok_or_else(|| StoreError::damaged(path, "it was just written and is not there"))
+    let wanted = found.unwrap_or_else(|| Superblock::new(store_id));
+    let written = match &read {
+        Some((bytes, _)) if Superblock::whole_copies(bytes) == 2 => return Ok(wanted),
+        Some((_, version)) => {
+            let what = match found {
+                Some(_) => {
+                    "one of the two copies in this object was damaged; the other says the same, and it is mended from that"
+                }
+                None => "this object is damaged; it is made again, and the store has a new id now",
+            };
+            tracing::error!(path = %path.display(), "{what}; no record is lost");
+            objects.replace(SUPERBLOCK, wanted.encode().into(), version.clone())
+        }
+        None => {
+            if !objects.folders(FOLDER)?.is_empty() {
+                tracing::error!(path = %path.display(), "this object is missing; it is made again, and the store has a new id now; no record is lost");
+            }
+            objects.create(SUPERBLOCK, wanted.encode().into())
+        }
+    };
+    match written {
+        Ok(Created::Yes) => Ok(wanted),
+        // Somebody else was first.
+        Ok(Created::Exists) => Ok(read_in(objects)?.unwrap_or(wanted)),
+        Err(error) if read.is_some() => {
+            tracing::warn!(%error, "it could not be mended; the next start tries again");
+            Ok(wanted)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use common::failing::Failing;
 use common::{Lent, SECOND, START, log_commit, rows};
 use prometheus_client::registry::Registry;
 use proxy::{Fault, Proxy};
-use shipwake_store::{Candidates, Commit, HotRows, Store, StoreConfig, StoreError, Table, Wanted};
+use shipwake_store::{Candidates, Commit, Finding, HotRows, Severity, Store, StoreConfig, StoreError, Table, Wanted};
 
 /// Set in the process that has the credentials in its environment.
 const INSIDE: &str = "SHIPWAKE_S3_TEST";
@@ -67,6 +67,14 @@ impl Server {
 
     fn open(&self) -> Arc<Store> {
         self.try_open().expect("opens")
+    }
+
+    /// The names that the store has for so many processes that begin at once.
+    fn seen_ids(&self, processes: usize) -> Vec<u128> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..processes).map(|_| scope.spawn(|| self.open().id())).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        })
     }
 
     /// Position and rows of shard 0, as a process that starts now sees them.
@@ -276,6 +284,30 @@ fn a_lost_answer_a_lost_request_and_a_busy_server_count_no_row_twice() {
     }
 }
 
+/// 409: two created an object at the same moment, as far as the server can tell. There is nobody else here, so nobody may be taken for a
+/// writer before us.
+#[test]
+fn a_conflict_over_an_object_that_is_not_there_is_no_lost_race() {
+    let Some(server) = server("a_conflict_over_an_object_that_is_not_there_is_no_lost_race") else { return };
+    server.proxy.plan("SUPERBLOCK", Fault::Conflict);
+    let store = server.open();
+    assert!(place(&server, "SUPERBLOCK").exists());
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    let mut offset = 0;
+    for path in ["data/logs", "state/0", "manifest/0"] {
+        for conflicts in [1, 2] {
+            (0..conflicts).for_each(|_| server.proxy.plan(path, Fault::Conflict));
+            offset += 1;
+            committer.commit(log_commit(offset, 2)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+    }
+    assert_eq!((server.proxy.happened(), server.seen()), (10, (offset, 2 * offset)));
+    // A second name has a number more.
+    let numbers = |path: &PathBuf| path.file_stem().map_or(0, |name| name.to_string_lossy().split('-').count());
+    let renamed = |path: &PathBuf| [2, 6].contains(&numbers(path));
+    assert!(!walk(&server.bucket.folder()).iter().any(renamed), "their own names were free");
+}
+
 #[test]
 fn a_server_that_lets_an_object_be_created_twice_is_refused_in_words() {
     let Some(server) = server("a_server_that_lets_an_object_be_created_twice_is_refused_in_words") else { return };
@@ -318,4 +350,153 @@ fn whoever_takes_a_shard_over_fences_the_writer_before_and_says_where_it_is_reac
         found.bytes().await.expect("is readable")
     });
     assert!(String::from_utf8_lossy(&manifest).contains(r#""owner":"http://node-2:4400""#));
+}
+
+/// The place of an object of the store behind the server.
+fn place(server: &Server, path: &str) -> PathBuf {
+    server.bucket.folder().join("shop/store").join(path)
+}
+
+#[test]
+fn a_superblock_that_is_damaged_or_gone_is_made_again_by_one_of_many_and_readers_go_on() {
+    let Some(server) = server("a_superblock_that_is_damaged_or_gone_is_made_again_by_one_of_many_and_readers_go_on")
+    else {
+        return;
+    };
+    let id = {
+        let store = server.open();
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        committer.commit(log_commit(1, 10)).expect("commits");
+        store.id()
+    };
+    let superblock = place(&server, "SUPERBLOCK");
+    let good = std::fs::read(&superblock).expect("is there");
+    let with = |bits: &[usize]| {
+        let mut bytes = good.clone();
+        bits.iter().for_each(|at| bytes[*at] ^= 1);
+        Some(bytes)
+    };
+    for (damage, keeps_id) in [(with(&[40]), true), (with(&[40, 100]), false), (Some(Vec::new()), false), (None, false)]
+    {
+        match &damage {
+            Some(bytes) => std::fs::write(&superblock, bytes).expect("writes"),
+            None => std::fs::remove_file(&superblock).expect("removes"),
+        }
+        let findings = shipwake_store::check_bucket(&server.url()).expect("the server answers").findings;
+        let is_named =
+            |finding: &Finding| finding.path.ends_with("SUPERBLOCK") && finding.severity == Severity::Warning;
+        assert!(findings.len() == 1 && findings.iter().all(is_named), "{findings:?}");
+
+        // Whoever only reads changes nothing, and has all there is.
+        let reader = server.follow().expect("reads");
+        let follower = reader.follower();
+        follower.look(0).expect("looks");
+        assert_eq!(follower.newest(0).expect("known").files[0].rows, 10);
+        assert_eq!(std::fs::read(&superblock).ok(), damage);
+
+        // Several processes begin at the same moment; they agree on what is there afterwards.
+        let before = server.seen_ids(8);
+        let stored = server.open().id();
+        assert!(before.iter().all(|found| *found == stored), "{before:?}, and {stored} is stored");
+        assert!(!keeps_id || stored == id);
+        assert_eq!(shipwake_store::check_bucket(&server.url()).expect("the server answers").findings, []);
+        assert_eq!(server.seen(), (1, 10));
+        std::fs::write(&superblock, &good).expect("writes");
+    }
+}
+
+#[test]
+fn a_shard_of_several_processes_whose_manifests_are_gone_waits_for_them_and_says_so() {
+    let Some(server) = server("a_shard_of_several_processes_whose_manifests_are_gone_waits_for_them_and_says_so")
+    else {
+        return;
+    };
+    let config = StoreConfig { advertise: Some("http://node-1:4400".to_owned()), ..server.config() };
+    let open = || Store::open(config.clone(), &mut Registry::default()).expect("opens");
+    {
+        let store = open();
+        for shard in [0, 1] {
+            let (mut committer, _) = store.open_shard(shard).expect("opens");
+            for offset in 1..=3 {
+                committer.commit(log_commit(offset, 10)).expect("commits");
+            }
+        }
+    }
+    let (folder, kept) = (place(&server, "manifest/0"), server.bucket.folder().join("kept"));
+    let nonsense = || {
+        std::fs::create_dir_all(&folder).expect("a folder");
+        walk(&kept).iter().for_each(|path| {
+            std::fs::write(folder.join(path.file_name().expect("a name")), "<html>try again</html>").expect("writes");
+        });
+    };
+    std::fs::rename(&folder, &kept).expect("moves");
+    for damage in [&(|| ()) as &dyn Fn(), &nonsense] {
+        damage();
+        let objects = walk(&server.bucket.folder());
+        let store = open();
+        let said = store.open_shard(0).expect_err("it is refused").to_string();
+        assert!(said.contains("s3://bucket/shop/store/manifest/0") && said.contains("restore manifest/0/"), "{said}");
+        assert!(store.open_shard(1).expect("the others go on").1.is_some_and(|found| found.next_offset == 3));
+        let follower = server.follow().expect("reads").follower();
+        follower.look_for_shards().expect("lists");
+        assert_eq!(follower.listed_shards(), [0, 1]);
+        follower.look(0).expect_err("nothing of it can be read");
+        follower.look(1).expect("reads");
+        // Named, and not taken for a shard that there is not.
+        assert_eq!(follower.known_shards(), [0, 1]);
+        let trouble = follower.trouble(0).expect("it is said");
+        assert!(trouble.contains("manifest/0") && follower.trouble(1).is_none(), "{trouble}");
+        let findings = shipwake_store::check_bucket(&server.url()).expect("the server answers").findings;
+        let is_named = |finding: &Finding| {
+            finding.severity == Severity::Error
+                && finding.to_string().contains("/manifest/0")
+                && finding.what.contains("move")
+        };
+        assert!(findings.len() == 1 && findings.iter().all(is_named), "{findings:?}");
+        assert_eq!(walk(&server.bucket.folder()), objects, "nothing was written or removed");
+
+        // It goes on in the same process when they are back.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for path in walk(&kept) {
+            std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copies");
+        }
+        let (mut committer, recovered) = store.open_shard(0).expect("opens");
+        assert_eq!(recovered.expect("has commits").next_offset, 3);
+        committer.take_over(START + 10 * SECOND).expect("takes over");
+        follower.look(0).expect("reads");
+        assert!(follower.trouble(0).is_none() && follower.newest(0).is_some_and(|newest| newest.files.len() == 3));
+        drop((committer, store));
+        std::fs::remove_dir_all(&folder).expect("removes");
+    }
+    // What was moved away is given up.
+    std::fs::remove_dir_all(place(&server, "state/0")).expect("removes");
+    assert!(open().open_shard(0).expect("opens").1.is_none());
+}
+
+/// Where one process has the bucket and its journal, that is short: it does what it does in a folder.
+#[test]
+fn a_shard_of_one_process_whose_manifests_are_gone_begins_anew_and_keeps_its_files() {
+    let Some(server) = server("a_shard_of_one_process_whose_manifests_are_gone_begins_anew_and_keeps_its_files") else {
+        return;
+    };
+    {
+        let store = server.open();
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        for offset in 1..=3 {
+            committer.commit(log_commit(offset, 10)).expect("commits");
+        }
+    }
+    for path in walk(&place(&server, "manifest/0")) {
+        std::fs::write(path, "nonsense").expect("writes");
+    }
+    let objects = walk(&server.bucket.folder());
+    let store = server.open();
+    let (mut committer, recovered) = store.open_shard(0).expect("opens");
+    assert!(recovered.is_none() && committer.next_seq() == 3);
+    committer.commit(log_commit(1, 4)).expect("commits");
+    drop((committer, store));
+    assert_eq!(server.seen(), (1, 4));
+    let kept = walk(&server.bucket.folder());
+    assert!(objects.iter().all(|object| kept.contains(object)), "a file is gone");
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -16,7 +18,7 @@ use futures::StreamExt;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use shipwake_query::{Query, QueryConfig, SqlAnswer, SqlRequest};
-use shipwake_store::Store;
+use shipwake_store::{Store, Table};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -332,6 +334,28 @@ fn silent(router: Router) -> Router {
         });
         Response::from_parts(parts, Body::from_stream(silence))
     })
+}
+
+#[tokio::test]
+async fn a_damaged_segment_is_left_out_and_named_whichever_node_meets_it() {
+    let cluster = Cluster::new(2, undisturbed).await;
+    let text = "select count(*), count(distinct body) from logs";
+    let number = |answer: &SqlAnswer| answer.batches[0].column(0).as_primitive::<Int64Type>().value(0) as u64;
+    let mut left = number(&cluster.assert_same(text, 3).await);
+    let segments: Vec<_> = cluster.world.store.snapshot(&[]).files(Table::Logs).cloned().collect();
+    // Each node reads some of them.
+    for victim in segments.iter().take(9) {
+        let path = cluster.world.dir.path().join("store").join(&*victim.path);
+        let mut bytes = std::fs::read(&path).expect("a segment");
+        bytes[200] ^= 0x11;
+        std::fs::write(&path, bytes).expect("damaged");
+        left -= victim.rows;
+        let answer = cluster.ask(text).await;
+        assert_eq!(number(&answer), left, "{}", victim.path);
+        let warnings = answer.meta.warnings.join("; ");
+        assert!(warnings.contains(&*victim.path) || warnings.contains("more damaged segments"), "{warnings}");
+    }
+    assert_eq!(cluster.world.store.lost().len(), 9);
 }
 
 #[tokio::test]
