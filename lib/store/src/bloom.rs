@@ -39,17 +39,7 @@ pub(crate) fn trace_key(trace_id: &str) -> u64 {
 
 /// An attribute with its value.
 pub(crate) fn attribute_key(name: &str, value: &str) -> u64 {
-    value_key(name_seed(name), value)
-}
-
-/// What keys of all attributes of a name have in common.
-pub(crate) fn name_seed(name: &str) -> u64 {
-    xxh3_64_with_seed(name.as_bytes(), 2)
-}
-
-/// A value of an attribute with the seed of its name.
-pub(crate) fn value_key(name_seed: u64, value: &str) -> u64 {
-    xxh3_64_with_seed(value.as_bytes(), name_seed)
+    xxh3_64_with_seed(value.as_bytes(), xxh3_64_with_seed(name.as_bytes(), 2))
 }
 
 /// Makes the blooms of a segment, row group by row group.

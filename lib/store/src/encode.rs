@@ -17,7 +17,7 @@ use shipwake_model::words::{each_word_bytes, is_indexed};
 use tantivy::TantivyError;
 
 use crate::Table;
-use crate::bloom::{BloomsBuilder, name_seed, trace_key, value_key, word_key};
+use crate::bloom::{BloomsBuilder, attribute_key, trace_key, word_key};
 use crate::counts::CountsBuilder;
 use crate::index::IndexBuilder;
 use crate::parts::{self, Parts};
@@ -158,23 +158,28 @@ fn finished(mut parquet: ArrowWriter<Vec<u8>>, counts: &[u8]) -> Result<(Vec<u8>
     Ok((segment, parts))
 }
 
-/// Words of bodies, for blooms and index: cut once, hashed once.
+/// Words of bodies, for blooms and, where there is one, the index: cut once, hashed once.
 fn note_words(
     blooms: &mut BloomsBuilder,
-    mut index: Option<&mut IndexBuilder>,
+    index: Option<&mut IndexBuilder>,
     batch: &RecordBatch,
 ) -> Result<(), TantivyError> {
-    for body in text(batch, "body") {
+    let bodies = text(batch, "body");
+    let Some(index) = index else {
+        for body in bodies.iter().flatten() {
+            each_word_bytes(body, |word| blooms.add(word_key(word)));
+        }
+        return Ok(());
+    };
+    for body in bodies {
         each_word_bytes(body.unwrap_or_default(), |word| {
             let key = word_key(word);
             blooms.add(key);
-            if let Some(index) = index.as_mut().filter(|_| is_indexed(word)) {
+            if is_indexed(word) {
                 index.add(key, word);
             }
         });
-        if let Some(index) = &mut index {
-            index.end_row()?;
-        }
+        index.end_row()?;
     }
     Ok(())
 }
@@ -186,28 +191,11 @@ fn note_keys(blooms: &mut BloomsBuilder, batch: &RecordBatch) {
     }
     let attributes = batch.column_by_name("attributes").expect("log rows have attributes").as_map();
     let (names, values) = (attributes.keys().as_string::<i32>(), attributes.values().as_string::<i32>());
-    // Attributes mostly have the names, and many of them the values, that they had in the row before: these need not be hashed again.
-    let (mut before, mut seeds) = (0..0, Vec::new());
-    for ends in attributes.value_offsets()[..=batch.num_rows()].windows(2) {
-        let entries = ends[0] as usize..ends[1] as usize;
-        for (at, entry) in entries.clone().enumerate() {
-            let known = (before.start + at..before.end).next();
-            let is_same_name = known.is_some_and(|known| names.value(known) == names.value(entry));
-            if !is_same_name {
-                let seed = name_seed(names.value(entry));
-                match seeds.get_mut(at) {
-                    Some(known) => *known = seed,
-                    None => seeds.push(seed),
-                }
-            }
-            let is_noted = known.is_some_and(|known| {
-                is_same_name && values.is_valid(known) && values.value(known) == values.value(entry)
-            });
-            if values.is_valid(entry) && !is_noted {
-                blooms.add(value_key(seeds[at], values.value(entry)));
-            }
+    let entries = attributes.value_offsets();
+    for entry in entries[0] as usize..entries[batch.num_rows()] as usize {
+        if values.is_valid(entry) {
+            blooms.add(attribute_key(names.value(entry), values.value(entry)));
         }
-        before = entries;
     }
 }
 
