@@ -35,7 +35,7 @@ export class Shipwake {
 
   /** The simulated shop, faster than life. */
   static async demo(scenario: string, options: { speed?: number; scale?: number; seed?: number; past?: string } = {}): Promise<Shipwake> {
-    // Half an hour of a busier shop takes a while to send, and most tests are about what happens now.
+    // A quarter of an hour of a busier shop takes a while to send, and most tests are about what happens now.
     const { speed = 8, scale = 2, seed = 7, past = '0s' } = options;
     const shipwake = new Shipwake(await freePorts());
     const script = ['--scenario', scenario, '--seed', String(seed), '--speed', String(speed), '--scale', String(scale), '--past', past];
