@@ -173,6 +173,8 @@ fn read_case(
         split_s,
         silent,
         slice_s: i64::MIN,
+        levels: BTreeMap::new(),
+        hashes: Default::default(),
         reread: true,
         verdict: None,
         moment,
