@@ -226,7 +226,8 @@ async fn run_until_no_go(service: &str) -> u64 {
     let broke_ns = send_live(&shipwake, service, &fine, start_ns, || begun.elapsed() > Duration::from_secs(3)).await;
     assert!(!receiver.words(service).contains(&"no_go".to_owned()), "too early: {:?}", receiver.words(service));
     let broken = [("1.0", 100, 0), ("1.1", 100, 30)];
-    send_live(&shipwake, service, &broken, broke_ns, || receiver.words(service).contains(&"no_go".to_owned())).await;
+    let no_go = || receiver.words(service).contains(&"no_go".to_owned());
+    let sent_ns = send_live(&shipwake, service, &broken, broke_ns, no_go).await;
     let heard = receiver.heard();
     let no_go: Vec<&Heard> = heard.iter().filter(|heard| heard.body["data"]["verdict"] == "no_go").collect();
     assert_eq!(no_go.len(), 1, "told once");
@@ -234,6 +235,9 @@ async fn run_until_no_go(service: &str) -> u64 {
     assert_eq!((&data["candidate"], &data["baseline"]), (&Value::from("1.1"), &Value::from("1.0")), "{data}");
     assert!(data["summary"].as_str().is_some_and(|text| text.starts_with("Roll back: errors")), "{data}");
     let called_ns = no_go[0].at_ns;
+    // A replay sees a second once it is over, and the judge had seen part of one.
+    let begun = Instant::now();
+    send_live(&shipwake, service, &broken, sent_ns, || begun.elapsed() > Duration::from_secs(12)).await;
     let again = replay(&shipwake, service, came_ns, "no_go", &[]).await;
     assert_eq!(again.code, 0, "{}", again.answer);
     let at_ns = again.now()["call"]["at"].as_u64().expect("a time") * MS;

@@ -98,7 +98,7 @@ pub async fn windows(asker: &Asker, from_s: i64, to_s: i64) -> Result<Vec<Stored
     for row in &rows {
         found.extend(window(row, &mut names).map_err(|reason| ReplayError::Unreadable { what: "a window", reason })?);
     }
-    let mut found = finest(found);
+    let mut found = finest(found, to_s);
     let rows = of("log patterns", asker.ask_between(LINES, from_s, to_s).await)?;
     found.extend(rows.iter().filter_map(|row| {
         let [first_ns, last_ns] = [&row[10], &row[11]].map(|at| (at.as_f64().unwrap_or_default() * 1e9) as i64);

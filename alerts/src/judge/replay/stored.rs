@@ -74,8 +74,9 @@ impl StoredWindow {
 }
 
 /// Of requests, errors and durations the windows of a second where they are all there, else those of ten seconds; whatever else there
-/// is, as it is. Ten seconds of a release come from one of the two, so nothing counts twice.
-pub fn finest(windows: Vec<StoredWindow>) -> Vec<StoredWindow> {
+/// is, as it is. Ten seconds of a release come from one of the two, so nothing counts twice. Those that are not over at `until_s`, up to
+/// where windows were read, are told by their seconds.
+pub fn finest(windows: Vec<StoredWindow>, until_s: i64) -> Vec<StoredWindow> {
     let place = |window: &StoredWindow| (window.release.clone(), window.start_s.div_euclid(10));
     let mut sums: HashMap<(Arc<ReleaseId>, i64), [u64; 2]> = HashMap::new();
     let is_health = |window: &StoredWindow| matches!(window.what, Stored::Health { .. });
@@ -85,7 +86,8 @@ pub fn finest(windows: Vec<StoredWindow>) -> Vec<StoredWindow> {
     }
     let is_kept = |window: &StoredWindow| {
         let [tens, ones] = sums.get(&place(window)).copied().unwrap_or_default();
-        !is_health(window) || (window.length_s == 1) == (ones >= tens && ones > 0)
+        let is_growing = window.start_s.div_euclid(10) * 10 + 10 > until_s;
+        !is_health(window) || (window.length_s == 1) == (ones > 0 && (ones >= tens || is_growing))
     };
     windows.into_iter().filter(is_kept).collect()
 }

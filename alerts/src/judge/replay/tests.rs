@@ -142,9 +142,12 @@ fn seconds_are_used_where_they_are_all_there_and_nothing_counts_twice() {
         // Not rolled up yet.
         window(20, 1, 4),
         window(30, 10, 1),
+        // Still grows.
+        window(40, 10, 9),
+        window(41, 1, 3),
     ];
-    let kept: Vec<(i64, i64)> = finest(all).iter().map(|window| (window.start_s, window.length_s)).collect();
-    assert_eq!(kept, [(3, 1), (9, 1), (10, 10), (20, 1), (30, 10)]);
+    let kept: Vec<(i64, i64)> = finest(all, 45).iter().map(|window| (window.start_s, window.length_s)).collect();
+    assert_eq!(kept, [(3, 1), (9, 1), (10, 10), (20, 1), (30, 10), (41, 1)]);
 }
 
 #[test]
