@@ -171,7 +171,7 @@ impl App {
         let verdicts = Verdicts::start(&config, judged, &kpis, &registry, &readiness, &shutdown).await?;
         let board = verdicts.as_ref().map(Verdicts::board);
         servers.extend(record_verdicts(board.clone(), recorder, store.clone(), &stop_servers));
-        let gates = gates::start(&config, roles, board, &stop_servers, &mut servers)?;
+        let gates = gates::start(&config, roles, board.zip(store.clone()), &stop_servers, &mut servers)?;
         let query = start_query(&config, &kpis, store.filter(|_| roles.query), source, &registry, &stop_servers)?;
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
             ingest.journal().open(journal.clone());

@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{EMBEDDED, Options};
-use crate::{demo, load, mark, pipe, tail};
+use crate::{demo, load, mark, pipe, replay, tail};
 
 /// Production feedback for every release: telemetry in, release health live.
 #[derive(Debug, Parser)]
@@ -49,6 +49,9 @@ pub enum Command {
     /// Look at what releases are judged by.
     #[command(subcommand)]
     Policies(PoliciesCommand),
+    /// Look at what was called of releases.
+    #[command(subcommand)]
+    Verdict(replay::VerdictCommand),
     /// Check what is stored while no Shipwake runs on it; names every damaged file and offset. Exit code 0: nothing is damaged; 1: something
     /// is; 3: it could not be checked.
     Doctor(DoctorArgs),

@@ -38,9 +38,9 @@ pub fn run(args: &GateArgs) -> ExitCode {
     ExitCode::from(outcome.code)
 }
 
-/// Says what is wrong with a command line, and ends: as an error, not as "not decided", when it was to be a gate.
+/// Says what is wrong with a command line, and ends: as an error, not as "not decided", when it was to be a gate or a replay.
 pub fn refuse(error: &clap::Error) -> ! {
-    let is_gate = std::env::args().nth(1).is_some_and(|command| command == "gate");
+    let is_gate = std::env::args().nth(1).is_some_and(|command| command == "gate" || command == "verdict");
     // Nobody is there to read it.
     let _ = error.print();
     std::process::exit(if is_gate && error.use_stderr() { ERROR.into() } else { error.exit_code() })

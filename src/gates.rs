@@ -1,6 +1,7 @@
 //! Gates in this process: the routes of verdicts where releases are judged here, and the way to a process that judges them where not.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use axum::Router;
@@ -8,6 +9,7 @@ use shipwake_alerts::board::Reader;
 use shipwake_alerts::gates::Gates;
 use shipwake_alerts::gates::github::{GithubConfig, Protection};
 use shipwake_alerts::{Clock, FileLedger};
+use shipwake_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Running;
@@ -27,16 +29,16 @@ const GITHUB_DIR: &str = "alerts-github";
 pub fn start(
     config: &Config,
     roles: Roles,
-    boards: Option<Reader>,
+    boards: Option<(Reader, Arc<Store>)>,
     stop: &CancellationToken,
     servers: &mut Vec<Running>,
 ) -> anyhow::Result<Router> {
-    let Some(boards) = boards else {
+    let Some((boards, store)) = boards else {
         let peers = config.peers().map_err(|problem| anyhow!("peers: {problem}"))?;
         return elsewhere::router(roles, peers);
     };
     let alerts = verdicts::receivers(config)?;
-    let gates = Gates::new(boards, alerts.url.as_deref(), Clock::default(), stop.clone());
+    let gates = Gates::new(boards, alerts.url.as_deref(), Clock::default(), stop.clone()).with_windows(Arc::new(store));
     let Some(github) = alerts.github else { return Ok(gates.router()) };
     let protection =
         open(&gates, github, &config.data).context("failed to take up the deployments that wait at GitHub")?;

@@ -25,6 +25,7 @@ mod pipeline;
 mod policies_command;
 mod query_command;
 mod reader;
+mod replay;
 mod retention;
 mod roles;
 mod send;
@@ -82,6 +83,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Alerts(command) => alerts_command::run(command),
         Command::Policies(command) => policies_command::run(command),
+        Command::Verdict(command) => Ok(replay::run(&command)),
         Command::Doctor(args) => Ok(doctor::run(&args)),
         Command::Version => {
             println!("shipwake {}", env!("CARGO_PKG_VERSION"));

@@ -164,6 +164,7 @@ mod tests {
             baseline: Some("1".into()),
             strategy: Strategy::Canary,
             share: None,
+            levels: Default::default(),
             hashes: Default::default(),
             opened_ms: 0,
             since_ms: 0,

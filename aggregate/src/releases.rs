@@ -22,6 +22,8 @@ const INSTANCE_HELD_MIN_NS: i64 = 90 * NS_PER_S;
 const INSTANCE_HELD_MAX_NS: i64 = 300 * NS_PER_S;
 /// Interval of an instance that has sent once: the default of metric exporters.
 const INTERVAL_UNKNOWN_NS: i64 = 60 * NS_PER_S;
+/// Pod templates of one release that are remembered.
+const HASHES_MAX: usize = 4;
 /// More instances of one release are not told apart.
 const INSTANCES_MAX: usize = 4_096;
 
@@ -52,6 +54,8 @@ pub struct Release {
     pub removed: bool,
     /// Running totals kept for it.
     pub streams: usize,
+    /// Hashes of the pod templates that its instances come from, oldest first; not stored, every instance tells its own again.
+    hashes: Vec<Arc<str>>,
     /// By their hashes.
     instances: HashMap<u64, Instance, ahash::RandomState>,
 }
@@ -96,6 +100,7 @@ impl Release {
             rpc_new: false,
             removed: false,
             streams: 0,
+            hashes: Vec::new(),
             instances: HashMap::default(),
         }
     }
@@ -139,6 +144,22 @@ impl Release {
         }
         let first = Instance { received_ns, interval_ns: INTERVAL_UNKNOWN_NS, guessed };
         self.instances.entry(instance).and_modify(|seen| seen.received(received_ns)).or_insert(first);
+    }
+
+    /// Takes note of the pod template that an instance comes from. Of many the newest are kept: a version that is deployed again and again.
+    pub fn has_hash(&mut self, hash: &Arc<str>) {
+        if self.hashes.contains(hash) {
+            return;
+        }
+        if self.hashes.len() >= HASHES_MAX {
+            self.hashes.remove(0);
+        }
+        self.hashes.push(hash.clone());
+    }
+
+    /// Hashes of the pod templates that it runs from.
+    pub fn hashes(&self) -> &[Arc<str>] {
+        &self.hashes
     }
 
     /// Instances that run: those that have not missed several of their own exports. Where some name themselves, others are
@@ -364,6 +385,16 @@ mod tests {
         let number = releases.number(&id("s49", "1"), 0);
         assert_eq!(&*releases.get(number).id.service, OVERFLOW);
         assert_eq!(releases.iter().count(), 3);
+    }
+
+    #[test]
+    fn a_version_that_is_deployed_again_and_again_keeps_its_newest_pod_templates() {
+        let mut release = Release::new(Arc::new(id("shop", "1")), 0);
+        for hash in ["a", "b", "a", "c", "d", "e", "e"] {
+            release.has_hash(&hash.into());
+        }
+        let kept: Vec<&str> = release.hashes().iter().map(|hash| &**hash).collect();
+        assert_eq!(kept, ["b", "c", "d", "e"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use shipwake_model::release::resolve;
+use shipwake_model::release::{pod_template_hash, resolve};
 use shipwake_model::slot::replicate_slot;
 use shipwake_model::{ReleaseId, Source};
 use shipwake_otlp::{KeyValues, Resource};
@@ -38,6 +38,8 @@ pub struct KnownResource {
     pub attributes: Vec<(String, String)>,
     instance_hash: u64,
     instance_guessed: bool,
+    /// Of the pod template that it comes from.
+    template_hash: Option<Arc<str>>,
 }
 
 /// Resources by hash.
@@ -78,6 +80,9 @@ impl Resources {
         let mut known = known_of(hash, attributes);
         known.release = releases.number(&known.id, received_ns);
         known.service = releases.get(known.release).service;
+        if let Some(hash) = &known.template_hash {
+            releases.get_mut(known.release).has_hash(hash);
+        }
         let known = Arc::new(known);
         if self.known.len() >= CACHED_MAX {
             self.known.clear();
@@ -98,12 +103,14 @@ fn known_of(hash: u128, attributes: &KeyValues<'_>) -> KnownResource {
     let attributes = texts(attributes);
     let get = |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
     let identity = resolve(get, None);
+    let template_hash = pod_template_hash(get).map(Arc::from);
     KnownResource {
         release: u32::MAX,
         service: u32::MAX,
         slot: replicate_slot(&identity.instance),
         instance_hash: xxh3_64(identity.instance.as_bytes()),
         instance_guessed: identity.instance_guessed,
+        template_hash,
         id: identity.release,
         instance: identity.instance,
         hash,

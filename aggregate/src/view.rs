@@ -170,6 +170,7 @@ impl HotShard for Shared {
             requests: release.requests_of_best_source(),
             instances: release.instances(now_ns),
             instance_guessed: release.instance_guessed,
+            hashes: release.hashes().to_vec(),
         });
         rows.collect()
     }

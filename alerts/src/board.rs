@@ -3,9 +3,11 @@
 //! A reader holds one board for the whole of an answer, so that all parts of an answer are of one moment. [`Reader::changed`] waits
 //! for the next one: that is what long polls stand on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shipwake_model::ReleaseId;
+use shipwake_model::pattern::Level;
 use shipwake_verdict::Verdict;
 use tokio::sync::watch;
 
@@ -20,6 +22,35 @@ pub struct Board {
     pub as_of_ms: i64,
     /// One entry for each release, newest first.
     pub releases: Vec<Arc<Judged>>,
+    /// How often it would have been wrong, by namespace, service and environment.
+    pub audits: Arc<BTreeMap<(Arc<str>, Arc<str>, Arc<str>), SelfAudit>>,
+}
+
+/// How the judge does on a service's own traffic, where it is known that nothing is wrong: slots of the stable version are judged as if
+/// they were releases beside the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfAudit {
+    /// Fake releases that were judged since the start.
+    pub releases: u32,
+    /// Of these, how many were called "no go": every one is a false alarm.
+    pub no_go: u32,
+    /// The part of them.
+    pub rate: f64,
+    /// Below this the rate lies, with a confidence of 95 % if fake releases were independent.
+    pub rate_below: f64,
+    /// Fake releases of the last day whose errors were doubled against the others'.
+    pub doubled: u32,
+    /// Of these, how many were called "no go" while they lasted.
+    pub doubled_found: u32,
+    /// Seconds within which [`SelfAudit::PART`] of them were; `None` when fewer were.
+    pub found_within_s: Option<i64>,
+    /// Noise is taken to be at least this: with less there were more false alarms than the budget allows.
+    pub dispersion_floor: Option<f64>,
+}
+
+impl SelfAudit {
+    /// The part of doubled fake releases that is to be found.
+    pub const PART: f64 = 0.95;
 }
 
 /// How a release takes traffic.
@@ -61,6 +92,8 @@ pub struct Judged {
     pub strategy: Strategy,
     /// Its share of the traffic now, 0 to 1.
     pub share: Option<f64>,
+    /// The worst level of each log pattern that the verdict names.
+    pub levels: BTreeMap<u64, Level>,
     /// Pod template hashes by which rollout tools may name it, and its baseline.
     pub hashes: [Vec<Arc<str>>; 2],
     /// When its first request came, ms since the epoch.
@@ -125,6 +158,13 @@ pub struct Reader {
 pub fn board() -> (Publisher, Reader) {
     let (sender, receiver) = watch::channel(Arc::default());
     (Publisher { boards: sender }, Reader { boards: receiver })
+}
+
+impl Board {
+    /// How the judge does on the service of a release.
+    pub fn audit_of(&self, release: &ReleaseId) -> Option<&SelfAudit> {
+        self.audits.get(&(release.namespace.clone(), release.service.clone(), release.environment.clone()))
+    }
 }
 
 impl Publisher {

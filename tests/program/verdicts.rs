@@ -180,6 +180,32 @@ async fn send_live(
     sent_ns
 }
 
+/// What `shipwake verdict replay` said of one release.
+struct Replayed {
+    code: i32,
+    answer: Value,
+}
+
+impl Replayed {
+    fn now(&self) -> &Value {
+        &self.answer["releases"][0]["now"]
+    }
+}
+
+/// Judges a release again, once the word that was told is recorded.
+async fn replay(shipwake: &Shipwake, service: &str, came_ns: u64, word: &str, more: &[&str]) -> Replayed {
+    let recorded = format!("select count(*) from verdicts where service = '{service}' and verdict = '{word}'");
+    eventually("the word is recorded", || async { (shipwake.number(&recorded).await >= 1).then_some(()) }).await;
+    let from_ms = (came_ns / MS - 5_000).to_string();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shipwake"));
+    command.args(["verdict", "replay", "--from", &from_ms, "--service", service, "--format", "json"]).args(more);
+    let output = command.args(["--url", &shipwake.ui()]).output().expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    assert_eq!(answer["releases"].as_array().map(Vec::len), Some(1), "{answer}");
+    Replayed { code: output.status.code().expect("it ended"), answer }
+}
+
 /// One run: a baseline with a past and a canary that is fine for a while; then three in ten of the canary's requests fail. Gives the
 /// milliseconds from the first of them to the webhook.
 async fn run_until_no_go(service: &str) -> u64 {
@@ -200,14 +226,28 @@ async fn run_until_no_go(service: &str) -> u64 {
     let broke_ns = send_live(&shipwake, service, &fine, start_ns, || begun.elapsed() > Duration::from_secs(3)).await;
     assert!(!receiver.words(service).contains(&"no_go".to_owned()), "too early: {:?}", receiver.words(service));
     let broken = [("1.0", 100, 0), ("1.1", 100, 30)];
-    send_live(&shipwake, service, &broken, broke_ns, || receiver.words(service).contains(&"no_go".to_owned())).await;
+    let no_go = || receiver.words(service).contains(&"no_go".to_owned());
+    let sent_ns = send_live(&shipwake, service, &broken, broke_ns, no_go).await;
     let heard = receiver.heard();
     let no_go: Vec<&Heard> = heard.iter().filter(|heard| heard.body["data"]["verdict"] == "no_go").collect();
     assert_eq!(no_go.len(), 1, "told once");
     let data = &no_go[0].body["data"];
     assert_eq!((&data["candidate"], &data["baseline"]), (&Value::from("1.1"), &Value::from("1.0")), "{data}");
     assert!(data["summary"].as_str().is_some_and(|text| text.starts_with("Roll back: errors")), "{data}");
-    (no_go[0].at_ns - broke_ns) / MS
+    let called_ns = no_go[0].at_ns;
+    // A replay sees a second once it is over, and the judge had seen part of one.
+    let begun = Instant::now();
+    send_live(&shipwake, service, &broken, sent_ns, || begun.elapsed() > Duration::from_secs(12)).await;
+    let again = replay(&shipwake, service, came_ns, "no_go", &[]).await;
+    assert_eq!(again.code, 0, "{}", again.answer);
+    let at_ns = again.now()["call"]["at"].as_u64().expect("a time") * MS;
+    // What was sent while this machine was busy came later than it happened.
+    assert!(
+        (broke_ns..called_ns + 10 * S).contains(&at_ns),
+        "{} ms after it broke",
+        (at_ns as i64 - broke_ns as i64) / 1_000_000
+    );
+    (called_ns - broke_ns) / MS
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,6 +280,17 @@ async fn a_good_canary_becomes_go_and_never_no_go() {
     .await;
     assert!(!receiver.words("good").contains(&"no_go".to_owned()), "{:?}", receiver.words("good"));
     assert_eq!(shipwake.metric("shipwake_verdict", "service=\"good\"").await, 1.0);
+    let kayenta = shipwake.api("/api/v1/services/good/verdict/kayenta").await["kayenta"].clone();
+    assert!(kayenta["minutes"].as_u64() >= Some(10) && kayenta["score"].is_number(), "{kayenta}");
+    assert_eq!(kayenta["metrics"][0]["check"], "errors", "{kayenta}");
+    let again = replay(&shipwake, "good", came_ns, "go", &[]).await;
+    assert_eq!((again.code, &again.now()["call"]["verdict"]), (0, &Value::from("go")), "{}", again.answer);
+    // Two hours before "go": nothing is called then, and the command says that this is another word.
+    let strict = folder.path().join("strict.yaml");
+    std::fs::write(&strict, "default:\n  go_after: 2h\n").expect("written");
+    let strict = replay(&shipwake, "good", came_ns, "go", &["--policies", strict.to_str().expect("text")]).await;
+    assert_eq!(strict.code, 1, "{}", strict.answer);
+    assert_ne!(strict.now()["last"], "go", "{}", strict.answer);
     // When its data stops, that is taken back.
     let lagging = || async { (receiver.words("good").last().map(String::as_str) == Some("watch")).then_some(()) };
     let deadline = Instant::now() + WORD_WITHIN;

@@ -7,7 +7,7 @@
 //!
 //! - `question` and `answer`: which release is meant, and what is said of it. Pure; every face stands on them.
 //! - `verdict`, `evaluations`, `flagger`, `prometheus`, `kayenta`, [`github`]: the faces.
-//! - `page`: what the pages of this program read. `form`: the forms of numbers that several faces share.
+//! - `page`, `page_kayenta`: what the pages of this program read. `form`: the forms of numbers that several faces share.
 //! - `arguments`, `problem`: what comes in, and what is wrong with it. `poll`: waiting for the next board.
 
 mod answer;
@@ -18,6 +18,7 @@ mod form;
 pub mod github;
 mod kayenta;
 mod page;
+mod page_kayenta;
 mod poll;
 mod problem;
 mod prometheus;
@@ -43,7 +44,9 @@ use tokio_util::sync::CancellationToken;
 use crate as shipwake;
 use crate::board::{Board, Reader};
 use crate::clock::Clock;
+use crate::judge::windows::Windows;
 use answer::Answer;
+use page_kayenta::{COMPUTED_MAX, Readable};
 use problem::Problem;
 use question::Question;
 
@@ -53,7 +56,7 @@ const WAITING_MAX: usize = 1_024;
 const BODY_BYTES_MAX: usize = 16 << 20;
 
 /// All paths of gates, for a process that has to send their callers elsewhere.
-pub const PATHS: [&str; 17] = [
+pub const PATHS: [&str; 18] = [
     "/v1/verdict",
     "/v1/gate",
     "/v1/evaluations",
@@ -62,6 +65,7 @@ pub const PATHS: [&str; 17] = [
     "/v1/hooks/github/protection",
     "/api/v1/verdicts",
     "/api/v1/services/{service}/verdict",
+    "/api/v1/services/{service}/verdict/kayenta",
     "/api/v1/query",
     "/api/v1/labels",
     "/api/v1/series",
@@ -81,6 +85,9 @@ pub struct Gates {
     /// Where people reach the pages, without a slash at the end.
     url: Option<Arc<str>>,
     waiting: Arc<Semaphore>,
+    /// Where minutes are read when somebody asks what another judge would have said.
+    windows: Option<Readable>,
+    computing: Arc<Semaphore>,
     /// Ends every wait.
     stop: CancellationToken,
 }
@@ -89,7 +96,14 @@ impl Gates {
     /// Gates over the boards of a judge. `url` is where people reach the pages, for links. At `stop`, nobody waits for a change any more.
     pub fn new(reader: Reader, url: Option<&str>, clock: Clock, stop: CancellationToken) -> Self {
         let url = url.map(|url| url.trim_end_matches('/').into());
-        Gates { reader, clock, url, waiting: Arc::new(Semaphore::new(WAITING_MAX)), stop }
+        let (waiting, computing) = (Semaphore::new(WAITING_MAX), Semaphore::new(COMPUTED_MAX));
+        Gates { reader, clock, url, waiting: Arc::new(waiting), windows: None, computing: Arc::new(computing), stop }
+    }
+
+    /// The same, with the windows that releases are judged by.
+    #[must_use]
+    pub fn with_windows(self, windows: Arc<dyn Windows>) -> Self {
+        Gates { windows: Some(Readable(windows)), ..self }
     }
 
     /// The routes of all faces but GitHub's, which has some state of its own ([`github::Protection::router`]).
@@ -101,6 +115,7 @@ impl Gates {
             .merge(prometheus::routes())
             .merge(kayenta::routes())
             .merge(page::routes())
+            .merge(page_kayenta::routes())
             .method_not_allowed_fallback(async |method: Method| Problem::Method(method.to_string()))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self.clone())

@@ -18,7 +18,7 @@ use super::form::{as_json, effect_json, evidence, group_name, missing_json, next
 use super::problem::{Problem, json_answer};
 use super::question::{Question, Unfound, find};
 use super::{Gates, arguments};
-use crate::board::{Board, Judged, TrailPoint};
+use crate::board::{Board, Judged, SelfAudit, TrailPoint};
 
 pub(super) fn routes() -> Router<Gates> {
     Router::new().route("/api/v1/verdicts", get(verdicts)).route("/api/v1/services/{service}/verdict", get(of_service))
@@ -34,7 +34,19 @@ async fn verdicts(State(gates): State<Gates>, RawQuery(query): RawQuery) -> Resu
         is("service", &release.service) && is("env", &release.environment) && is("namespace", &release.namespace)
     };
     let verdicts: Vec<Value> = board.releases.iter().filter(fits).map(|judged| short(judged)).collect();
-    Ok(json_answer(StatusCode::OK, &json!({"meta": meta(&board), "verdicts": verdicts})))
+    let audits = board.audits.iter().filter(|((namespace, service, env), _)| {
+        let is = |name: &str, value: &str| given.get(name).is_none_or(|asked| asked == value);
+        is("service", service) && is("env", env) && is("namespace", namespace)
+    });
+    let of_place = |((namespace, service, env), of): (&(Arc<str>, Arc<str>, Arc<str>), &SelfAudit)| {
+        let mut found = audit(of);
+        let fields = found.as_object_mut().expect("made as one");
+        let place = [("service", service), ("namespace", namespace), ("env", env)];
+        fields.extend(place.map(|(name, value)| (name.to_owned(), json!(&**value))));
+        found
+    };
+    let audits: Vec<Value> = audits.map(of_place).collect();
+    Ok(json_answer(StatusCode::OK, &json!({"meta": meta(&board), "verdicts": verdicts, "audits": audits})))
 }
 
 async fn of_service(
@@ -45,16 +57,7 @@ async fn of_service(
     let known = ["env", "namespace", "candidate", "baseline", "after", "wait"];
     let given = arguments::read(query.as_deref(), &known)?;
     let (wait, after) = (arguments::wait(&given)?, arguments::after(&given)?);
-    // A tilde in front keeps `.` and `..` in a path, and is doubled in front of names that begin with one.
-    let service = service.strip_prefix('~').map(str::to_owned).unwrap_or(service);
-    let get = |name: &str| given.get(name).cloned();
-    let question = Question {
-        service,
-        namespace: get("namespace"),
-        env: get("env"),
-        candidate: get("candidate"),
-        ..Question::default()
-    };
+    let question = asked_of(&service, &given);
     let board = newer(&gates, wait, after).await;
     let judged = newest(&board, &question).map_err(problem)?;
     let others = board.releases.iter().filter(|other| {
@@ -74,7 +77,25 @@ async fn of_service(
         .map(|past| json!({"state": past.word.as_str(), "at": past.at_ms, "headline": &*past.summary}));
     fields.insert("past".to_owned(), past.collect());
     let others: Vec<Value> = others.map(|other| short(other)).collect();
-    Ok(json_answer(StatusCode::OK, &json!({"meta": meta(&board), "verdict": verdict, "others": others})))
+    let audit = board.audit_of(&judged.release).map(audit);
+    Ok(json_answer(
+        StatusCode::OK,
+        &json!({"meta": meta(&board), "verdict": verdict, "others": others, "audit": audit}),
+    ))
+}
+
+/// Which release of a service is meant.
+pub(super) fn asked_of(service: &str, given: &arguments::Arguments) -> Question {
+    // A tilde in front keeps `.` and `..` in a path, and is doubled in front of names that begin with one.
+    let service = service.strip_prefix('~').unwrap_or(service).to_owned();
+    let get = |name: &str| given.get(name).cloned();
+    Question {
+        service,
+        namespace: get("namespace"),
+        env: get("env"),
+        candidate: get("candidate"),
+        ..Question::default()
+    }
 }
 
 /// The board once it is newer than what the page has, or after `wait`.
@@ -83,7 +104,7 @@ async fn newer(gates: &Gates, wait: std::time::Duration, after: Option<u64>) -> 
 }
 
 /// The release that a page is about. Other than a gate, it also shows one whose time is over when there is none that is judged.
-fn newest(board: &Board, question: &Question) -> Result<Arc<Judged>, Unfound> {
+pub(super) fn newest(board: &Board, question: &Question) -> Result<Arc<Judged>, Unfound> {
     find(board, question).or_else(|unfound| {
         let fits = |judged: &&Arc<Judged>| {
             let release = &judged.release;
@@ -101,7 +122,7 @@ fn newest(board: &Board, question: &Question) -> Result<Arc<Judged>, Unfound> {
     })
 }
 
-fn problem(unfound: Unfound) -> Problem {
+pub(super) fn problem(unfound: Unfound) -> Problem {
     if unfound.choices.is_empty() {
         Problem::NotFound(unfound.summary)
     } else {
@@ -109,7 +130,7 @@ fn problem(unfound: Unfound) -> Problem {
     }
 }
 
-fn meta(board: &Board) -> Value {
+pub(super) fn meta(board: &Board) -> Value {
     json!({"as_of": board.as_of_ms, "revision": board.revision})
 }
 
@@ -133,6 +154,23 @@ fn short(judged: &Judged) -> Value {
         "headline": verdict.summary,
         "need": is_open.then(|| next_need(verdict, verdict.word)),
         "policy": &*judged.policy,
+    })
+}
+
+/// How often it would have been wrong on this service's own traffic, and how soon it would have been right.
+fn audit(of: &SelfAudit) -> Value {
+    json!({
+        "releases": of.releases,
+        "no_go": of.no_go,
+        "rate": of.rate,
+        "rate_below": of.rate_below,
+        "doubled": {
+            "releases": of.doubled,
+            "found": of.doubled_found,
+            "within_s": of.found_within_s,
+            "part": SelfAudit::PART,
+        },
+        "dispersion_floor": of.dispersion_floor,
     })
 }
 
@@ -170,10 +208,10 @@ fn ready(verdict: &Verdict, elapsed_s: i64) -> Option<f64> {
 fn checks(judged: &Judged) -> Value {
     let none: Vec<TrailPoint> = Vec::new();
     let trails = judged.trails.iter().chain(std::iter::repeat(&none));
-    judged.verdict.checks.iter().zip(trails).map(|(of, trail)| check(of, trail)).collect()
+    judged.verdict.checks.iter().zip(trails).map(|(of, trail)| check(judged, of, trail)).collect()
 }
 
-fn check(check: &CheckResult, trail: &[TrailPoint]) -> Value {
+fn check(judged: &Judged, check: &CheckResult, trail: &[TrailPoint]) -> Value {
     let mut effect = as_json(check.effect.as_ref(), effect_json);
     if let (Some(fields), Some(of)) = (effect.as_object_mut(), &check.effect) {
         fields.insert("limit".to_owned(), json!(of.limit_worse));
@@ -205,7 +243,7 @@ fn check(check: &CheckResult, trail: &[TrailPoint]) -> Value {
         "suspicious_since": ms(check.suspicious_since_s),
         "dominant": check.dominant.as_ref().map(|of| json!({"stratum": of.stratum, "share": of.share})),
         "quantiles": check.quantiles.iter().map(quantile).collect::<Vec<_>>(),
-        "patterns": check.patterns.iter().map(pattern).collect::<Vec<_>>(),
+        "patterns": check.patterns.iter().map(|of| pattern(judged, of)).collect::<Vec<_>>(),
         "noise": check.noise.as_ref().map(noise),
         "missing": missing_json(check.missing.as_ref()),
         "why": check.why,
@@ -226,11 +264,11 @@ fn quantile(of: &QuantileDifference) -> Value {
     })
 }
 
-fn pattern(of: &FoundPattern) -> Value {
+fn pattern(judged: &Judged, of: &FoundPattern) -> Value {
     json!({
         "pattern_id": format!("{:016x}", of.id),
         "template": of.template,
-        "level": null,
+        "level": judged.levels.get(&of.id).map(|level| level.as_str()),
         "candidate": of.candidate,
         "baseline": of.baseline,
         "e": evidence(of.ln_evidence),

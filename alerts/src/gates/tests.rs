@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use super::boards::{Release, board_of};
 use super::*;
-use crate::board::{Publisher, board};
+use crate::board::{Publisher, SelfAudit, board};
 use crate::change::Ending;
 
 /// Gates over one board.
@@ -360,7 +360,9 @@ async fn pages_read_short_forms_and_whole_ones() {
         (&json!("errors"), &json!("decisive"), &json!(60))
     );
     assert_eq!(check["trail"]["low"], json!([null]));
-    assert_eq!(verdict["checks"][1]["patterns"][0]["pattern_id"], "00000000000000ab");
+    let pattern = &verdict["checks"][1]["patterns"][0];
+    assert_eq!((&pattern["pattern_id"], &pattern["level"]), (&json!("00000000000000ab"), &json!("error")));
+    assert_eq!(whole["audit"], Value::Null, "no hour was audited yet");
     let waiting = get(&router, "/api/v1/services/waiting/verdict").await.json();
     let ready = waiting["verdict"]["evidence"]["ready"].as_f64().expect("a part");
     assert!(ready > 0.0 && ready < 1.0, "{ready}");
@@ -371,6 +373,41 @@ async fn pages_read_short_forms_and_whole_ones() {
     assert_eq!(nobody.status, StatusCode::NOT_FOUND);
     assert!(nobody.json()["detail"].as_str().is_some_and(|text| text.contains("`waiting`")), "{}", nobody.text);
     assert_eq!(get(&router, "/api/v1/services/twice/verdict").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn pages_read_how_often_the_judge_would_have_been_wrong() {
+    let audit = SelfAudit {
+        releases: 214,
+        no_go: 0,
+        rate: 0.0,
+        rate_below: 0.0139,
+        doubled: 32,
+        doubled_found: 32,
+        found_within_s: Some(180),
+        dispersion_floor: None,
+    };
+    let place = |env: &str| ("".into(), "bad".into(), env.into());
+    let audits = [(place("production"), audit.clone()), (place("staging"), SelfAudit { no_go: 3, ..audit })].into();
+    let (gates, _publisher) = gates(Board { audits: Arc::new(audits), ..everything() });
+    let router = gates.router();
+    let whole = get(&router, "/api/v1/services/bad/verdict").await.json();
+    assert_eq!(
+        whole["audit"],
+        json!({"releases": 214, "no_go": 0, "rate": 0.0, "rate_below": 0.0139, "dispersion_floor": null,
+            "doubled": {"releases": 32, "found": 32, "within_s": 180, "part": 0.95}})
+    );
+    let all = get(&router, "/api/v1/verdicts?env=staging").await.json();
+    assert_eq!(all["audits"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&all["audits"][0]["service"], &all["audits"][0]["no_go"]), (&json!("bad"), &json!(3)));
+}
+
+#[tokio::test]
+async fn what_kayenta_would_have_said_needs_windows() {
+    let (gates, _publisher) = gates(everything());
+    let answer = get(&gates.router(), "/api/v1/services/bad/verdict/kayenta").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(answer.json()["detail"].as_str().is_some_and(|text| text.contains("windows")), "{}", answer.text);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shipwake_model::kpi::{Better, Kpi, KpiValue, Per};
+use shipwake_model::pattern::Level;
 use shipwake_model::{ReleaseId, Sketch, Source};
 use shipwake_rollout::Release;
 use shipwake_store::{HealthSeries, SlotSeries};
@@ -88,6 +89,10 @@ pub(crate) struct Case {
     pub silent: [u32; 2],
     /// Where the next older slice begins, in seconds since the epoch; not stored.
     pub slice_s: i64,
+    /// The worst level of each bad log pattern that either side has had; not stored, the next minute tells it again.
+    pub levels: BTreeMap<u64, Level>,
+    /// Hashes of the pod templates of candidate and baseline; not stored, the next look tells them again.
+    pub hashes: [Vec<Arc<str>>; 2],
     /// Everything within reach is to be read at the next look; not stored.
     pub reread: bool,
     /// So are slots, sessions and events, which are read with every complete window; not stored.

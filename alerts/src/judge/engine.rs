@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use shipwake_model::pattern::Level;
 use shipwake_model::release::OVERFLOW;
 use shipwake_model::{HdrCells, Kpi, ReleaseId, Sketch, Source};
 use shipwake_rollout::{Limits, Place, Release, Sight, Strategy};
 use shipwake_store::{HealthQuery, HealthSeries, MeasureQuery, PatternQuery, ReleaseRow, SlotSeries};
-use shipwake_verdict::{Comparison, Word};
+use shipwake_verdict::{Comparison, Verdict, Word};
 
 use super::audit::Audits;
 use super::case::{Case, Extras, Moment, Trial, checks, of_version, past_windows};
@@ -112,8 +113,19 @@ impl Engine {
         self.cases.iter().filter(|case| case.release.is_open()).count()
     }
 
-    /// One look.
+    /// One look, and a step of the audit.
     pub fn look(&mut self, windows: &dyn Windows, now_ms: i64) -> Looked {
+        let looked = self.step(windows, now_ms);
+        if self.complete_ms != i64::MIN {
+            let Engine { audits, places, sources, config, complete_ms, .. } = self;
+            let complete_s = complete_ms.div_euclid(1_000);
+            audits.step(windows, places, |id| sources.get(id).copied(), &config.policies, complete_s);
+        }
+        looked
+    }
+
+    /// One look, without the audit.
+    pub fn step(&mut self, windows: &dyn Windows, now_ms: i64) -> Looked {
         let began = Instant::now();
         let completeness = completeness(&windows.status(), false);
         if completeness.until_ms.is_none() {
@@ -139,8 +151,6 @@ impl Engine {
         let is_whole = completeness.is_whole && !windows.is_incomplete(began);
         self.judge(&rows, now_ms, is_whole, &mut looked);
         self.bound();
-        let Engine { audits, places, sources, config, complete_ms, .. } = self;
-        audits.step(windows, places, |id| sources.get(id).copied(), &config.policies, complete_ms.div_euclid(1_000));
         looked
     }
 
@@ -272,6 +282,8 @@ impl Engine {
             split_s: release.opened_s,
             silent: [0, 0],
             slice_s: i64::MIN,
+            levels: BTreeMap::new(),
+            hashes: Default::default(),
             reread: true,
             refill: true,
             again: Again::after(history.of_baseline.requests(), now_ms),
@@ -346,6 +358,9 @@ impl Engine {
             let from_s = (now_s - 1_800).min(release.opened_s);
             let found = learn(&later.of_baseline, from_s, instances, &named.policy.latency);
             (learnt.latency, latency_from_s) = (found.latency, now_s);
+        }
+        if let Some(floor) = self.audits.floor(&place_of(id)) {
+            learnt.errors = learnt.errors.at_least(floor);
         }
         let checks = checks(named, &learnt, extras, instances.is_some());
         let thresholds = learnt.latency.map(|(thresholds, _)| thresholds);
@@ -476,6 +491,10 @@ impl Engine {
                 candidate: instances_of(rows, &case.id, Some(&case.release.version)),
                 baseline: instances_of(rows, &case.id, case.release.baseline.as_deref()),
             };
+            let baseline = case.release.baseline.clone();
+            for (version, known) in [Some(&*case.id.version), baseline.as_deref()].into_iter().zip(&mut case.hashes) {
+                remember_hashes(rows, &case.id, version, known);
+            }
             looked.is_new = true;
             if let Some(before) = case.judge(&moment) {
                 looked.changes.extend(changes::changed(case, before, now_ms));
@@ -512,7 +531,8 @@ impl Engine {
                 baseline: case.release.baseline.clone(),
                 strategy: changes::strategy(case.release.strategy),
                 share: case.release.share,
-                hashes: [Vec::new(), Vec::new()],
+                levels: levels_of(case, &verdict),
+                hashes: case.hashes.clone(),
                 opened_ms: case.release.opened_s * 1_000,
                 since_ms: case.since_ms,
                 sequence: case.sequence,
@@ -526,7 +546,9 @@ impl Engine {
         });
         let mut releases: Vec<Arc<Judged>> = judged.collect();
         releases.sort_by_key(|judged| (std::cmp::Reverse(judged.opened_ms), judged.release.clone()));
-        Board { revision: self.revision, as_of_ms: now_ms, releases }
+        let sums = self.audits.sums.iter().filter(|(_, sum)| sum.audit.releases > 0);
+        let audits = Arc::new(sums.map(|(id, sum)| (id.clone(), sum.told())).collect());
+        Board { revision: self.revision, as_of_ms: now_ms, releases, audits }
     }
 }
 
@@ -571,6 +593,20 @@ fn measures(id: &ReleaseId, signals: &'static [&'static str], from_s: i64, to_s:
         from_ms: from_s * 1_000,
         to_ms: to_s * 1_000,
         step_s: 10,
+    }
+}
+
+/// The levels of the log patterns that a verdict names.
+fn levels_of(case: &Case, verdict: &Verdict) -> BTreeMap<u64, Level> {
+    let named = verdict.checks.iter().flat_map(|check| &check.patterns);
+    named.filter_map(|pattern| Some((pattern.id, *case.levels.get(&pattern.id)?))).collect()
+}
+
+/// Takes note of the pod templates that a version runs from, while it does.
+fn remember_hashes(rows: &[ReleaseRow], id: &ReleaseId, version: Option<&str>, known: &mut Vec<Arc<str>>) {
+    let is_it = |row: &&ReleaseRow| place_of(&row.release) == place_of(id) && Some(&*row.release.version) == version;
+    if let Some(row) = rows.iter().find(is_it).filter(|row| !row.hashes.is_empty() && row.hashes != *known) {
+        known.clone_from(&row.hashes);
     }
 }
 

@@ -132,6 +132,8 @@ pub(crate) fn feed_patterns(
         to_ms: over_s * 1_000,
     });
     let opened_ns = case.release.opened_s.saturating_mul(1_000_000_000);
+    // All that the shards know of is read every minute: what they have forgotten is forgotten here.
+    let mut levels = BTreeMap::new();
     for row in rows.iter().filter(|row| row.namespace == case.id.namespace) {
         let of = |version: &str| row.versions.iter().find(|of| &*of.version == version);
         let (candidate, baseline) = (of(&case.release.version), case.release.baseline.as_deref().and_then(of));
@@ -139,6 +141,8 @@ pub(crate) fn feed_patterns(
         if !is_bad(candidate) && !is_bad(baseline) {
             continue;
         }
+        let worst = [candidate, baseline].into_iter().flatten().map(|of| of.level).max();
+        levels.extend(worst.map(|level| (row.id, level)));
         let is_older = |of: &PatternVersion| of.version != case.release.version && of.first_seen_ns < opened_ns;
         let known = row.versions.iter().any(is_older);
         for (start_s, exposure) in exposure.range(from_s..over_s) {
@@ -153,6 +157,7 @@ pub(crate) fn feed_patterns(
             }
         }
     }
+    case.levels = levels;
 }
 
 /// The lines of a minute in bursts, each with its slot.

@@ -10,7 +10,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use shipwake_verdict::Word;
 
-use super::audit::Audits;
 use crate::board::Board;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,6 +31,9 @@ pub(crate) struct Metrics {
     false_alarms: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     false_alarms_below: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     fake_releases: Family<ServiceLabels, Gauge>,
+    doubling_found: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    doubling_seconds: Family<ServiceLabels, Gauge>,
+    dispersion_floor: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     verdict: Family<ReleaseLabels, Gauge>,
     looks: Counter,
     look_seconds: Histogram,
@@ -47,6 +49,9 @@ impl Metrics {
             false_alarms: Family::default(),
             false_alarms_below: Family::default(),
             fake_releases: Family::default(),
+            doubling_found: Family::default(),
+            doubling_seconds: Family::default(),
+            dispersion_floor: Family::default(),
             verdict: Family::default(),
             looks: Counter::default(),
             look_seconds: Histogram::new([0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
@@ -75,6 +80,21 @@ impl Metrics {
             "Fake releases that were judged since the start",
             metrics.fake_releases.clone(),
         );
+        registry.register(
+            "shipwake_doubling_found_ratio",
+            "Part of the fake releases of the last day with twice the errors that would have been called no go while they lasted",
+            metrics.doubling_found.clone(),
+        );
+        registry.register(
+            "shipwake_doubling_found_seconds",
+            "Within so many seconds 95 % of those would have been; absent when fewer were",
+            metrics.doubling_seconds.clone(),
+        );
+        registry.register(
+            "shipwake_dispersion_floor",
+            "Noise that a service is taken to have at least, because with less it had more false alarms than the budget allows",
+            metrics.dispersion_floor.clone(),
+        );
         registry.register("shipwake_verdict_looks", "Looks of the judge", metrics.looks.clone());
         registry.register("shipwake_verdict_look_seconds", "What a look takes", metrics.look_seconds.clone());
         registry.register("shipwake_open_releases", "Releases that are judged", metrics.open.clone());
@@ -101,16 +121,27 @@ impl Metrics {
     }
 
     /// What came of fake releases.
-    pub fn audited(&self, audits: &Audits) {
-        for gauge in [&self.false_alarms, &self.false_alarms_below] {
+    pub fn audited(&self, board: &Board) {
+        let Metrics { false_alarms, false_alarms_below, doubling_found, dispersion_floor, .. } = self;
+        for gauge in [false_alarms, false_alarms_below, doubling_found, dispersion_floor] {
             gauge.clear();
         }
         self.fake_releases.clear();
-        for ((_, service, environment), sum) in audits.sums.iter().filter(|(_, sum)| sum.audit.releases > 0) {
+        self.doubling_seconds.clear();
+        for ((_, service, environment), told) in board.audits.iter() {
             let labels = ServiceLabels { service: service.to_string(), env: environment.to_string() };
-            self.false_alarms.get_or_create(&labels).set(sum.audit.rate());
-            self.false_alarms_below.get_or_create(&labels).set(sum.audit.rate_upper(0.95));
-            self.fake_releases.get_or_create(&labels).set(sum.audit.releases.into());
+            false_alarms.get_or_create(&labels).set(told.rate);
+            false_alarms_below.get_or_create(&labels).set(told.rate_below);
+            self.fake_releases.get_or_create(&labels).set(told.releases.into());
+            if told.doubled > 0 {
+                doubling_found.get_or_create(&labels).set(f64::from(told.doubled_found) / f64::from(told.doubled));
+            }
+            if let Some(within_s) = told.found_within_s {
+                self.doubling_seconds.get_or_create(&labels).set(within_s);
+            }
+            if let Some(floor) = told.dispersion_floor {
+                dispersion_floor.get_or_create(&labels).set(floor);
+            }
         }
     }
 

@@ -6,17 +6,20 @@
 //!
 //! - [`windows`]: what is read. `engine`: a look. `case`: one release. `learn`: what its baseline says beforehand.
 //! - `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
-//! - `audit`: how often it would have been wrong.
+//! - `audit`: how often it would have been wrong. [`kayenta`]: what another judge would have said.
+//! - [`replay`]: past releases, judged again.
 //! - `notices`: what people and tools announce. `state`: what is kept between starts.
 
 mod audit;
 mod case;
 mod changes;
 mod engine;
+pub mod kayenta;
 mod learn;
 mod measured;
 mod metrics;
 mod notices;
+pub mod replay;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -200,7 +203,7 @@ impl Judge {
         self.shown_ms = now_ms;
         let board = self.engine.board(now_ms, is_new);
         self.metrics.show(&board);
-        self.metrics.audited(&self.engine.audits);
+        self.metrics.audited(&board);
         self.board.publish(board);
     }
 }

@@ -174,6 +174,8 @@ fn read_case(
         split_s,
         silent,
         slice_s: i64::MIN,
+        levels: BTreeMap::new(),
+        hashes: Default::default(),
         reread: true,
         refill: true,
         again: Again::default(),

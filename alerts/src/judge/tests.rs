@@ -11,21 +11,23 @@ use shipwake_store::{
     HealthCell, HealthQuery, HealthSeries, MarkerQuery, MarkerRow, MeasureQuery, MeasureSeries, PatternQuery,
     PatternRow, ReleaseRow, ShardStatus, SlotSeries, merge_health,
 };
-use shipwake_verdict::Word as Said;
+use shipwake_verdict::Word as SaidWord;
+use shipwake_verdict::kayenta::{Classification, ScoreWord};
 
 use super::engine::{Engine, JudgeConfig};
+use super::kayenta::{Asked, Said, said};
 use super::state;
 use super::windows::Windows;
 use crate::board::Strategy;
 use crate::change::{Change, Ending, Word};
 
 /// When stories begin, in seconds since the epoch; a multiple of a minute.
-const BEGIN_S: i64 = 1_800_000_000;
+pub(in crate::judge) const BEGIN_S: i64 = 1_800_000_000;
 const ROUTES: [&str; 3] = ["POST /pay", "GET /cart", "GET /item"];
 
 /// What one version does a second.
 #[derive(Clone, Copy)]
-struct Load {
+pub(in crate::judge) struct Load {
     version: &'static str,
     requests: u64,
     /// Parts of a thousand.
@@ -35,7 +37,7 @@ struct Load {
     instances: u8,
 }
 
-fn load(version: &'static str, requests: u64, failing: u64) -> Load {
+pub(in crate::judge) fn load(version: &'static str, requests: u64, failing: u64) -> Load {
     Load { version, requests, failing, slow: 1.0, instances: 4 }
 }
 
@@ -43,9 +45,11 @@ type CellKey = (i64, &'static str, &'static str, u8);
 
 /// A service, as its windows tell of it.
 #[derive(Default)]
-struct World {
+pub(in crate::judge) struct World {
     cells: BTreeMap<CellKey, (u64, u64, HdrCells)>,
-    first_seen: BTreeMap<&'static str, i64>,
+    /// The same by the second, as they would be stored.
+    pub(in crate::judge) seconds: BTreeMap<CellKey, (u64, u64, HdrCells)>,
+    pub(in crate::judge) first_seen: BTreeMap<&'static str, i64>,
     instances: BTreeMap<&'static str, u32>,
     until_s: i64,
     is_cut_off: bool,
@@ -56,11 +60,11 @@ struct World {
 }
 
 /// Looked at by the judge while the story goes on.
-struct Story {
-    world: Mutex<World>,
+pub(in crate::judge) struct Story {
+    pub(in crate::judge) world: Mutex<World>,
     engine: Engine,
-    now_s: i64,
-    changes: Vec<Change>,
+    pub(in crate::judge) now_s: i64,
+    pub(in crate::judge) changes: Vec<Change>,
 }
 
 impl World {
@@ -82,18 +86,21 @@ impl World {
                 // Between 10 and 1000 ms, most of them short.
                 let unit = (self.next() % 1_000) as f64 / 1_000.0;
                 let micros = (10_000.0 * 100f64.powf(unit * unit) * load.slow) as u64;
-                let key = (at_s.div_euclid(10) * 10, load.version, ROUTES[route as usize], slot as u8);
-                let cell = self.cells.entry(key).or_default();
-                cell.0 += 1;
-                cell.1 += u64::from(dice < load.failing);
-                cell.2.record(micros);
+                let (route, slot) = (ROUTES[route as usize], slot as u8);
+                let levels = [(&mut self.cells, at_s.div_euclid(10) * 10), (&mut self.seconds, at_s)];
+                for (level, start_s) in levels {
+                    let cell = level.entry((start_s, load.version, route, slot)).or_default();
+                    cell.0 += 1;
+                    cell.1 += u64::from(dice < load.failing);
+                    cell.2.record(micros);
+                }
             }
         }
         self.until_s = at_s + 1;
     }
 }
 
-fn id(version: &str) -> Arc<ReleaseId> {
+pub(in crate::judge) fn id(version: &str) -> Arc<ReleaseId> {
     Arc::new(ReleaseId {
         service: "checkout".into(),
         namespace: "shop".into(),
@@ -113,6 +120,7 @@ impl Windows for Mutex<World> {
             requests: 1,
             instances: world.instances[version],
             instance_guessed: false,
+            hashes: vec![format!("template-{version}").into()],
         };
         world.first_seen.iter().map(row).collect()
     }
@@ -197,7 +205,7 @@ impl Story {
     }
 
     /// An hour of the stable version, without looks but the last.
-    fn with_an_hour(failing: u64) -> Story {
+    pub(in crate::judge) fn with_an_hour(failing: u64) -> Story {
         let mut story = Story::new();
         let stable = [load("1", 40, failing)];
         for _ in 0..3_600 {
@@ -219,7 +227,7 @@ impl Story {
     }
 
     /// So many seconds of these, with a look after each `every` seconds.
-    fn run(&mut self, seconds: i64, every: i64, loads: &[Load]) -> &mut Story {
+    pub(in crate::judge) fn run(&mut self, seconds: i64, every: i64, loads: &[Load]) -> &mut Story {
         for second in 1..=seconds {
             self.world.get_mut().expect("ours").second(self.now_s, loads);
             self.now_s += 1;
@@ -240,7 +248,7 @@ impl Story {
         self.engine = state::decode(state, JudgeConfig::default()).expect("it was written by us");
     }
 
-    fn words(&self) -> Vec<(Word, Option<Ending>)> {
+    pub(in crate::judge) fn words(&self) -> Vec<(Word, Option<Ending>)> {
         self.changes.iter().map(|change| (change.to, change.ending)).collect()
     }
 }
@@ -262,7 +270,7 @@ fn a_canary_that_breaks_is_no_go_within_seconds_and_its_rollback_is_told() {
     assert!(story.changes.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
     let board = story.engine.board(story.now_s * 1_000, true);
     assert_eq!(board.releases.len(), 1);
-    assert!(board.releases[0].ending.is_some() && board.releases[0].verdict.word == Said::NoGo);
+    assert!(board.releases[0].ending.is_some() && board.releases[0].verdict.word == SaidWord::NoGo);
 }
 
 #[test]
@@ -457,4 +465,70 @@ fn damaged_state_is_refused() {
     for cut in (0..bytes.len()).step_by(97) {
         assert!(cut == 0 || state::decode(&bytes[..cut], JudgeConfig::default()).is_err(), "cut at {cut}");
     }
+}
+
+fn kayenta(story: &Story) -> Said {
+    let asked = Asked {
+        release: (*id("2")).clone(),
+        baseline: Some("1".into()),
+        is_before: false,
+        opened_ms: (BEGIN_S + 3_600) * 1_000,
+        until_ms: story.now_s * 1_000,
+        reach_from_ms: Asked::reach_from(story.now_s * 1_000),
+    };
+    said(&story.world, &asked).expect("there are minutes")
+}
+
+#[test]
+fn kayentas_judge_sees_the_same_minutes() {
+    let mut good = Story::with_an_hour(5);
+    good.run(1_200, 60, &[load("1", 40, 5), load("2", 40, 5)]);
+    let said = kayenta(&good);
+    assert_eq!((said.from_ms, said.to_ms), ((BEGIN_S + 3_600) * 1_000, (BEGIN_S + 4_800) * 1_000));
+    assert_eq!((said.score.word, said.score.value, said.is_cut), (ScoreWord::Pass, 100.0, false), "{said:?}");
+    let names: Vec<(&str, usize, usize)> =
+        said.metrics.iter().map(|metric| (metric.name, metric.sides[0].0, metric.sides[1].0)).collect();
+    assert_eq!(
+        names,
+        [("failed requests", 20, 20), ("p50 latency", 20, 20), ("p90 latency", 20, 20), ("p99 latency", 20, 20)]
+    );
+
+    let mut bad = Story::with_an_hour(5);
+    bad.run(1_200, 60, &[load("1", 40, 5), load("2", 40, 60)]);
+    let said = kayenta(&bad);
+    assert_eq!(said.metrics[0].result.classification, Classification::High, "{said:?}");
+    assert_eq!((said.score.value, said.score.word), (50.0, ScoreWord::Fail), "one of two groups");
+
+    let mut alone = Story::with_an_hour(5);
+    alone.run(300, 60, &[load("2", 40, 5)]);
+    let asked = Asked {
+        release: (*id("2")).clone(),
+        baseline: Some("1".into()),
+        is_before: true,
+        opened_ms: (BEGIN_S + 3_600) * 1_000,
+        until_ms: alone.now_s * 1_000,
+        reach_from_ms: Asked::reach_from(alone.now_s * 1_000),
+    };
+    let said = super::kayenta::said(&alone.world, &asked).expect("there are minutes");
+    assert_eq!((said.metrics[0].sides[0].0, said.metrics[0].sides[1].0), (5, 5), "the five minutes before stand in");
+    assert_eq!(super::kayenta::said(&alone.world, &Asked { until_ms: asked.opened_ms + 59_000, ..asked }), None);
+}
+
+#[test]
+fn a_board_tells_how_often_the_judge_would_have_been_wrong_and_how_soon_right() {
+    let mut story = Story::with_an_hour(20);
+    story.run(30, 10, &[load("1", 40, 20)]);
+    let board = story.engine.board(story.now_s * 1_000, true);
+    let told = board.audit_of(&id("1")).expect("an hour was audited");
+    assert!(told.releases >= 8 && told.no_go == 0 && told.rate_below < 0.35, "{told:?}");
+    assert_eq!((told.doubled, told.dispersion_floor), (told.releases, None), "{told:?}");
+}
+
+#[test]
+fn a_release_is_known_by_the_pod_templates_that_its_instances_name() {
+    let mut story = Story::with_an_hour(5);
+    story.run(60, 10, &[load("1", 40, 5), load("2", 40, 5)]);
+    let board = story.engine.board(story.now_s * 1_000, true);
+    let hashes = board.releases[0].hashes.clone().map(|of| of.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(hashes, [["template-2"], ["template-1"]]);
 }

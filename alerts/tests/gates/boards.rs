@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shipwake_model::ReleaseId;
+use shipwake_model::pattern::Level;
 use shipwake_verdict::{
     Check, Comparison, Counts, Facts, Instances, Noise, PatternLines, Policy, Tally, Verdict, Word,
 };
@@ -34,6 +35,7 @@ impl Release {
             baseline: Some("2.13.4".into()),
             strategy: Strategy::Canary,
             share: Some(0.1),
+            levels: [(0xab, Level::Error)].into(),
             hashes: [Vec::new(), Vec::new()],
             opened_ms: OPENED_S * 1_000,
             since_ms: OPENED_S * 1_000,
@@ -84,7 +86,7 @@ impl Release {
 /// A board of now, of the first revision; newest first.
 pub fn board_of(releases: Vec<Release>) -> Board {
     let releases = releases.into_iter().map(|release| Arc::new(release.judged())).collect();
-    Board { revision: 1, as_of_ms: system_ms(std::time::SystemTime::now()), releases }
+    Board { revision: 1, as_of_ms: system_ms(std::time::SystemTime::now()), releases, ..Board::default() }
 }
 
 /// What a comparison says of a release whose traffic leads to this word.

@@ -44,6 +44,12 @@ const REVISION_FALLBACKS: [&str; 4] = [
     "k8s.pod.labels.pod-template-hash",
     "k8s.replicaset.name",
 ];
+const TEMPLATE_HASH_LABELS: [&str; 4] = [
+    "k8s.pod.label.rollouts-pod-template-hash",
+    "k8s.pod.labels.rollouts-pod-template-hash",
+    "k8s.pod.label.pod-template-hash",
+    "k8s.pod.labels.pod-template-hash",
+];
 
 /// A release: what a rollout brings into an environment. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,6 +115,30 @@ pub fn resolve(attribute: impl Fn(&str) -> Option<String>, peer: Option<&str>) -
         instance_guessed,
         version_from_fallback,
     }
+}
+
+/// The hash of the pod template that a resource comes from: the name by which rollout tools that know no versions tell the two sides of a
+/// release apart. From the pod's labels, else from the name of its replica set or of the pod, which end in it.
+pub fn pod_template_hash(attribute: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let get = |name: &str| attribute(name).map(|text| bounded(text.trim())).filter(|text| !text.is_empty());
+    let label = || TEMPLATE_HASH_LABELS.iter().find_map(|name| get(name));
+    let of_set = || get("k8s.replicaset.name").and_then(|name| last_part(&name).map(|(_, hash)| hash.to_owned()));
+    let of_pod = || {
+        let pod = get("k8s.pod.name")?;
+        let (set, random) = last_part(&pod)?;
+        let (_, hash) = last_part(set)?;
+        (random.len() == 5).then(|| hash.to_owned())
+    };
+    label().or_else(of_set).or_else(of_pod)
+}
+
+/// What stands before and behind the last hyphen, where the latter is of the letters and digits that Kubernetes makes hashes of: no vowels,
+/// and nothing that looks like one.
+fn last_part(name: &str) -> Option<(&str, &str)> {
+    let (before, last) = name.rsplit_once('-')?;
+    let is_hash =
+        (5..=10).contains(&last.len()) && last.bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte));
+    is_hash.then_some((before, last))
 }
 
 /// `<tag>@<digest>`, else the digest, else the tag of the container image. `latest` says nothing and is passed over.
@@ -190,6 +220,30 @@ mod tests {
             "1.2@sha256:ab",
         );
         check(&[("vcs.ref.head.revision", "abc"), ("k8s.replicaset.name", "rs-1")], "abc");
+    }
+
+    #[test]
+    fn the_hash_of_the_pod_template_is_read_from_labels_and_names() {
+        let check = |attributes: &[(&str, &str)], expected: Option<&str>| {
+            let get =
+                |name: &str| attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            assert_eq!(pod_template_hash(get).as_deref(), expected, "{attributes:?}");
+        };
+        check(&[], None);
+        check(
+            &[("k8s.pod.label.pod-template-hash", "7d9f8c6b5"), ("k8s.replicaset.name", "shop-5c6b")],
+            Some("7d9f8c6b5"),
+        );
+        check(
+            &[("k8s.pod.labels.pod-template-hash", "a"), ("k8s.pod.label.rollouts-pod-template-hash", "6b8f9d7c54")],
+            Some("6b8f9d7c54"),
+        );
+        check(&[("k8s.replicaset.name", "shop-api-7d9f8c6b5d")], Some("7d9f8c6b5d"));
+        check(&[("k8s.pod.name", "shop-api-7d9f8c6b5d-x2k9z")], Some("7d9f8c6b5d"));
+        // A stateful set counts its pods, and a job's pods have one random part.
+        check(&[("k8s.pod.name", "kafka-2")], None);
+        check(&[("k8s.pod.name", "nightly-report-x2k9z")], None);
+        check(&[("k8s.replicaset.name", "checkout")], None);
     }
 
     #[test]

@@ -152,6 +152,8 @@ pub struct ReleaseRow {
     pub instances: u32,
     /// Whether any instance was guessed from the host or the peer.
     pub instance_guessed: bool,
+    /// Hashes of the pod templates that it runs from, the newest few.
+    pub hashes: Vec<Arc<str>>,
 }
 
 /// Records that were refused for one reason.

@@ -463,6 +463,11 @@ impl ReleaseRow {
         self.requests += other.requests;
         self.instances += other.instances;
         self.instance_guessed |= other.instance_guessed;
+        for hash in &other.hashes {
+            if !self.hashes.contains(hash) {
+                self.hashes.push(hash.clone());
+            }
+        }
     }
 }
 

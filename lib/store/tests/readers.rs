@@ -61,6 +61,7 @@ impl HotShard for Shard {
             requests: 4,
             instances: 2,
             instance_guessed: self.number == 1,
+            hashes: Vec::new(),
         }]
     }
 

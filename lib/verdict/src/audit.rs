@@ -67,6 +67,16 @@ impl Audit {
         0.5 * (low + high)
     }
 
+    /// How likely it is that independent fake releases are called "no go" as often as these or more, if each were with a chance of
+    /// `rate`.
+    pub fn chance_of_as_many(&self, rate: f64) -> f64 {
+        if self.no_go == 0 {
+            return 1.0;
+        }
+        let (x, n) = (f64::from(self.no_go), f64::from(self.releases));
+        incomplete_beta(x, n - x + 1.0, rate)
+    }
+
     /// Seconds within which the given part of all releases was called "no go"; `None` when fewer were.
     pub fn found_within_s(&self, part: f64) -> Option<i64> {
         let rank = libm::ceil(part * f64::from(self.releases)) as usize;
@@ -213,6 +223,11 @@ mod tests {
         assert!((audit.rate_upper(0.95) - 0.0139).abs() < 1e-4, "{}", audit.rate_upper(0.95));
         let some = Audit { releases: 100, no_go: 3, no_go_after_s: vec![10, 20, 90], ..Audit::default() };
         assert!((some.rate_upper(0.95) - 0.0757).abs() < 1e-3, "{}", some.rate_upper(0.95));
+        let sixteen = |no_go: u32| Audit { releases: 16, no_go, ..Audit::default() }.chance_of_as_many(0.01);
+        let expected = [1.0, 1.0 - 0.99f64.powi(16), 1.0 - 0.99f64.powi(16) - 16.0 * 0.01 * 0.99f64.powi(15)];
+        for (no_go, expected) in (0..).zip(expected) {
+            assert!((sixteen(no_go) - expected).abs() < 1e-9, "{no_go}: {}", sixteen(no_go));
+        }
         assert_eq!((some.found_within_s(0.02), some.found_within_s(0.5)), (Some(20), None));
     }
 

@@ -40,6 +40,7 @@ fn releases() -> Vec<ReleaseRow> {
         requests,
         instances: 2,
         instance_guessed: false,
+        hashes: Vec::new(),
     };
     vec![row("1.0", 90, 1_000), row("2.0", 10, 100), row("0.9 beta", 200, 3)]
 }

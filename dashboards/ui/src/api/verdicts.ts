@@ -55,6 +55,55 @@ export interface ServiceVerdict {
   verdict: VerdictDetail;
   /** Other releases of the service that are judged, or were lately. */
   others?: Verdict[];
+  /** How often the judge would have been wrong on this service's own traffic; null before the first hour. */
+  audit?: SelfAudit | null;
+}
+
+/** Slots of the stable version, judged as if they were releases: every NO-GO among them is a false alarm. */
+export interface SelfAudit {
+  releases?: Num;
+  no_go?: Num;
+  rate?: Num;
+  /** Below this the rate lies, with a confidence of 95 %. */
+  rate_below?: Num;
+  /** The same with twice the errors: how many were found, and within what time `part` of them. */
+  doubled?: { releases?: Num; found?: Num; within_s?: Num; part?: Num } | null;
+  /** Noise is taken to be at least this: with less there were too many false alarms. */
+  dispersion_floor?: Num;
+}
+
+export interface KayentaAnswer {
+  meta?: VerdictsMeta;
+  /** Null while there is not one whole minute. */
+  kayenta?: Kayenta | null;
+}
+
+/** What Kayenta's judge would have said of the same minutes. */
+export interface Kayenta {
+  judge?: string;
+  from?: Num;
+  to?: Num;
+  minutes?: Num;
+  /** The release is older than the windows that are there. */
+  cut?: boolean;
+  score?: Num;
+  /** `Pass`, `Marginal`, `Fail`. */
+  classification?: string;
+  reason?: string | null;
+  metrics?: KayentaMetric[];
+}
+
+export interface KayentaMetric {
+  /** The check that asks the same. */
+  check: string;
+  name: string;
+  unit?: string;
+  /** `Pass`, `High`, `Low`, `Nodata`. */
+  classification?: string;
+  reason?: string | null;
+  ratio?: Num;
+  control?: { minutes?: Num; mean?: Num } | null;
+  experiment?: { minutes?: Num; mean?: Num } | null;
 }
 
 export interface VerdictDetail extends Verdict {

@@ -1,12 +1,16 @@
 import { cleanup, render, screen } from '@testing-library/svelte';
-import { afterEach, describe, expect, it } from 'vitest';
-import { deploys, noGo, T0 } from '../fixtures/verdict.ts';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { deploys, kayenta, noGo, T0 } from '../fixtures/verdict.ts';
 import CheckTable from './CheckTable.svelte';
 import DeployRow from './DeployRow.svelte';
 import ForestPlot from './ForestPlot.svelte';
+import KayentaSays from './KayentaSays.svelte';
 import VerdictBanner from './VerdictBanner.svelte';
 
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  vi.unstubAllGlobals();
+});
 
 const plain = (element: Element | null | undefined) => (element?.textContent ?? '').replaceAll('\u202f', ' ').replace(/\s+/g, ' ').trim();
 const { verdict } = noGo;
@@ -37,6 +41,13 @@ describe('the banner', () => {
     render(VerdictBanner, { ...banner, verdict: over, recovery: ' — it worked: errors are back at 0.50 %' });
     expect(plain(screen.getByTestId('ending'))).toBe('Rolled back at 14:09 — it worked: errors are back at 0.50 %.');
     expect(plain(screen.getByTestId('verdict'))).not.toContain('canary 12 %');
+  });
+
+  it('says how far it can be trusted on this traffic', async () => {
+    const { rerender } = render(VerdictBanner, { ...banner, audit: noGo.audit });
+    expect(plain(screen.getByTestId('audit'))).toContain('0 of 214 fake releases');
+    await rerender({ ...banner, audit: null });
+    expect(screen.queryByTestId('audit')).toBeNull();
   });
 
   it('reads a change out once, and not what was there', async () => {
@@ -78,6 +89,29 @@ describe('the forest plot', () => {
     expect(early[1]?.querySelector('svg')).toBeNull();
     expect(plain(early[1])).toContain('nothing to compare yet');
     expect(screen.queryAllByRole('link')).toEqual([]);
+  });
+});
+
+describe('what Kayenta would have said', () => {
+  it('is asked once, and shows the metrics of the check alone', async () => {
+    const asked: string[] = [];
+    vi.stubGlobal('fetch', (path: string) => {
+      asked.push(path);
+      return Promise.resolve(new Response(JSON.stringify({ kayenta })));
+    });
+    render(KayentaSays, { verdict, check: 'latency' });
+    const said = plain(await screen.findByTestId('kayenta'));
+    expect(said).toContain('Kayenta’s judge: Fail 50 on the same 5 minutes');
+    expect([...document.querySelectorAll('tbody tr')].map((row) => [...row.children].map(plain))).toEqual([['p99 latency', '412 ms', '569 ms', 'High']]);
+    expect(said).not.toContain('failed requests');
+    expect(asked).toEqual(['/api/v1/services/checkout/verdict/kayenta?env=production&namespace=shop&candidate=2.14.0']);
+  });
+
+  it('is left out where nothing is known', async () => {
+    vi.stubGlobal('fetch', () => Promise.resolve(new Response('{"title":"Not found"}', { status: 404 })));
+    render(KayentaSays, { verdict, check: 'latency' });
+    await new Promise((done) => setTimeout(done));
+    expect(screen.queryByTestId('kayenta')).toBeNull();
   });
 });
 

@@ -221,6 +221,8 @@ export class VerdictQuery {
 
 export const verdictPath = (service: string): string => `/api/v1/services/${segmentOf(service)}/verdict`;
 
+export const kayentaPath = (service: string): string => `${verdictPath(service)}/kayenta`;
+
 function listQuestion(args: Record<string, string>): Question {
   return { path: '/api/v1/verdicts', args, subject: JSON.stringify(args), always: true };
 }

@@ -295,6 +295,8 @@ pub(super) struct ReleaseRowForm {
     requests: u64,
     instances: u32,
     instance_guessed: bool,
+    #[serde(default)]
+    hashes: Vec<String>,
 }
 
 impl ReleaseRowForm {
@@ -307,6 +309,7 @@ impl ReleaseRowForm {
             requests: row.requests,
             instances: row.instances,
             instance_guessed: row.instance_guessed,
+            hashes: row.hashes.iter().map(|hash| hash.to_string()).collect(),
         }
     }
 
@@ -319,6 +322,7 @@ impl ReleaseRowForm {
             requests: self.requests,
             instances: self.instances,
             instance_guessed: self.instance_guessed,
+            hashes: self.hashes.into_iter().map(Arc::from).collect(),
         })
     }
 }

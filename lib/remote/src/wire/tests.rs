@@ -121,6 +121,7 @@ fn rows(release: &Arc<ReleaseId>, number: u64) -> (ToggleRow, ReleaseRow, ShardS
         requests: 3,
         instances: 7,
         instance_guessed: number.is_multiple_of(3),
+        hashes: vec![format!("7d9f{number}").into()],
     };
     let rejected = Rejected {
         reason: "too_old".into(),

@@ -29,6 +29,7 @@ fn seen(version: &str, from: i64, until: i64) -> ReleaseRow {
         requests: 10,
         instances: 1,
         instance_guessed: false,
+        hashes: Vec::new(),
     }
 }
 

@@ -45,6 +45,7 @@ fn seen(version: &str, first_ms: i64) -> ReleaseRow {
         requests: 1,
         instances: 1,
         instance_guessed: false,
+        hashes: Vec::new(),
     }
 }
 

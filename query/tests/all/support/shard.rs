@@ -151,6 +151,7 @@ impl State {
             requests: 0,
             instances: 2,
             instance_guessed: false,
+            hashes: Vec::new(),
         });
         row.first_seen_ns = row.first_seen_ns.min(t_ns);
         row.last_seen_ns = row.last_seen_ns.max(t_ns);
