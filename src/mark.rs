@@ -66,8 +66,8 @@ pub struct MarkArgs {
     /// Who did it.
     #[arg(long, env = "SHIPWAKE_BY")]
     pub by: Option<String>,
-    /// Where a person finds more.
-    #[arg(long)]
+    /// Where a person finds more: an address that begins with http:// or https://. Where Shipwake is says --server.
+    #[arg(long, value_parser = web_address)]
     pub url: Option<String>,
     /// A sentence for people.
     #[arg(long)]
@@ -125,7 +125,9 @@ async fn deliver(client: &Client, url: &Url, place: &str, marker: &str, wait: Du
         };
         let next = Instant::now() + pause(attempt, hint, rand::random());
         if next > give_up {
-            say(&format!("{place} {reason}; the marker is not delivered"));
+            say(&format!(
+                "{place} {reason}; the marker is not delivered: is Shipwake elsewhere? (--server, SHIPWAKE_ENDPOINT)"
+            ));
             return ExitCode::from(NOT_DELIVERED);
         }
         if attempt == 1 {
@@ -189,6 +191,12 @@ fn marker(args: &MarkArgs, now_ms: u64, random: u128) -> Value {
         .into()
 }
 
+/// An address that pages can link to.
+fn web_address(text: &str) -> Result<String, String> {
+    let is_of_web = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_of_web { Ok(text.to_owned()) } else { Err("it begins with neither http:// nor https://".to_owned()) }
+}
+
 /// A share: 0.1 or 10%.
 fn share(text: &str) -> Result<f64, String> {
     let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
@@ -229,6 +237,8 @@ mod tests {
             "mark deploy",
             "mark weight --service a --weight 20",
             "mark note --service a --role canary",
+            "mark note --service a --url javascript:alert(1)",
+            "mark note --service a --url ci.example/7",
         ] {
             assert!(Mark::try_parse_from(wrong.split_whitespace()).is_err(), "{wrong}");
         }

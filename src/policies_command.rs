@@ -15,6 +15,7 @@ pub fn run(command: PoliciesCommand) -> anyhow::Result<ExitCode> {
     let PoliciesCommand::Check(PoliciesArgs { file }) = command;
     let policies = policies::file::load(&file)
         .map_err(|problems| anyhow!("the policies cannot be used:\n  {}", problems.join("\n  ")))?;
-    println!("{} policies besides the default, valid", policies.rules.len());
+    let count = policies.rules.len();
+    println!("{count} {} besides the default, valid", if count == 1 { "policy" } else { "policies" });
     Ok(ExitCode::SUCCESS)
 }

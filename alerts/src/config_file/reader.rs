@@ -122,7 +122,9 @@ impl<'e> Reader<'e> {
             self.say(node, format!("{name} has 1 to {NAMES_MAX} items; without it, all"));
             return None;
         }
-        items.iter().map(|item| self.text(item, name)).collect()
+        // All are looked at: one mistake hides no other.
+        let texts: Vec<Option<String>> = items.iter().map(|item| self.text(item, name)).collect();
+        texts.into_iter().collect()
     }
 
     /// A list of words out of few.

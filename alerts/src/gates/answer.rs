@@ -168,6 +168,7 @@ fn of_release(judged: &Judged, word: Word, url: Option<&str>, path: &str) -> Map
         "opened": rfc3339(judged.opened_ms),
         "data_lag_ms": judged.data_lag_ms,
         "policy": &*judged.policy,
+        "policy_says": verdict.policy_says,
         "ending": judged.ending.map(|(ending, _)| ending.as_str()),
         "page": path,
         "url": url.map(|url| format!("{url}{path}")),

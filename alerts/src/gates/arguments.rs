@@ -19,7 +19,8 @@ pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Names and values that somebody gave.
 pub(crate) type Arguments = BTreeMap<String, String>;
 
-/// Reads the arguments of an address; a name that is not `known` is an error, as it would change nothing and be thought to.
+/// Reads the arguments of an address; a name that is not `known` is an error, as it would change nothing and be thought to, and so is one
+/// that is given twice: an answer about one of two would be taken for the other's.
 pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Arguments, Problem> {
     let mut found = Arguments::new();
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(ARGUMENTS_MAX) {
@@ -28,8 +29,10 @@ pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Arguments, Pro
             return Err(Problem::argument(&name, format!("unknown argument `{name}`; {}", instead(&name, known))));
         }
         checked(&name, &value)?;
-        if !value.is_empty() {
-            found.insert(name.into_owned(), value.into_owned());
+        if !value.is_empty()
+            && let Some(other) = found.insert(name.to_string(), value.into_owned())
+        {
+            return Err(Problem::argument(&name, format!("`{name}` is there twice, first with `{other}`: which one?")));
         }
     }
     Ok(found)
@@ -99,6 +102,8 @@ mod tests {
         let found = read("service=a%20b&env=&candidate=1.4%2B2").expect("known");
         assert_eq!(found.get("service").map(String::as_str), Some("a b"));
         assert_eq!((found.get("env"), found.get("candidate").map(String::as_str)), (None, Some("1.4+2")));
+        let twice = read("service=a&env=&env=b&service=c").expect_err("which one?");
+        assert!(format!("{twice:?}").contains("`service` is there twice, first with `a`"), "{twice:?}");
         let wrong = read("canditate=1").expect_err("unknown");
         assert!(wrong.to_string().contains("did you mean `candidate`?"), "{wrong}");
         assert!(read("x=1").expect_err("unknown").to_string().contains("`service`, `env`, `candidate`"));

@@ -51,6 +51,7 @@ pub(crate) fn next_need(verdict: &Verdict, word: Word) -> String {
     let guards = verdict.guards.iter().filter(|guard| guard.blocks_go());
     let mut clauses: Vec<String> = guards.map(Guard::text).collect();
     clauses.extend(verdict.missing.map(|missing| missing.text()));
+    clauses.extend(verdict.missing.and_then(|_| verdict.noise_note()));
     if clauses.is_empty() { verdict.summary.clone() } else { clauses.join("; ") }
 }
 

@@ -70,6 +70,7 @@ async fn of_service(
     let fields = verdict.as_object_mut().expect("made as one");
     fields.insert("guards".to_owned(), judged.verdict.guards.iter().map(guard).collect());
     fields.insert("evidence".to_owned(), progress(&judged));
+    fields.insert("policy_says".to_owned(), json!(judged.verdict.policy_says));
     fields.insert("checks".to_owned(), checks(&judged));
     let past = judged
         .past
@@ -277,7 +278,7 @@ fn pattern(judged: &Judged, of: &FoundPattern) -> Value {
 }
 
 fn noise(of: &Noise) -> Value {
-    json!({"dispersion": of.dispersion, "spread": of.spread, "block_s": of.block_s, "learnt_s": of.learnt_s})
+    json!({"dispersion": of.dispersion, "spread": of.spread, "block_s": of.block_s, "learnt_s": of.learnt_s, "assumed": of.is_assumed()})
 }
 
 fn columns(trail: &[TrailPoint]) -> Value {

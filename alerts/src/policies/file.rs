@@ -7,11 +7,12 @@ use saphyr::{LoadableYamlNode, MarkedYaml, YamlData};
 use shipwake_verdict::Policy;
 use shipwake_verdict::policy::Margins;
 
-use super::{NamedPolicy, Policies, Rule};
+use super::{NamedPolicy, Policies, Rule, sense};
 use crate::config_file::reader::{Node, Reader, instead};
 
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const RULES_MAX: usize = 200;
+const NOTHING: &str = "nothing is in it: it has `default`, `policies`, or both";
 /// Keys of a policy.
 const KEYS: [&str; 17] = [
     "errors",
@@ -57,7 +58,8 @@ pub fn parse(text: &str) -> Result<Policies, Vec<String>> {
     let documents = MarkedYaml::load_from_str(text).map_err(|error| vec![format!("not valid YAML: {error}")])?;
     let mut reader = Reader::new(&|_| None);
     let policies = match &documents[..] {
-        [] => Policies::default(),
+        // A file that was emptied by mistake would judge by other limits, without a word.
+        [] => return Err(vec![NOTHING.to_owned()]),
         [document] => read(&mut reader, document),
         [_, second, ..] => {
             reader.say(second, "a second document: there is one per file");
@@ -70,6 +72,9 @@ pub fn parse(text: &str) -> Result<Policies, Vec<String>> {
 fn read(reader: &mut Reader<'_>, document: &Node<'_>) -> Policies {
     let mut policies = Policies::default();
     let Some([default, rules]) = reader.fields(document, ["default", "policies"]) else { return policies };
+    if default.is_none() && rules.is_none() && reader.problems() == 0 {
+        reader.say(document, NOTHING);
+    }
     if let Some(node) = default
         && let Some(found) = reader.fields(node, KEYS)
     {
@@ -85,6 +90,15 @@ fn read(reader: &mut Reader<'_>, document: &Node<'_>) -> Policies {
     }
     for item in items.iter().take(RULES_MAX) {
         let Some(rule) = read_rule(reader, item, &policies.default) else { continue };
+        // Whose name is missing is said already.
+        if rule.policy.name.is_empty() {
+            continue;
+        }
+        if let Some(before) = sense::hidden_by(&policies.rules, &rule) {
+            let (own, before) = (&rule.policy.name, &before.policy.name);
+            reader
+                .say(item, format!("`{own}` never applies: `{before}` stands before it and is for all that it is for"));
+        }
         if policies.rules.iter().any(|known| known.policy.name == rule.policy.name) || &*rule.policy.name == "default" {
             reader.say(item, format!("a second policy `{}`", rule.policy.name));
         }
@@ -93,7 +107,7 @@ fn read(reader: &mut Reader<'_>, document: &Node<'_>) -> Policies {
     policies
 }
 
-/// A rule; what it does not say is as in the default.
+/// A rule; what it does not say is as in the default. Without a name when that is wrong: the rest is looked at all the same.
 fn read_rule(reader: &mut Reader<'_>, item: &Node<'_>, default: &NamedPolicy) -> Option<Rule> {
     const ALL: [&str; 20] = {
         let mut all = ["name"; 20];
@@ -106,12 +120,21 @@ fn read_rule(reader: &mut Reader<'_>, item: &Node<'_>, default: &NamedPolicy) ->
         all
     };
     let [name, services, environments, rest @ ..] = reader.fields(item, ALL)?;
-    let name = reader.required(item, "name", name).and_then(|node| reader.word_text(node, "name"))?;
-    let services = services.map_or(Some(Vec::new()), |node| reader.texts(node, "services"))?;
-    let environments = environments.map_or(Some(Vec::new()), |node| reader.texts(node, "environments"))?;
-    let mut policy = NamedPolicy { name: name.into(), ..default.clone() };
+    let name = reader.required(item, "name", name).and_then(|node| reader.word_text(node, "name"));
+    let services = services.map_or_else(Vec::new, |node| read_names(reader, node, "services"));
+    let environments = environments.map_or_else(Vec::new, |node| read_names(reader, node, "environments"));
+    let mut policy = NamedPolicy { name: name.unwrap_or_default().into(), ..default.clone() };
     read_policy(reader, item, rest, &mut policy);
     Some(Rule { services, environments, policy })
+}
+
+fn read_names(reader: &mut Reader<'_>, node: &Node<'_>, of: &str) -> Vec<String> {
+    // What cannot be read is for nobody: no names would be for all, and hide what follows.
+    let names = reader.texts(node, of).unwrap_or_else(|| vec![String::new()]);
+    for problem in names.iter().filter_map(|name| sense::pattern_problem(name)) {
+        reader.say(node, format!("{of} {problem}"));
+    }
+    names
 }
 
 fn read_policy(reader: &mut Reader<'_>, at: &Node<'_>, found: [Option<&Node<'_>>; 17], named: &mut NamedPolicy) {
@@ -124,6 +147,9 @@ fn read_policy(reader: &mut Reader<'_>, at: &Node<'_>, found: [Option<&Node<'_>>
     ] {
         if let Some(node) = node {
             read_margins(reader, node, name, margins);
+            if let Some(problem) = sense::undecidable(name, margins) {
+                reader.say(node, problem);
+            }
         }
     }
     if let Some(node) = latency {
@@ -201,6 +227,12 @@ fn read_rest(reader: &mut Reader<'_>, rest: [Option<&Node<'_>>; 9], named: &mut 
             reader.say(node, format!("{name} `{found}` is no check; {}", instead(found, &known)));
         }
         *list = names;
+    }
+    for (node, name, list) in [(critical, "critical", &named.critical), (required, "required", &named.required)] {
+        let Some(node) = node.or(off) else { continue };
+        for (check, off) in sense::asked_and_off(list, &named.off) {
+            reader.say(node, format!("{name} `{check}` is turned off, by `off: [{off}]`"));
+        }
     }
     if let Some(node) = off.filter(|_| named.off.iter().any(|name| name == "errors")) {
         reader.say(node, "errors cannot be turned off: without requests and errors nothing can be judged");
@@ -284,7 +316,59 @@ mod tests {
         assert!((pay.policy.alpha_slow - 0.045).abs() < 1e-12 && pay.critical == ["errors"]);
         assert_eq!(&*policies.of("checkout", "staging").name, "staging");
         assert_eq!(&*policies.of("search", "production").name, "default");
-        assert_eq!(parse(""), Ok(Policies::default()));
+    }
+
+    #[test]
+    fn a_name_may_end_in_a_star() {
+        let policies = parse(
+            "policies:\n- name: pay\n  services: [pay*]\n  environments: [prod*, eu]\n- name: all\n  services: ['*']\n",
+        )
+        .expect("valid");
+        let name = |service: &str, environment: &str| policies.of(service, environment).name.to_string();
+        assert_eq!([name("payment", "production"), name("pay", "eu")], ["pay", "pay"]);
+        assert_eq!([name("payment", "eu-west"), name("repay", "production")], ["all", "all"]);
+    }
+
+    #[test]
+    fn what_can_do_nothing_is_a_problem() {
+        for nothing in ["", "# later\n", "{}\n"] {
+            let problems = parse(nothing).expect_err("says nothing");
+            assert!(problems.len() == 1 && problems[0].ends_with(NOTHING), "{problems:?}");
+        }
+        let problems = parse(
+            "default:\n  off: [kpi]\npolicies:\n- name: all\n- name: pay\n  services: [pay]\n  off: [latency]\n  required: [latency]\n  \
+             critical: [latency, errors]\n- name: odd\n  services: ['*y', a]\n  errors: { worse: 1.05, fine: 1.01 }\n  kpi: { fine: 1 }\n  \
+             required: [kpi.orders]\n",
+        )
+        .expect_err("little makes sense");
+        let expected = [
+            "line 9: critical `latency` is turned off, by `off: [latency]`",
+            "line 8: required `latency` is turned off, by `off: [latency]`",
+            "line 5: `pay` never applies: `all` stands before it and is for all that it is for",
+            "line 11: services `*y`: a star stands at the end, for the rest of a name, and nowhere else",
+            "line 12: errors.fine (1.01) is below errors.worse (1.05): what lies between would be neither `go` nor `no_go`",
+            "line 13: kpi.fine is 1: a release that is as good as its baseline would never be `go`",
+            "line 14: required `kpi.orders` is turned off, by `off: [kpi]`",
+            "line 10: `odd` never applies: `all` stands before it and is for all that it is for",
+        ];
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn one_mistake_hides_no_other() {
+        let problems = parse(
+            "policies:\n- name: pay\n  services: [pay]\n- name: pay\n  services: []\n  off: [errors]\n  critical: [latncy]\n  \
+             weights: { errors: -1 }\n  alpha: { no_go: 1 }\n- name: two words\n  services: [[1], [2]]\n  off: [errors]\n",
+        )
+        .expect_err("much is wrong");
+        let lines: Vec<&str> = problems.iter().map(|problem| problem.split_at(7).0).collect();
+        let mut sorted = lines.clone();
+        sorted.sort_unstable();
+        let expected = [
+            "line 10", "line 11", "line 11", "line 12", "line 4:", "line 5:", "line 6:", "line 7:", "line 8:",
+            "line 9:",
+        ];
+        assert_eq!(sorted, expected, "{problems:#?}");
     }
 
     #[test]

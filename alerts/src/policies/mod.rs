@@ -2,6 +2,7 @@
 //! What a policy says is described in `shipwake_verdict::policy` and, for people, in `docs/verdicts.md`.
 
 pub mod file;
+mod sense;
 
 use std::sync::Arc;
 
@@ -26,9 +27,9 @@ pub struct NamedPolicy {
 /// Whom a policy is for; an empty list is everybody.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// Services by name.
+    /// Services by name; one that ends in `*` is for all that begin so.
     pub services: Vec<String>,
-    /// Environments by name.
+    /// Environments likewise.
     pub environments: Vec<String>,
     /// What they are judged by.
     pub policy: NamedPolicy,
@@ -58,7 +59,8 @@ impl Default for NamedPolicy {
 impl Policies {
     /// The policy for a service in an environment.
     pub fn of(&self, service: &str, environment: &str) -> &NamedPolicy {
-        let is_for = |names: &[String], name: &str| names.is_empty() || names.iter().any(|known| known == name);
+        let is_for =
+            |names: &[String], name: &str| names.is_empty() || names.iter().any(|known| sense::is_for(known, name));
         let rule =
             self.rules.iter().find(|rule| is_for(&rule.services, service) && is_for(&rule.environments, environment));
         rule.map_or(&self.default, |rule| &rule.policy)

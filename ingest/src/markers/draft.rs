@@ -118,7 +118,7 @@ impl Draft {
             status: self.status,
             toggle: text(self.toggle),
             commit: text(self.commit),
-            url: text(self.url),
+            url: web_address(text(self.url), self.is_exact)?,
             by: text(self.by),
             source: clean(self.source).unwrap_or_else(|| source.to_owned()),
             text: text(self.text),
@@ -146,6 +146,18 @@ pub(super) fn clean(text: Option<String>) -> Option<String> {
     let text = text?;
     let trimmed = text.trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+/// An address that a page may make a link of. One that is not of the web is a mistake of whoever wrote it, and left out of what a tool sent.
+fn web_address(url: String, is_exact: bool) -> Result<String, String> {
+    let is_of = |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if url.is_empty() || is_of("http://") || is_of("https://") {
+        Ok(url)
+    } else if is_exact {
+        Err(format!("url {} begins with neither http:// nor https://", crate::error::shortened(&url)))
+    } else {
+        Ok(String::new())
+    }
 }
 
 /// The text at a place of a JSON value; numbers are texts too, everything else is nothing.

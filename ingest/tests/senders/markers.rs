@@ -107,6 +107,10 @@ async fn a_bad_marker_is_refused_with_its_fault_and_nothing_of_the_request_is_ta
             "there are deploy, rollback, promote, weight, toggle, freeze, note",
         ),
         (r#"{"kind":"deploy","verison":"2","service":"checkout"}"#, "did you mean version?"),
+        (
+            r#"{"kind":"note","service":"checkout","url":"javascript:alert(1)"}"#,
+            "url javascript:alert(1) begins with neither http:// nor https://",
+        ),
         (r#"{"kind":"deploy","colour":"red","service":"checkout"}"#, "unknown field colour"),
         (r#"{"kind":"deploy","version":"2"}"#, "no service"),
         (r#"{"kind":"deploy","service":"checkout"}"#, "needs a version"),

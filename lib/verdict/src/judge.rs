@@ -46,6 +46,7 @@ pub(crate) fn judge(comparison: &mut Comparison, facts: &Facts) -> Verdict {
         ln_fast,
         ln_slow,
         complete_until_s: facts.complete_until_s,
+        policy_says: comparison.policy.differences(),
     };
     verdict.summary = sentence::summary(&verdict, &comparison.policy, comparison.opened_s);
     if latched_now {

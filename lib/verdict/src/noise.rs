@@ -28,6 +28,9 @@ const DISPERSION_PRIOR: f64 = 5.0;
 /// replace it by what was seen.
 const DISPERSION_UNKNOWN: f64 = 4.0;
 const FREEDOM_KNOWN: f64 = 60.0;
+/// What was learnt from less than ten minutes, and lies between twice chance and what is assumed, is more assumed than learnt.
+const ASSUMED_BELOW_S: u64 = 600;
+const ASSUMED_FROM: f64 = 2.0;
 /// Standard deviations of a statistic beyond which it is not chance: five per cent.
 const BEYOND_CHANCE: f64 = 1.645;
 /// Fewer deviations do not tell a correlation.
@@ -87,6 +90,13 @@ impl Noise {
             rate,
             learnt_s,
         }
+    }
+
+    /// Whether most of it is assumed: there was no past, or too little happened in it.
+    pub fn is_assumed(&self) -> bool {
+        let is_untouched = self.dispersion == DISPERSION_UNKNOWN && self.dispersion_fast == DISPERSION_UNKNOWN;
+        let is_guess = (ASSUMED_FROM..=DISPERSION_UNKNOWN).contains(&self.dispersion);
+        is_untouched || (self.learnt_s < ASSUMED_BELOW_S && is_guess)
     }
 
     /// The same noise judged in blocks of a given length.

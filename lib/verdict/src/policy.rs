@@ -1,5 +1,7 @@
 //! What is held against a release, and how sure one must be: every default with its reason.
 
+use crate::text;
+
 /// How a verdict is reached. `Policy::default()` is what a team gets that configures nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -213,6 +215,61 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// What it says otherwise than [`Policy::default`], in the words of a file of policies: "errors.fine 3 (default 1.5)". Whoever reads a
+    /// limit that no document has finds here where it is from.
+    pub fn differences(&self) -> Vec<String> {
+        let default = Policy::default();
+        if *self == default {
+            return Vec::new();
+        }
+        let (own, usual) = (self.said(), default.said());
+        let differing = own.into_iter().zip(usual).filter(|((_, own), (_, usual))| own != usual);
+        differing.map(|((name, own), (_, usual))| format!("{name} {own} (default {usual})")).collect()
+    }
+
+    /// All that a file can say, by name.
+    fn said(&self) -> Vec<(String, String)> {
+        let number = |value: f64| format!("{}", libm::rint(value * 1e6) / 1e6);
+        let factor = |value: f64| format!("{}", libm::rint(value * 1e3) / 1e3);
+        let mut said: Vec<(String, String)> = Vec::new();
+        for (name, margins) in [("errors", self.errors), ("kpi", self.kpi), ("traffic", self.traffic)] {
+            said.push((format!("{name}.worse"), factor(margins.worse)));
+            said.push((format!("{name}.catastrophe"), factor(margins.catastrophe)));
+            said.push((format!("{name}.fine"), factor(margins.fine)));
+            said.push((format!("{name}.floor"), number(margins.floor)));
+        }
+        let (latency, patterns, weights) = (&self.latency, &self.patterns, &self.weights);
+        let numbers = [
+            ("latency.slower_by", latency.relative),
+            ("latency.slower_by_ms", latency.absolute_s * 1e3),
+            ("latency.worse", latency.worse),
+            ("latency.catastrophe", latency.catastrophe),
+            ("patterns.margin", patterns.margin),
+            ("patterns.floor", patterns.floor),
+            ("patterns.lines_min", patterns.lines_min as f64),
+            ("warm_up.worse", self.warm_up.worse),
+            ("warm_up.floor", self.warm_up.floor),
+            ("weights.errors", weights.errors),
+            ("weights.latency", weights.latency),
+            ("weights.kpi", weights.kpi),
+            ("weights.patterns", weights.patterns),
+            ("weights.traffic", weights.traffic),
+            ("alpha.no_go", self.alpha_fast + self.alpha_slow),
+            ("alpha.go", self.alpha_fine),
+            ("blocks_min", f64::from(self.blocks_min)),
+            ("instances_min", f64::from(self.instances_min)),
+            ("machines.no_go", self.allowance_worse),
+            ("machines.go", self.allowance_fine),
+        ];
+        said.extend(numbers.into_iter().map(|(name, value)| (name.to_owned(), number(value))));
+        let spans = [("warm_up.for", self.warm_up_s), ("go_after", self.steady_min_s), ("lag_max", self.lag_max_s)];
+        said.extend(spans.into_iter().map(|(name, seconds)| (name.to_owned(), text::span(f64::from(seconds)))));
+        said.push(("block".to_owned(), self.block_s.map_or("by the noise".to_owned(), |s| text::span(f64::from(s)))));
+        said
+    }
+}
+
 impl Margins {
     /// The extra events of the baseline for each unit of exposure (`grid`) that make "at most `ratio` times" mean "at most `ratio`
     /// times, or the floor more", at the baseline's usual rate.
@@ -248,6 +305,23 @@ mod tests {
         let problems = policy.problems();
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert_eq!(problems[1], "errors.fine is 0.9, and must lie between 1 and 100");
+    }
+
+    #[test]
+    fn what_differs_from_the_default_is_said_in_the_words_of_a_file() {
+        assert_eq!(Policy::default().differences(), Vec::<String>::new());
+        let mut policy = Policy { steady_min_s: 60, block_s: Some(30), ..Policy::default() };
+        policy.errors.fine = 3.0;
+        policy.errors.floor = 0.08;
+        (policy.alpha_fast, policy.alpha_slow) = (0.005, 0.045);
+        let expected = [
+            "errors.fine 3 (default 1.5)",
+            "errors.floor 0.08 (default 0.0005)",
+            "alpha.no_go 0.05 (default 0.01)",
+            "go_after 60 s (default 5 min)",
+            "block 30 s (default by the noise)",
+        ];
+        assert_eq!(policy.differences(), expected);
     }
 
     #[test]

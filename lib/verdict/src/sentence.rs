@@ -2,6 +2,7 @@
 
 use crate::check::Group;
 use crate::guard::Guard;
+use crate::noise::Noise;
 use crate::policy::Policy;
 use crate::quantile::QuantileDifference;
 use crate::text::{about, grouped, percent, signed, signed_percent, span, times};
@@ -73,7 +74,10 @@ fn waiting(verdict: &Verdict) -> String {
         .map(|check| check.title.as_str())
         .collect();
     match verdict.missing {
-        Some(missing) if !open.is_empty() => clauses.push(format!("{} to judge {}", missing.text(), joined(&open))),
+        Some(missing) if !open.is_empty() => {
+            let noise = verdict.noise_note().map(|note| format!(" ({note})")).unwrap_or_default();
+            clauses.push(format!("{} to judge {}{noise}", missing.text(), joined(&open)));
+        }
         Some(missing) if clauses.is_empty() => clauses.push(missing.text()),
         None if clauses.is_empty() => {
             clauses.push(format!("{} cannot be told from the limit at this rate of traffic", joined(&open)));
@@ -81,6 +85,16 @@ fn waiting(verdict: &Verdict) -> String {
         _ => {}
     }
     clauses.join("; ")
+}
+
+impl Verdict {
+    /// Why it takes so long, where that is because noise had to be assumed: "noise of 4.0 times chance is assumed: …".
+    pub fn noise_note(&self) -> Option<String> {
+        let open = |check: &&CheckResult| check.required && check.state != State::Fine && check.missing.is_some();
+        let assumed = self.checks.iter().filter(open).filter_map(|check| check.noise).filter(Noise::is_assumed);
+        let most = assumed.map(|noise| noise.dispersion).max_by(f64::total_cmp)?;
+        Some(format!("noise of {most:.1} times chance is assumed: the baseline's past tells too little of it"))
+    }
 }
 
 impl Missing {
@@ -115,14 +129,14 @@ fn clause(check: &CheckResult, policy: &Policy) -> String {
     let rates = check.counts.baseline.rate().zip(check.counts.candidate.rate());
     let rates = rates.filter(|(b, c)| *b <= 1.0 && *c <= 1.0);
     let rates = rates.map(|(b, c)| format!("{} → {}, ", percent(b), percent(c))).unwrap_or_default();
+    let limit = times(effect.limit_worse);
+    if check.counts.baseline.events == 0 {
+        // No ratio is known of a baseline without events, only what it is at least: the interval is said with that.
+        let least = times(effect.low.unwrap_or(1.0));
+        return format!("{what} {rates}at least {least} the baseline ({}), limit {limit}{mostly}", confidence(policy));
+    }
     let range = range(effect.low, effect.high, |value| times(value).trim_end_matches('x').to_owned());
-    let (value, limit) = (times(effect.value), times(effect.limit_worse));
-    // No ratio is known of a baseline without events.
-    let value = if check.counts.baseline.events == 0 {
-        format!("at least {}", times(effect.low.unwrap_or(1.0)))
-    } else {
-        value
-    };
+    let value = times(effect.value);
     format!("{what} {rates}{value} the baseline ({}: {range}), limit {limit}{mostly}", confidence(policy))
 }
 

@@ -207,6 +207,8 @@ pub struct Verdict {
     pub missing: Option<Missing>,
     /// Event time up to which data was complete, in seconds since the epoch.
     pub complete_until_s: i64,
+    /// What its policy says otherwise than the default ([`Policy::differences`](crate::Policy::differences)).
+    pub policy_says: Vec<String>,
 }
 
 impl Verdict {

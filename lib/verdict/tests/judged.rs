@@ -94,6 +94,37 @@ fn while_it_waits_it_says_for_what() {
 }
 
 #[test]
+fn while_noise_is_assumed_the_sentence_says_so() {
+    let judged = |noise: Noise| {
+        let policy = Policy::default();
+        let errors = Check::errors(&policy, noise, 3.6e5);
+        let mut comparison = Comparison::open(policy, vec![errors], vec!["POST /pay".to_owned()], OPENED_S);
+        traffic(&mut comparison, 0..60, 0.005, 0.005);
+        comparison.judge(&facts(60))
+    };
+    let note = "to judge errors (noise of 4.0 times chance is assumed: the baseline's past tells too little of it).";
+    let young = judged(Noise { rate: Some(0.005), learnt_s: 60, ..Noise::unknown() });
+    assert!(young.summary.ends_with(note), "{}", young.summary);
+    // Partly learnt, from a few minutes; learnt in full; and a service that has such bursts.
+    let partly = Noise { dispersion: 2.5, dispersion_fast: 2.0, learnt_s: 120, ..noise(0.005) };
+    let bursts = Noise { dispersion: 3.0, dispersion_fast: 2.0, ..noise(0.005) };
+    assert!(partly.is_assumed() && !bursts.is_assumed() && !noise(0.005).is_assumed());
+    assert_eq!(judged(bursts).noise_note(), None);
+}
+
+#[test]
+fn a_baseline_without_errors_gives_a_least_ratio_once() {
+    let policy = Policy::default();
+    let errors = Check::errors(&policy, Noise { rate: Some(0.0), ..noise(0.0) }, 3.6e5);
+    let mut comparison = Comparison::open(policy, vec![errors], vec!["POST /pay".to_owned()], OPENED_S);
+    traffic(&mut comparison, 0..30, 0.3, 0.0);
+    let verdict = comparison.judge(&facts(30));
+    let told = &verdict.checks[0].why;
+    assert!(told.contains("at least ") && told.contains("x the baseline (95 %), limit"), "{told}");
+    assert!(!told.contains("or more"), "{told}");
+}
+
+#[test]
 fn a_catastrophe_is_found_in_the_window_in_which_it_shows() {
     let mut comparison = errors_only();
     assert_eq!(words(&mut comparison, 0..30, 0.005, 0.005), [Word::Wait]);

@@ -106,12 +106,20 @@ fn deploy(
     seen: &[&ReleaseRow],
     facts: &Facts<'_>,
 ) -> wire::Deploy {
-    // Newest first, as they came.
-    let told = |of: fn(&Marker) -> &str| markers.iter().map(|marker| of(marker)).find(|text| !text.is_empty());
+    // Newest first, as they came. What is to come says nothing of what was done, unless nothing else is told.
+    let is_past = |marker: &&&Marker| ms(marker.at_ns) <= facts.now_ms + SOON_MS;
+    let past: Vec<&Marker> = markers.iter().filter(is_past).copied().collect();
+    let telling = if past.is_empty() { markers } else { &past[..] };
+    let told = |of: fn(&Marker) -> &str| telling.iter().map(|marker| of(marker)).find(|text| !text.is_empty());
     let text = |of: fn(&Marker) -> &str| told(of).map(str::to_owned);
     let turns =
         |marker: &&&Marker| matches!(marker.kind, MarkerKind::Deploy | MarkerKind::Rollback | MarkerKind::Promote);
-    let is_rollback = markers.iter().find(turns).is_some_and(|marker| marker.kind == MarkerKind::Rollback);
+    let is_rollback = telling.iter().find(turns).is_some_and(|marker| marker.kind == MarkerKind::Rollback);
+    // Who did it, and where that is from, are of one marker: the newest turn that names somebody.
+    let names_somebody = |marker: &&&Marker| !marker.by.is_empty();
+    let who = telling.iter().filter(turns).find(names_somebody).or_else(|| telling.iter().find(names_somebody));
+    let who = who.or_else(|| telling.iter().find(turns)).or_else(|| telling.first());
+    let of_who = |of: fn(&Marker) -> &str| who.map(|who| of(who).to_owned()).filter(|text| !text.is_empty());
     let verdict = facts.verdicts.iter().map(|row| &row.change).find(|change| change.release == *release);
     let before = row.and_then(|row| before(row, seen)).map(|before| before.release.version.to_string());
     let outcome = match row {
@@ -131,8 +139,8 @@ fn deploy(
         first_seen: row.map(|row| ms(row.first_seen_ns)),
         last_seen: row.map(|row| ms(row.last_seen_ns)),
         announced: markers.iter().map(|marker| ms(marker.at_ns)).min(),
-        by: text(|marker| &marker.by),
-        source: text(|marker| &marker.source),
+        by: of_who(|marker| &marker.by),
+        source: of_who(|marker| &marker.source),
         url: text(|marker| &marker.url),
         commit: text(|marker| &marker.commit),
         is_rollback,

@@ -1,5 +1,5 @@
 // The list of deploys: which ones a filter shows, what became of them, markers in words. Pure.
-import type { Deploy, Marker } from '../api/verdicts.ts';
+import type { Deploy, Marker, Verdict } from '../api/verdicts.ts';
 import { capital, count, plural, share } from './format.ts';
 
 const OUTCOMES: Record<string, { word: string; glyph: string }> = {
@@ -20,6 +20,29 @@ export function outcomeLook(outcome: string | null | undefined): { word: string;
 
 /** When a release began: at its first record, or when somebody announced it. */
 export const deployTime = (deploy: Deploy): number | null => deploy.first_seen ?? deploy.announced ?? deploy.markers?.[0]?.at ?? null;
+
+/** What an ending that the board knows makes of a release; of a promoted one its traffic tells more. */
+const OUTCOME_OF_ENDING: Record<string, string> = { rolled_back: 'rolled_back', replaced: 'replaced' };
+
+/**
+ * Deploys with what the board says of them. The table of verdicts has a release once its word has changed or it is over, and its records come
+ * a while later; the board has its first word, the sentence of now, and knows at once that it was rolled back.
+ */
+export function withVerdicts(deploys: readonly Deploy[], verdicts: readonly Verdict[]): Deploy[] {
+  const key = (service: string, namespace: string | null | undefined, env: string | null | undefined, version: string) => JSON.stringify([service, namespace ?? '', env ?? '', version]);
+  const board = new Map<string, Verdict>();
+  for (const verdict of verdicts) {
+    const place = key(verdict.service, verdict.namespace, verdict.env, verdict.candidate);
+    // Of a version that came twice, the later time counts.
+    if ((board.get(place)?.opened ?? -Infinity) <= (verdict.opened ?? 0)) board.set(place, verdict);
+  }
+  return deploys.map((deploy) => {
+    const verdict = board.get(key(deploy.service, deploy.namespace, deploy.env, deploy.version));
+    if (!verdict) return deploy;
+    const outcome = OUTCOME_OF_ENDING[verdict.ending?.kind ?? ''] ?? deploy.outcome ?? null;
+    return { ...deploy, outcome, verdict: { state: verdict.state, headline: verdict.headline ?? null, at: verdict.since ?? null } };
+  });
+}
 
 export interface DeployFilter {
   q: string;

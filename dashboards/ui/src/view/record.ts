@@ -3,6 +3,7 @@
 import type { Row } from '../api/sql.ts';
 import { quoted } from '../api/sql.ts';
 import type { Check, Deploy, Ending, Evidence, PastWord, Verdict, VerdictDetail, VerdictGuard } from '../api/verdicts.ts';
+import { withVerdicts } from './deploys.ts';
 
 export interface VerdictRecord {
   /** Null when nothing is known of a verdict. */
@@ -33,7 +34,7 @@ export function recordOf(service: string, version: string, env: string, detail: 
   const place = env || detail?.env || textOf(rows[0]?.['environment']) || '';
   const here = rows.filter((row) => place === '' || textOf(row['environment']) === place);
   const ours = deploys.filter((deploy) => deploy.service === service && deploy.version === version && (place === '' || (deploy.env ?? '') === place));
-  const deploy = ours[0] ?? null;
+  const deploy = withVerdicts(ours.slice(0, 1), detail ? [detail] : [])[0] ?? null;
   const stored = storedVerdict(service, version, place, here);
   const history = here.length > 0 ? historyOf(here) : (detail?.past ?? []);
   return {

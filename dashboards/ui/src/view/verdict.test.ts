@@ -32,6 +32,16 @@ describe('the verdict of a row', () => {
     expect(verdict.verdictFor(next, row)?.candidate).toBe('2.14.1');
   });
 
+  it('hides no other candidate: those that are judged are counted', () => {
+    const next = { ...noGo.verdict, candidate: '2.14.1', state: 'wait' };
+    const both = verdict.indexVerdicts([next, ...(verdicts.verdicts ?? [])]);
+    expect(verdict.othersOf(both, { service: 'checkout', env: 'production' }).map(({ candidate }) => candidate)).toEqual(['2.14.1']);
+    expect(verdict.othersOf(index, { service: 'checkout', env: 'production' })).toEqual([]);
+    expect(verdict.othersOf(both, { service: 'nobody', env: 'production' })).toEqual([]);
+    const elsewhere = verdict.indexVerdicts([{ ...next, namespace: 'other' }, ...(verdicts.verdicts ?? [])]);
+    expect(verdict.othersOf(elsewhere, { service: 'checkout', env: 'production', namespace: 'shop' })).toEqual([]);
+  });
+
   it('counts those that are not over, the worst first', () => {
     const counts = verdict.countWords([...(verdicts.verdicts ?? []), undefined]);
     expect(verdict.countsSentence(counts)).toEqual(['1 NO-GO', '1 WAIT']);
@@ -183,6 +193,19 @@ describe('deploys', () => {
     expect(found({ outcome: 'announced_only' })).toEqual(['2.15.0-rc.1']);
     expect(found({ verdict: 'none' })).toEqual(['2.15.0-rc.1']);
     expect(found({ verdict: 'go', q: 'search' })).toEqual([]);
+  });
+
+  it('say what the board says of them, before the tables do', () => {
+    const [first, second] = all;
+    const bare = [{ ...first!, verdict: null }, { ...second!, verdict: null }, ...all.slice(2)];
+    const ended = { ...noGo.verdict, ending: { kind: 'rolled_back', at: T0 + 60_000 } };
+    const told = list.withVerdicts(bare, [ended, ...(verdicts.verdicts ?? []).slice(1)]);
+    expect(told.map(({ outcome, verdict: word }) => [outcome, word?.state])).toEqual([['rolled_back', 'no_go'], ['live_beside_others', 'wait'], ['live', 'go'], ['announced_only', undefined]]);
+    expect(told[1]?.verdict?.headline).toContain('about 340 more requests');
+    // Of another namespace or environment, or of the time before, nothing is said.
+    expect(list.withVerdicts(bare, [{ ...ended, namespace: 'other' }, { ...ended, env: 'staging' }])).toEqual(bare);
+    const again = { ...noGo.verdict, state: 'wait', opened: T0 + 600_000 };
+    expect(list.withVerdicts(bare.slice(0, 1), [again, ended])[0]).toMatchObject({ outcome: 'live_beside_others', verdict: { state: 'wait' } });
   });
 
   it('are counted in a sentence', () => {

@@ -52,6 +52,14 @@ export function verdictFor(index: VerdictIndex, service: OverviewService): Verdi
   return all.find((verdict) => isNews(verdict) && (!service.namespace || !verdict.namespace || verdict.namespace === service.namespace));
 }
 
+/** The other releases of a row's service that are judged: no candidate is hidden by one that is worse. */
+export function othersOf(index: VerdictIndex, service: OverviewService): Verdict[] {
+  const told = verdictFor(index, service);
+  if (!told) return [];
+  const all = index.get(placeKey(service.service, service.env)) ?? [];
+  return all.filter((verdict) => verdict !== told && !verdict.ending && (verdict.namespace ?? '') === (told.namespace ?? ''));
+}
+
 /** How many have each word, without those that are over. */
 export function countWords(verdicts: readonly (Verdict | undefined)[]): Record<string, number> {
   const counts: Record<string, number> = {};

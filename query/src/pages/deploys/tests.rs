@@ -136,6 +136,24 @@ fn markers_say_who_and_why_and_what_is_only_announced() {
 }
 
 #[test]
+fn who_did_it_is_of_one_marker_and_not_of_one_that_is_to_come() {
+    let releases = [seen("1", 500, 0), seen("2", 10, 0)];
+    let told = |kind, by: &str, source: &str, ago| Marker {
+        by: by.to_owned(),
+        source: source.to_owned(),
+        ..marker(kind, "2", ago)
+    };
+    let deploy = told(MarkerKind::Deploy, "ana", "github", 12);
+    let weight = Marker { weight: Some(0.3), ..told(MarkerKind::Weight, "", "api", 5) };
+    let later = told(MarkerKind::Promote, "ben", "argocd", -5_000_000);
+    let found = all(&releases, &[deploy, weight, later.clone()], &[]);
+    assert_eq!((found[0].by.as_deref(), found[0].source.as_deref()), (Some("ana"), Some("github")));
+    assert_eq!(found[0].markers.len(), 3, "it is shown all the same");
+    let alone = all(&releases, &[later], &[]);
+    assert_eq!((alone[0].by.as_deref(), alone[0].source.as_deref()), (Some("ben"), Some("argocd")));
+}
+
+#[test]
 fn a_rollback_that_was_told_marks_both_versions() {
     let releases = [seen("1", 500, 0), seen("2", 70, 6)];
     let rollback = Marker { previous: "2".to_owned(), ..marker(MarkerKind::Rollback, "1", 6) };
