@@ -65,6 +65,7 @@ test-rust:
 torture: needs-test
 	cargo build --release --locked --bin shipwake
 	SHIPWAKE_ALERT_KILLS=150 cargo test --release --locked -p shipwake-alerts --test kill
+	SHIPWAKE_VERDICT_KILLS=150 SHIPWAKE_VERDICT_OUTAGE=600 cargo test --release --locked --test program told -- --nocapture
 	SHIPWAKE_TORTURE=long cargo test --release --locked -p shipwake-journal -p shipwake-store --test damage -- --nocapture
 	SHIPWAKE_TORTURE=long cargo test --release --locked --test faults -- --nocapture --test-threads 1
 	SHIPWAKE_KAFKA_ROUNDS=40 cargo test --release --locked --test kafka faults -- --nocapture --test-threads 1

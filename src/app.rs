@@ -14,7 +14,6 @@ use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use axum::http::StatusCode;
 use shipwake_aggregate::{Aggregate, AggregateConfig, Progress};
-use shipwake_alerts::board::Reader;
 use shipwake_ingest::{HookSecret, Ingest, IngestConfig, JournalHandle, ServeConfig, SyslogConfig, SyslogSockets};
 use shipwake_journal::kafka::{Membership, TopicsConfig};
 use shipwake_journal::{Journal, Member, embedded};
@@ -32,6 +31,7 @@ use crate::health::{self, Readiness};
 use crate::journal::{self, JournalPlace, Waiting, journal_dir};
 use crate::late::Late;
 use crate::metrics::SharedRegistry;
+use crate::notification_records;
 use crate::peers::{self, Peers};
 use crate::pipeline::IngestSource;
 use crate::reader;
@@ -170,7 +170,7 @@ impl App {
         let judged = store.as_ref().filter(|_| roles.alerts);
         let verdicts = Verdicts::start(&config, judged, &kpis, &registry, &readiness, &shutdown).await?;
         let board = verdicts.as_ref().map(Verdicts::board);
-        servers.extend(record_verdicts(board.clone(), recorder, store.clone(), &stop_servers));
+        servers.extend(record_what_is_said(verdicts.as_ref(), recorder, store.clone(), &stop_servers));
         let gates = gates::start(&config, roles, board.zip(store.clone()), &stop_servers, &mut servers)?;
         let query = start_query(&config, &kpis, store.filter(|_| roles.query), source, &registry, &stop_servers)?;
         if let (Some(ingest), Some(journal)) = (&ingest, &journal) {
@@ -426,14 +426,17 @@ fn recorder(
     Ok(Some(Ingest::new(ingest_config(config)?, handle, &mut registry.lock())?))
 }
 
-fn record_verdicts(
-    board: Option<Reader>,
+/// Records what the judge says, and whom the notifier told.
+fn record_what_is_said(
+    verdicts: Option<&Verdicts>,
     recorder: Option<Ingest>,
     store: Option<Arc<Store>>,
     stop: &CancellationToken,
-) -> Option<Running> {
-    let recording = verdict_records::record(board?, recorder?, store?, stop.clone());
-    Some(("records of verdicts", tokio::spawn(recording)))
+) -> Vec<Running> {
+    let (Some(verdicts), Some(recorder), Some(store)) = (verdicts, recorder, store) else { return Vec::new() };
+    let attempts = notification_records::record(verdicts.notifier(), recorder.clone(), stop.clone());
+    let words = verdict_records::record(verdicts.board(), recorder, store, stop.clone());
+    vec![("records of verdicts", tokio::spawn(words)), ("records of notifications", tokio::spawn(attempts))]
 }
 
 /// What answers queries, where there is a store to ask.

@@ -19,6 +19,7 @@ mod logs_command;
 mod mark;
 mod memory;
 mod metrics;
+mod notification_records;
 mod peers;
 mod pipe;
 mod pipeline;

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, anyhow};
 use shipwake_alerts::board::{self, Reader};
 use shipwake_alerts::{
-    AlertsConfig, AlertsError, Clock, FileLedger, Judge, JudgeConfig, LedgerError, Notifier, NotifierConfig, Policies,
-    config_file, policies,
+    AlertsConfig, AlertsError, Clock, FileLedger, Handle, Judge, JudgeConfig, LedgerError, Notifier, NotifierConfig,
+    Policies, config_file, policies,
 };
 use shipwake_model::Kpi;
 use shipwake_store::Store;
@@ -28,6 +28,7 @@ const LOOK_AGE_MAX: Duration = Duration::from_secs(60);
 /// A running judge, and the notifier that tells what it says.
 pub struct Verdicts {
     board: Reader,
+    handle: Handle,
     judge: JoinHandle<anyhow::Result<()>>,
     stop_judge: CancellationToken,
     notifier: JoinHandle<anyhow::Result<()>>,
@@ -55,13 +56,13 @@ impl Verdicts {
         let opened = tokio::task::spawn_blocking(move || open_notifier(&dir, notifier_config, &of_thread)).await;
         let notifier = opened.context("opening the notifier panicked")??;
         let (publisher, board) = board::board();
-        let kept = notifier.caller_state();
+        let (kept, handle) = (notifier.caller_state(), notifier.handle());
         let judge = Judge::open(
             judge_config,
             &kept,
             store.clone(),
             Clock::default(),
-            notifier.handle(),
+            handle.clone(),
             publisher,
             &mut registry.lock(),
         );
@@ -71,12 +72,17 @@ impl Verdicts {
         let (stop_judge, stop_notifier) = (CancellationToken::new(), CancellationToken::new());
         let notifier = end_with("notifier", notifier.run(stop_notifier.clone()), &stop_notifier, shutdown);
         let judge = end_with("judge", judge.run(stop_judge.clone()), &stop_judge, shutdown);
-        Ok(Some(Verdicts { board, judge, stop_judge, notifier, stop_notifier }))
+        Ok(Some(Verdicts { board, handle, judge, stop_judge, notifier, stop_notifier }))
     }
 
     /// Where verdicts are read.
     pub fn board(&self) -> Reader {
         self.board.clone()
+    }
+
+    /// How people are told, and how that does.
+    pub fn notifier(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Stops the judge, which keeps what it knows, and then the notifier, which finishes what is under way.

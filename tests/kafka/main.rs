@@ -4,6 +4,9 @@
 mod broker;
 #[path = "../../lib/store/tests/common/bucket.rs"]
 mod bucket;
+#[path = "../program/canary.rs"]
+#[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
+mod canary;
 mod cluster;
 mod collector;
 mod faults;
@@ -22,4 +25,5 @@ mod query_nodes;
 mod speed;
 mod spread;
 mod stalls;
+mod telling;
 mod words;

@@ -4,6 +4,7 @@
 mod alerts;
 mod bad_corpus;
 mod bad_input;
+mod canary;
 mod cardinality;
 mod compaction;
 mod compare;
@@ -33,4 +34,5 @@ mod shutdown;
 mod spine;
 mod syslog;
 mod tail;
+mod told;
 mod verdicts;

@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use shipwake_model::window::NS_PER_S;
-use shipwake_model::{Marker, ReleaseId, Signal, VerdictChange, marker, verdict_change};
+use shipwake_model::{Marker, ReleaseId, Signal, VerdictChange, marker, notification, verdict_change};
 use shipwake_otlp::{KeyValues, LogRecord, Span};
 use shipwake_store::{MarkerQuery, MarkerRow, VerdictRow};
 
@@ -32,6 +32,8 @@ pub(crate) enum Said {
     Marker,
     /// A change of a verdict.
     Verdict,
+    /// An attempt to tell somebody of a verdict: a row of `logs` and no more.
+    Notification,
     /// A deployment, by OpenTelemetry's attributes.
     Deployment,
 }
@@ -52,6 +54,8 @@ impl Said {
             Some(Said::Marker)
         } else if name == verdict_change::EVENT_NAME.as_bytes() {
             Some(Said::Verdict)
+        } else if name == notification::EVENT_NAME.as_bytes() {
+            Some(Said::Notification)
         } else {
             None
         }
@@ -119,6 +123,7 @@ impl State {
                 }
                 Err(fault) => Some(("verdict", fault)),
             },
+            Said::Notification => None,
             Said::Deployment => {
                 self.keep_deployment(release, at_ns, &record.attributes);
                 None

@@ -83,6 +83,20 @@ fn a_marker_is_kept_once_and_is_no_sign_that_its_version_runs() {
 }
 
 #[test]
+fn an_attempt_to_tell_somebody_is_a_row_and_no_sign_that_its_version_runs() {
+    let mut folder = Folder::new(Limits { services: 2, ..Limits::default() });
+    for n in 0..50 {
+        let told = said("shipwake.notification", NOW, &[("shipwake.notification.result", "delivered")]);
+        let folded = folder.fold(Signal::Logs, NOW, logs(&format!("service-{n}"), "1", vec![told]));
+        assert_eq!((folded.stored, folded.rejected), (1, 0));
+    }
+    assert_eq!((folder.state.releases.iter().count(), folder.state.counters.overflow), (0, 0));
+    assert!(folder.markers().is_empty() && folder.state.markers.verdicts(&MarkerQuery::all()).is_empty());
+    let rows: usize = folder.state.rows.of(Table::Logs).iter().map(|rows| rows.num_rows()).sum();
+    assert_eq!(rows, 50);
+}
+
+#[test]
 fn what_is_only_talked_about_takes_no_place_of_what_runs() {
     let mut folder = Folder::new(Limits { releases_per_service: 2, services: 2, ..Limits::default() });
     for n in 0..50 {

@@ -1,8 +1,10 @@
-//! Markers and changes of verdicts become an `ExportLogsServiceRequest`: log records with an event name, each on the resource of its
+//! Markers, changes of verdicts and attempts to tell of them become an `ExportLogsServiceRequest`: log records with an event name, each on the resource of its
 //! release. Pure.
 
 use shipwake_model::release::{DEPLOYMENT_ENVIRONMENT, SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_VERSION};
-use shipwake_model::{Marker, ReleaseId, UNVERSIONED, VerdictChange, marker, verdict_change};
+use shipwake_model::{
+    Marker, Notification, ReleaseId, UNVERSIONED, VerdictChange, marker, notification, verdict_change,
+};
 use shipwake_otlp::write::{LogLine, Value, put_log_record, put_resource_logs};
 
 use crate::split::{Repetition, hash_of_key};
@@ -27,6 +29,13 @@ pub(super) fn request_of_verdict(change: &VerdictChange, received_ns: i64) -> Ve
     request
 }
 
+/// The request of an attempt to tell somebody.
+pub(super) fn request_of_notification(told: &Notification, received_ns: i64) -> Vec<u8> {
+    let mut request = Vec::new();
+    put(&mut request, &told.release, told.at_ns, received_ns, notification::EVENT_NAME, &told.attributes());
+    request
+}
+
 /// What tells markers that are sent again: everything that they say.
 pub(super) fn repetition(tenant: &str, markers: &[Marker]) -> Repetition {
     // The time of receipt is no part of it.
@@ -38,6 +47,12 @@ pub(super) fn repetition_of_verdict(tenant: &str, change: &VerdictChange) -> Rep
     let ReleaseId { service, namespace, environment, version } = &change.release;
     let key = [service, namespace, environment, version].map(|text| text.to_string()).join("\0");
     Repetition::ByKey(hash_of_key(tenant, &format!("verdict {}", change.sequence), key.as_bytes()))
+}
+
+/// What tells an attempt that is recorded again: everything that it says.
+pub(super) fn repetition_of_notification(tenant: &str, told: &Notification) -> Repetition {
+    // The time of receipt is no part of it.
+    Repetition::ByKey(hash_of_key(tenant, "notification", &request_of_notification(told, 0)))
 }
 
 fn put(

@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 use shipwake_ingest::{HookSecret, IngestConfig};
 use shipwake_journal::MemoryJournal;
-use shipwake_model::{ReleaseId, Signal, VerdictChange};
+use shipwake_model::{Notification, ReleaseId, Signal, VerdictChange};
 
 use crate::support::{Answer, Server, gzip, stored};
 
@@ -460,4 +460,40 @@ async fn a_change_of_a_verdict_is_recorded_once() {
     let status = server.ingest.status();
     let logs = status.signals.iter().find(|found| found.signal == Signal::Logs).expect("every signal");
     assert_eq!((logs.received, logs.last_received_ns, status.own_records), (0, 0, 3));
+}
+
+#[tokio::test]
+async fn an_attempt_to_tell_somebody_is_recorded_once() {
+    let (server, journal) = Server::in_memory().await;
+    let told = Notification {
+        release: ReleaseId {
+            service: "checkout".into(),
+            namespace: "".into(),
+            environment: "production".into(),
+            version: "2".into(),
+        },
+        at_ns: AT as i64 * 1_000_000_000,
+        id: "0f".to_owned(),
+        receiver: "chat".to_owned(),
+        kind: "slack".to_owned(),
+        about: "NO-GO: checkout 2 in production".to_owned(),
+        sequence: Some(3),
+        attempt: 2,
+        result: "failed".to_owned(),
+        status: Some(503),
+        answer: "try later".to_owned(),
+        took_ms: 12,
+    };
+    for _ in 0..2 {
+        server.ingest.record_notification(&told).await.expect("durable");
+    }
+    let line = format!(
+        "/checkout/2/production {AT} receiver=chat attempt=2 result=failed took_ms=12 kind=slack about=NO-GO: checkout 2 in production \
+         answer=try later sequence=3 status=503"
+    );
+    assert_eq!(said(&journal).await, [line.clone(), line]);
+    let hashes: Vec<_> = stored(&journal).await.iter().map(|record| record.header.request_hash).collect();
+    assert!(hashes[0].is_some() && hashes[0] == hashes[1]);
+    server.ingest.record_notification(&Notification { attempt: 3, ..told }).await.expect("durable");
+    assert_ne!(stored(&journal).await[2].header.request_hash, hashes[0]);
 }

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-/// Events that are about something else than business: they are logs, toggle evaluations, markers and verdicts, not KPIs.
-pub const OTHER_EVENTS: [&str; 5] = [
+/// Events that are about something else than business: they are logs, toggle evaluations, markers, verdicts and notifications, not KPIs.
+pub const OTHER_EVENTS: [&str; 6] = [
     "exception",
     "feature_flag",
     "feature_flag.evaluation",
     crate::marker::EVENT_NAME,
     crate::verdict_change::EVENT_NAME,
+    crate::notification::EVENT_NAME,
 ];
 
 /// Whether an event of this name counts as a KPI event.

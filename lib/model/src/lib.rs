@@ -2,6 +2,7 @@
 //!
 //! - [`kpi`]: declared business figures and what they are counted from.
 //! - [`marker`]: what somebody said about a release: deployed, rolled back, weighted.
+//! - [`notification`]: an attempt to tell somebody of a verdict, as it is recorded.
 //! - [`pattern`]: what stays the same in log lines that differ only in their parameters.
 //! - [`release`]: which release a record belongs to, read from resource attributes.
 //! - [`signal`]: logs, metrics, traces, and the source that release health is derived from.
@@ -14,6 +15,7 @@
 
 pub mod kpi;
 pub mod marker;
+pub mod notification;
 pub mod pattern;
 pub mod phrase;
 pub mod release;
@@ -26,6 +28,7 @@ pub mod words;
 
 pub use kpi::Kpi;
 pub use marker::Marker;
+pub use notification::Notification;
 pub use release::{Identity, ReleaseId, UNVERSIONED};
 pub use signal::{Signal, Source};
 pub use sketch::{HdrCells, Sketch};

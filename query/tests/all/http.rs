@@ -154,6 +154,7 @@ async fn tables_are_documented() {
             "events",
             "logs",
             "markers",
+            "notifications",
             "patterns",
             "points",
             "release_health",

@@ -1,7 +1,7 @@
 //! The tables of SQL, one file each. A table says what one row is, which stored tables it needs, and how it is read;
 //! column comments are its documentation.
 //!
-//! `logs`, `spans` and `points` are stored rows as they are ([`telemetry`]); `events` are some of the logs. `windows` merges
+//! `logs`, `spans` and `points` are stored rows as they are ([`telemetry`]); `events` and `notifications` are some of the logs. `windows` merges
 //! partial rows by key, `release_health` and `patterns` are made from those, `releases`, `toggles`, `markers` and `verdicts` are what the
 //! aggregator remembers.
 
@@ -9,6 +9,7 @@ mod events;
 mod hot;
 mod logs;
 mod markers;
+mod notifications;
 mod patterns;
 mod points;
 mod prune;
@@ -43,6 +44,7 @@ pub(crate) enum SqlTable {
     Events,
     Logs,
     Markers,
+    Notifications,
     Patterns,
     Points,
     ReleaseHealth,
@@ -55,10 +57,11 @@ pub(crate) enum SqlTable {
 
 impl SqlTable {
     /// All tables, in the order of their names.
-    pub const ALL: [SqlTable; 11] = [
+    pub const ALL: [SqlTable; 12] = [
         SqlTable::Events,
         SqlTable::Logs,
         SqlTable::Markers,
+        SqlTable::Notifications,
         SqlTable::Patterns,
         SqlTable::Points,
         SqlTable::ReleaseHealth,
@@ -74,6 +77,7 @@ impl SqlTable {
             SqlTable::Events => "events",
             SqlTable::Logs => "logs",
             SqlTable::Markers => "markers",
+            SqlTable::Notifications => "notifications",
             SqlTable::Patterns => "patterns",
             SqlTable::Points => "points",
             SqlTable::ReleaseHealth => "release_health",
@@ -95,6 +99,7 @@ impl SqlTable {
             SqlTable::Events => events::COMMENT,
             SqlTable::Logs => logs::COMMENT,
             SqlTable::Markers => markers::COMMENT,
+            SqlTable::Notifications => notifications::COMMENT,
             SqlTable::Patterns => patterns::COMMENT,
             SqlTable::Points => points::COMMENT,
             SqlTable::ReleaseHealth => release_health::COMMENT,
@@ -109,7 +114,7 @@ impl SqlTable {
     /// The stored tables that a snapshot for it needs.
     pub fn stored(self) -> &'static [Table] {
         match self {
-            SqlTable::Logs | SqlTable::Events => &[Table::Logs],
+            SqlTable::Logs | SqlTable::Events | SqlTable::Notifications => &[Table::Logs],
             SqlTable::Points => &[Table::Points],
             SqlTable::Spans => &[Table::Spans],
             SqlTable::Patterns => &[Table::Windows],
@@ -129,6 +134,7 @@ impl SqlTable {
             SqlTable::Patterns => patterns::schema(),
             SqlTable::Releases => releases::schema(),
             SqlTable::Events => events::schema(),
+            SqlTable::Notifications => notifications::schema(),
             SqlTable::Toggles => toggles::schema(),
             SqlTable::Markers => markers::schema(),
             SqlTable::Verdicts => verdicts::schema(),
@@ -146,6 +152,7 @@ impl SqlTable {
             SqlTable::Patterns => patterns::provider(state, read).await,
             SqlTable::Releases => releases::provider(&read.releases),
             SqlTable::Events => events::provider(state, read).await,
+            SqlTable::Notifications => notifications::provider(state, read).await,
             SqlTable::Toggles => toggles::provider(&read.toggles),
             SqlTable::Markers => markers::provider(&read.markers),
             SqlTable::Verdicts => verdicts::provider(&read.verdicts),
