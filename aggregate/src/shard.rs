@@ -4,6 +4,7 @@
 //! and readable and is tried again; when that fills the shard's memory, the shard stops reading, and the journal keeps the
 //! rest. The position in the journal moves only together with the state (`commit.rs`), so a record counts once.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,9 @@ struct Committed {
     result: Result<Arc<[SegmentFile]>, StoreError>,
 }
 
+/// A read of the journal that is under way.
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<Arc<Stored>>, JournalError>> + Send>>;
+
 /// A shard that runs.
 struct Running {
     shard: Shard,
@@ -99,6 +103,9 @@ struct Running {
     committer: Option<ShardCommitter>,
     commit: Option<JoinHandle<Committed>>,
     reload: Option<JoinHandle<()>>,
+    /// Goes on over ticks and commits. One that were given up at a tick would never end on a machine where it takes longer than that, and
+    /// each would leave work behind that makes the next one slower.
+    reading: Option<Reading>,
     /// Looks whether everything that was taken over is there.
     look: Option<JoinHandle<Result<(), StoreError>>>,
     committed_offset: u64,
@@ -197,6 +204,7 @@ impl Running {
             counted_to: shard.journal_end,
             committer: Some(committer),
             commit: None,
+            reading: None,
             reload: None,
             look: None,
             committed_offset,
@@ -255,7 +263,18 @@ impl Running {
 
     async fn next(&mut self, ticks: &mut Interval, ending: &Ending) -> Event {
         let may_read = self.hot_bytes < self.shard.config.hot_bytes_max && !(self.stopping && self.is_drained());
-        let from = self.shared.lock().state.next_offset;
+        if may_read && self.reading.is_none() {
+            let (journal, shard, bytes) = (self.shard.journal.clone(), self.shard.shard, self.shard.config.read_bytes);
+            // Nothing moves it but what a read gives.
+            let from = self.shared.lock().state.next_offset;
+            self.reading = Some(Box::pin(async move { journal.read(shard, from, bytes).await }));
+        }
+        let reading = async {
+            match self.reading.as_mut() {
+                Some(reading) => reading.await,
+                None => std::future::pending().await,
+            }
+        };
         let commit = async {
             match self.commit.as_mut() {
                 Some(commit) => commit.await,
@@ -280,7 +299,8 @@ impl Running {
                 Event::LookedOver(looked.expect("looking does not panic, and blocking work is not aborted"))
             }
             _ = ticks.tick() => Event::Tick,
-            read = self.shard.journal.read(self.shard.shard, from, self.shard.config.read_bytes), if may_read => {
+            read = reading, if may_read => {
+                self.reading = None;
                 Event::Read(read)
             }
         }
