@@ -265,7 +265,7 @@ impl Running {
         let may_read = self.hot_bytes < self.shard.config.hot_bytes_max && !(self.stopping && self.is_drained());
         if may_read && self.reading.is_none() {
             let (journal, shard, bytes) = (self.shard.journal.clone(), self.shard.shard, self.shard.config.read_bytes);
-            // Nothing moves it but what a read gives.
+            // Nothing moves it but what a read gives, and `reload_state`, which gives the read up.
             let from = self.shared.lock().state.next_offset;
             self.reading = Some(Box::pin(async move { journal.read(shard, from, bytes).await }));
         }
@@ -561,6 +561,8 @@ impl Running {
         let (mut committer, state) = recover(&self.shard.store, self.shard.shard, &self.shard.config)?;
         committer.set_journal(self.shard.journal.id());
         self.committed_offset = state.next_offset;
+        // What is being read comes behind another position than the one that is gone on from.
+        self.reading = None;
         (self.retry, self.failures, self.full) = (None, 0, false);
         let mut inner = self.shared.lock();
         (inner.state, inner.files) = (state, committer.files());

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
+use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
-use shipwake_journal::{Journal, MemoryJournal, Record};
+use shipwake_journal::{Journal, JournalError, MemoryJournal, Position, Record, Stored};
 use shipwake_model::Signal;
 use shipwake_model::window::NS_PER_S;
 use shipwake_store::{HealthQuery, HotRows, Snapshot, Store, StoreConfig, Table};
@@ -248,10 +249,14 @@ struct Stage {
 
 impl Stage {
     fn start(dir: &Path, journal: &MemoryJournal, config: AggregateConfig) -> Self {
+        Stage::over(dir, Arc::new(journal.clone()), config)
+    }
+
+    fn over(dir: &Path, journal: Arc<dyn Journal>, config: AggregateConfig) -> Self {
         let store = open(dir);
         let stop = CancellationToken::new();
         let mut registry = Registry::default();
-        let stage = Aggregate::new(config, Arc::new(journal.clone()), store.clone(), &mut registry);
+        let stage = Aggregate::new(config, journal, store.clone(), &mut registry);
         Stage { store, registry, progress: stage.progress(), task: tokio::spawn(stage.run(stop.clone())), stop }
     }
 
@@ -322,6 +327,53 @@ async fn append(journal: &MemoryJournal, records: &[Record]) {
 fn requests(count: usize) -> (Vec<Record>, Counts) {
     let steps: Vec<Step> = (0..count).map(|n| Step::Request((n % 3) as u8, n as i64 % 40, n % 5 == 0)).collect();
     script(&steps)
+}
+
+/// A journal on a disk that takes several of a shard's ticks for each read.
+struct SlowJournal(MemoryJournal);
+
+#[async_trait]
+impl Journal for SlowJournal {
+    fn partitions(&self) -> u32 {
+        self.0.partitions()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<Vec<Position>, JournalError> {
+        self.0.append(records).await
+    }
+
+    async fn read(&self, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Arc<Stored>>, JournalError> {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.0.read(partition, from, max_bytes).await
+    }
+
+    fn end(&self, partition: u32) -> u64 {
+        self.0.end(partition)
+    }
+
+    async fn truncate_before(&self, partition: u32, offset: u64) -> Result<(), JournalError> {
+        self.0.truncate_before(partition, offset).await
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        self.0.close().await
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        self.0.record_bytes_max()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_takes_longer_than_a_tick_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = MemoryJournal::new(1);
+    let (records, expected) = requests(50);
+    append(&journal, &records).await;
+    let stage = Stage::over(dir.path(), Arc::new(SlowJournal(journal)), config());
+    stage.wait_for("all spans", |stage| stage.counts().spans == 100).await;
+    assert_eq!(stage.counts(), expected);
+    stage.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
