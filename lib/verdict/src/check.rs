@@ -145,6 +145,11 @@ impl Part {
     pub fn of(name: &str, margins: Margins, noise: Noise) -> Part {
         Part { name: name.to_owned(), margins, fewer_is_worse: false, noise }
     }
+
+    /// The rate that the limit grants beside a baseline without any event, by the extra events of the floor; `None` where there is none.
+    pub(crate) fn floor_rate(&self, ratio: f64, extra: f64) -> Option<f64> {
+        Some(ratio * extra).filter(|rate| !self.fewer_is_worse && *rate > 0.0)
+    }
 }
 
 /// The share of the budget of each check: by group, evenly within one. They add up to one.

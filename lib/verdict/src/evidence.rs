@@ -109,7 +109,12 @@ impl Track {
         Evidence {
             ln_fast: fast.ln,
             ln_slow: slow.ln,
-            ln_fine: fine.ln_fine(margins.fine).min(opinion.ln_fine),
+            ln_fine: with_floor(
+                fine.ln_fine(margins.fine).min(opinion.ln_fine),
+                part.floor_rate(margins.fine.ratio(), margins.fine_extra),
+                self.counts.candidate,
+                noise.dispersion,
+            ),
             estimate: shown.curve.estimate(),
             interval: if known { shown.curve.interval(scale.alpha_interval * shown.weight) } else { (None, None) },
             since_s: shown.since_s,
@@ -261,6 +266,31 @@ impl Scale {
             fine_extra: part.margins.extra_at(fine.ratio(), part.noise.rate.or(here)),
         }
     }
+}
+
+/// Rates below the floor that the candidate's is compared with, as parts of it.
+const BELOW_FLOOR: [f64; 4] = [0.5, 0.25, 0.0625, 0.0];
+
+/// The evidence for "fine" together with another: a candidate that is worse than the limit fails at least as often as the limit grants to a
+/// baseline without any failure. That it fails less often than that is evidence from its own counts alone: a mixture of Poisson likelihoods
+/// against that rate, discounted like the others. Where hardly anything fails it says in minutes what the comparison says in hours. The
+/// mean of the two is evidence, whatever they have to do with each other; where the floor plays no part there is no other.
+fn with_floor(ln_compared: f64, floor: Option<f64>, candidate: Tally, dispersion: f64) -> f64 {
+    let Some(floor) = floor else { return ln_compared };
+    let (events, exposure) = (candidate.events as f64, candidate.exposure as f64);
+    let against = |part: &f64| {
+        let of_events = if events > 0.0 { events * libm::log(*part) } else { 0.0 };
+        (of_events + (1.0 - part) * floor * exposure) / dispersion
+    };
+    ln_mean(&[ln_compared, ln_mean(&BELOW_FLOOR.each_ref().map(against))])
+}
+
+/// Exposure until the evidence of [`with_floor`] suffices, at the candidate's present rate; `None` where it never will.
+pub(crate) fn exposure_by_floor(ln_needed: f64, floor: f64, candidate: Tally, dispersion: f64) -> Option<f64> {
+    let rate = candidate.rate()?;
+    let gain = if rate > 0.0 { floor - rate + rate * libm::log(rate / floor) } else { floor };
+    let price = libm::log(2.0 * BELOW_FLOOR.len() as f64);
+    (rate < floor && gain > 0.0).then(|| ((ln_needed + price) * dispersion / gain - candidate.exposure as f64).max(0.0))
 }
 
 /// What the deviation of one block was expected to be like: by the baseline's usual rate and the traffic of the first blocks,

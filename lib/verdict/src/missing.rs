@@ -2,6 +2,7 @@
 
 use crate::check::Kind;
 use crate::comparison::{Comparison, Facts};
+use crate::evidence::exposure_by_floor;
 use crate::guard::Guard;
 use crate::plan;
 use crate::verdict::{CheckResult, EffectKind, Missing, State};
@@ -40,7 +41,13 @@ pub(crate) fn of_check(comparison: &Comparison, facts: &Facts, check: &CheckResu
     }
     let alpha = libm::exp(-fine);
     let needed = plan::events_missing(alpha, check.ln_fine, share, ratio, margin, part.noise.dispersion);
-    let seconds = needed / (events / counted_s as f64);
+    let compared_s = needed / (events / counted_s as f64);
+    let floor = part.floor_rate(margin, part.margins.extra_at(margin, usual));
+    let by_floor = floor.and_then(|floor| {
+        let exposure = exposure_by_floor(fine, floor, check.counts.candidate, part.noise.dispersion)?;
+        Some(exposure * counted_s as f64 / check.counts.candidate.exposure as f64)
+    });
+    let seconds = by_floor.map_or(compared_s, |by_floor| by_floor.min(compared_s));
     let exposure = seconds * check.counts.candidate.exposure as f64 / counted_s as f64;
     let faster_at_share = plan::share_that_halves(share, ratio, margin).filter(|_| seconds > 600.0);
     (seconds <= SECONDS_MAX).then_some(Missing { exposure, seconds, faster_at_share })

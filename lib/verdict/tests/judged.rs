@@ -158,13 +158,19 @@ fn errors_against_none_are_found_in_seconds_and_none_against_none_goes() {
     };
     let mut broken = open();
     traffic(&mut broken, 0..60, 0.0, 0.0);
-    assert_eq!(broken.judge(&facts(60)).word, Word::Wait);
+    assert_eq!(broken.judge(&facts(60)).word, Word::Go);
     traffic(&mut broken, 60..61, 0.3, 0.0);
     let verdict = broken.judge(&facts(61));
     assert_eq!(verdict.word, Word::NoGo);
     assert!(verdict.summary.contains("errors 0 % → "), "{}", verdict.summary);
     let mut good = open();
     assert_eq!(words(&mut good, 0..120, 0.0, 0.0), [Word::Wait, Word::Go]);
+    // As soon as the steady time is over: the candidate's own requests suffice to say that it fails less often than the floor grants.
+    let mut soon = open();
+    traffic(&mut soon, 0..44, 0.0, 0.0);
+    assert_eq!(soon.judge(&facts(44)).word, Word::Go, "{}", soon.judge(&facts(44)).summary);
+    let mut failing = open();
+    assert!(!words(&mut failing, 0..360, 0.000_6, 0.0).contains(&Word::Go), "more than the floor grants");
     // A rise below half a per mille never counts, however sure it is.
     let mut little = open();
     assert!(!words(&mut little, 0..720, 0.000_3, 0.0).contains(&Word::NoGo));
