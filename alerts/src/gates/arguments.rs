@@ -30,7 +30,8 @@ pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Arguments, Pro
         }
         checked(&name, &value)?;
         if !value.is_empty()
-            && let Some(other) = found.insert(name.to_string(), value.into_owned())
+            && let Some(other) = found.insert(name.to_string(), value.to_string())
+            && other != value
         {
             return Err(Problem::argument(&name, format!("`{name}` is there twice, first with `{other}`: which one?")));
         }

@@ -94,13 +94,12 @@ fn read(reader: &mut Reader<'_>, document: &Node<'_>) -> Policies {
         if rule.policy.name.is_empty() {
             continue;
         }
-        if let Some(before) = sense::hidden_by(&policies.rules, &rule) {
+        if policies.rules.iter().any(|known| known.policy.name == rule.policy.name) || &*rule.policy.name == "default" {
+            reader.say(item, format!("a second policy `{}`", rule.policy.name));
+        } else if let Some(before) = sense::hidden_by(&policies.rules, &rule) {
             let (own, before) = (&rule.policy.name, &before.policy.name);
             reader
                 .say(item, format!("`{own}` never applies: `{before}` stands before it and is for all that it is for"));
-        }
-        if policies.rules.iter().any(|known| known.policy.name == rule.policy.name) || &*rule.policy.name == "default" {
-            reader.say(item, format!("a second policy `{}`", rule.policy.name));
         }
         policies.rules.push(rule);
     }
@@ -385,6 +384,7 @@ mod tests {
             "line 9: errors.worse: a number from 1 to 100",
             "line 7: go_after `soon`: a span like 30s, 5m, 1h or 2d, from 10 s to 24 h",
             "line 8: off `latncy` is no check; did you mean `latency`?",
+            "line 6: `b` never applies: `a` stands before it and is for all that it is for",
             "line 10: a second policy `a`",
         ];
         assert_eq!(problems, expected);

@@ -129,15 +129,19 @@ fn clause(check: &CheckResult, policy: &Policy) -> String {
     let rates = check.counts.baseline.rate().zip(check.counts.candidate.rate());
     let rates = rates.filter(|(b, c)| *b <= 1.0 && *c <= 1.0);
     let rates = rates.map(|(b, c)| format!("{} → {}, ", percent(b), percent(c))).unwrap_or_default();
-    let limit = times(effect.limit_worse);
-    if check.counts.baseline.events == 0 {
-        // No ratio is known of a baseline without events, only what it is at least: the interval is said with that.
-        let least = times(effect.low.unwrap_or(1.0));
-        return format!("{what} {rates}at least {least} the baseline ({}), limit {limit}{mostly}", confidence(policy));
-    }
-    let range = range(effect.low, effect.high, |value| times(value).trim_end_matches('x').to_owned());
-    let value = times(effect.value);
-    format!("{what} {rates}{value} the baseline ({}: {range}), limit {limit}{mostly}", confidence(policy))
+    let range = match (effect.low, effect.high) {
+        // What it is at least is all that is known, and said already.
+        (Some(_), None) if check.counts.baseline.events == 0 => String::new(),
+        (low, high) => format!(": {}", range(low, high, |value| times(value).trim_end_matches('x').to_owned())),
+    };
+    let (value, limit) = (times(effect.value), times(effect.limit_worse));
+    // No ratio is known of a baseline without events.
+    let value = if check.counts.baseline.events == 0 {
+        format!("at least {}", times(effect.low.unwrap_or(1.0)))
+    } else {
+        value
+    };
+    format!("{what} {rates}{value} the baseline ({}{range}), limit {limit}{mostly}", confidence(policy))
 }
 
 /// Up to what a check is known not to be worse.

@@ -43,6 +43,8 @@ export interface Verdict {
   /** "about 340 more requests, 4 min". */
   need?: string | null;
   policy?: string | null;
+  /** What its policy says otherwise than the default: "errors.fine 3 (default 1.5)". Lists leave it out. */
+  policy_says?: string[];
 }
 
 export interface Verdicts {
@@ -168,7 +170,7 @@ export interface Check {
   dominant?: { stratum: string; share?: Num } | null;
   quantiles?: CheckQuantile[];
   patterns?: CheckPattern[];
-  noise?: { dispersion?: Num; spread?: Num; block_s?: Num; learnt_s?: Num } | null;
+  noise?: { dispersion?: Num; spread?: Num; block_s?: Num; learnt_s?: Num; assumed?: boolean } | null;
   missing?: Missing | null;
   why?: string | null;
   trail?: Trail | null;

@@ -10,6 +10,8 @@ export interface Param<T> {
   same(a: T, b: T): boolean;
   /** What the parameter accepts, for the message. */
   wants: string;
+  /** Other names that it is read under, and never written: those that the API has for the same. */
+  also?: readonly string[];
 }
 
 /** The value types differ from key to key, which only `any` can say here. */
@@ -34,12 +36,16 @@ export function parseQuery<S extends Schema>(schema: S, search: string): Parsed<
   const problems: Problem[] = [];
   const rest: [string, string][] = [];
   for (const key of Object.keys(schema)) values[key] = schema[key]?.initial;
-  for (const [key, text] of new URLSearchParams(search)) {
+  const given = new URLSearchParams(search);
+  for (const [name, text] of given) {
+    const key = Object.hasOwn(schema, name) ? name : (Object.keys(schema).find((each) => schema[each]?.also?.includes(name)) ?? name);
     const param = Object.hasOwn(schema, key) ? schema[key] : undefined;
     if (!param) {
-      rest.push([key, text]);
+      rest.push([name, text]);
       continue;
     }
+    // Its own name goes before the others.
+    if (key !== name && given.has(key)) continue;
     const value = param.parse(text);
     if (value === undefined) problems.push({ param: key, text, wants: param.wants });
     else values[key] = value;
@@ -60,8 +66,8 @@ export function formatQuery<S extends Schema>(schema: S, values: ValuesOf<S>, re
 
 const identical = <T>(a: T, b: T): boolean => a === b;
 
-export function textParam(initial = ''): Param<string> {
-  return { initial, parse: (text) => text, format: (value) => value, same: identical, wants: 'text' };
+export function textParam(initial = '', also: readonly string[] = []): Param<string> {
+  return { initial, parse: (text) => text, format: (value) => value, same: identical, wants: 'text', also };
 }
 
 export function choiceParam<T extends string>(choices: readonly T[], initial: T): Param<T> {

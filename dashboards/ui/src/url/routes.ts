@@ -60,15 +60,15 @@ export const deploysParams = {
 /** `a` and `b` are cohorts (`ver:2.14.0 flag:pay-v2=on win:now-1h..now-30m`), `wa` and `wb` their windows, `f` a route, `select` durations. */
 export const compareParams = {
   ...shared,
-  s: textParam(),
-  ns: textParam(),
+  s: textParam('', ['service']),
+  ns: textParam('', ['namespace']),
   a: textParam(),
   b: textParam(),
   from: timeParam('now-30m'),
   to: timeParam('now'),
   wa: textParam(),
   wb: textParam(),
-  m: textParam(),
+  m: textParam('', ['metric']),
   f: textParam(),
   view: choiceParam(['density', 'cdf'] as const, 'density'),
   select: textParam(),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatQuery, parseQuery } from './codec.ts';
-import { overviewParams, recordHref, routeOf, segmentOf, serviceHref, serviceParams, startParams } from './routes.ts';
+import { compareParams, overviewParams, recordHref, routeOf, segmentOf, serviceHref, serviceParams, startParams } from './routes.ts';
 import { formatTime, isLive, parseTime, resolveTime } from './time.ts';
 
 /** A small generator with a fixed seed: a failure repeats. */
@@ -98,6 +98,16 @@ describe('the query string', () => {
       const parsed = parseQuery(startParams, `?${randomText(next)}=${randomText(next)}&from=${randomText(next)}`);
       expect(parsed.values.tz === 'local' || parsed.values.tz === 'utc').toBe(true);
     }
+  });
+});
+
+describe('names that the API has for the same', () => {
+  it('are read, and written as our own', () => {
+    const { values, rest } = parseQuery(compareParams, '?service=shop&namespace=team&metric=m&a=1.0&x=1');
+    expect(values).toMatchObject({ s: 'shop', ns: 'team', m: 'm', a: '1.0' });
+    expect(formatQuery(compareParams, values, rest)).toBe('?s=shop&ns=team&a=1.0&m=m&x=1');
+    expect(parseQuery(compareParams, '?s=own&service=other').values.s).toBe('own');
+    expect(parseQuery(compareParams, '?service=other&s=own').values.s).toBe('own');
   });
 });
 

@@ -17,6 +17,12 @@ export function strategyWords(strategy: string | null | undefined): { word: stri
   return strategy ? (STRATEGIES[strategy] ?? { word: strategy.replaceAll('_', ' '), caution: '' }) : null;
 }
 
+/** What a policy says otherwise than the default, so that nobody wonders where a limit is from. */
+export function policyWords(verdict: Pick<Verdict, 'policy' | 'policy_says'>): string {
+  const says = verdict.policy_says ?? [];
+  return says.length === 0 ? '' : `By policy ${verdict.policy ?? 'default'}: ${says.join(', ')}.`;
+}
+
 /** Two digits count: 343 → 350. It is said of waiting, so it is rounded up. */
 export function about(value: number): string {
   if (!(value > 0)) return '0';

@@ -60,6 +60,14 @@ export function intervalWords(effect: CheckEffect): string {
   return `${effectNumber(effect, low)} … ${effectNumber(effect, high)}`;
 }
 
+/** The interval where it says more than the effect: of a baseline without events, what the difference is at least is both. */
+export function withinWords(check: Check): string {
+  const { effect } = check;
+  if (!effect) return '';
+  const saidAlready = effect.high == null && effectWords(check).startsWith('at least ');
+  return saidAlready ? '' : intervalWords(effect);
+}
+
 export function limitWords(effect: CheckEffect): string {
   return effect.limit == null ? '' : `limit ${effectNumber(effect, effect.limit)}`;
 }
@@ -144,7 +152,8 @@ export function noiseWords(check: Check): string {
   if (!noise) return '';
   const bursts = noise.dispersion == null ? '' : `counts of ${noise.block_s == null ? 'a block' : age(noise.block_s * 1_000)} vary ${noise.dispersion.toFixed(1)} times as much as by chance`;
   const spread = noise.spread ? `instances of one version differ by ${ratio(noise.spread)}` : '';
-  const learnt = !noise.learnt_s ? 'assumed, as there is no history' : `learnt from ${age(noise.learnt_s * 1_000)} of the baseline before the release`;
+  const assumed = !noise.learnt_s ? 'assumed, as there is no history' : 'assumed: the baseline’s past tells too little of it';
+  const learnt = (noise.assumed ?? !noise.learnt_s) ? assumed : `learnt from ${age(noise.learnt_s * 1_000)} of the baseline before the release`;
   const facts = [bursts, spread].filter((part) => part !== '').join('; ');
   return facts === '' ? '' : `${capital(facts)} (${learnt}).`;
 }

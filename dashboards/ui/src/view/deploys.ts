@@ -1,6 +1,6 @@
 // The list of deploys: which ones a filter shows, what became of them, markers in words. Pure.
 import type { Deploy, Marker, Verdict } from '../api/verdicts.ts';
-import { capital, count, plural, share } from './format.ts';
+import { capital, clockTime, count, dayMinute, fullTime, plural, share, type Zone } from './format.ts';
 
 const OUTCOMES: Record<string, { word: string; glyph: string }> = {
   live: { word: 'live', glyph: '●' },
@@ -69,6 +69,16 @@ export function deploysSentence(shown: readonly Deploy[], all: readonly Deploy[]
     ...(back > 0 ? [`${count(back)} rolled back`] : []),
   ];
   return parts.join(' · ');
+}
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+/** When a marker was: the clock on the day of its deploy, with the date on another. One that is to come is told apart. */
+export function markerTime(marker: Marker, deploy: Deploy, now: number, zone: Zone): string {
+  const near = Math.abs(marker.at - (deployTime(deploy) ?? marker.at)) < DAY_MS / 2;
+  if (marker.at > now + MINUTE_MS) return `${fullTime(marker.at, zone)}, to come`;
+  return near ? clockTime(marker.at, zone) : dayMinute(marker.at, zone);
 }
 
 const MARKERS: Record<string, string> = {

@@ -145,7 +145,17 @@ describe('evidence in words', () => {
     expect(check.evidenceWords(null, null)).toBe('not known');
   });
 
+  it('says once what a difference is at least', () => {
+    const least: Check = { id: 'errors', state: 'worse', effect: effect(8, 4.1, null), counts: { candidate: [30, 100], baseline: [0, 900] } };
+    expect(plain(check.effectWords(least))).toBe('at least × 4.1');
+    expect(check.withinWords(least)).toBe('');
+    expect(plain(check.withinWords({ ...least, effect: effect(8, 4.1, 60) }))).toBe('× 4.1 … × 60');
+    expect(check.withinWords(checkOf('latency'))).not.toBe('');
+  });
+
   it('names the noise it was held against', () => {
+    const short = { ...checkOf('latency'), noise: { dispersion: 4, block_s: 60, learnt_s: 60, assumed: true } };
+    expect(plain(check.noiseWords(short))).toContain('assumed: the baseline’s past tells too little of it');
     expect(plain(check.noiseWords(checkOf('latency')))).toBe(
       'Counts of 1 min vary 1.3 times as much as by chance; instances of one version differ by 2.0 % (learnt from 1 h of the baseline before the release).',
     );
@@ -162,6 +172,13 @@ describe('sentences around a verdict', () => {
     expect(over('replaced')).toContain('a later version took its traffic');
     expect(over('set_aside')).toBe('set aside at 14:09');
     expect(verdict.endingSentence(noGo.verdict, 'utc')).toBe('');
+  });
+
+  it('say what a policy has otherwise than the default', () => {
+    const policy_says = ['errors.fine 3 (default 1.5)', 'go_after 60 s (default 5 min)'];
+    expect(banner.policyWords({ policy: 'demo', policy_says })).toBe('By policy demo: errors.fine 3 (default 1.5), go_after 60 s (default 5 min).');
+    expect(banner.policyWords({ policy: 'default', policy_says: [] })).toBe('');
+    expect(banner.policyWords({ policy: 'demo' })).toBe('');
   });
 
   it('say when the page compares another pair than was judged', () => {
@@ -215,6 +232,14 @@ describe('deploys', () => {
 
   it('began at their first record, or when somebody told of them', () => {
     expect(all.map(list.deployTime)).toEqual([T0, T0 + 180_000, T0 - 320 * 60_000, T0 - 300_000]);
+  });
+
+  it('have markers with the date where that is another day, and say which are to come', () => {
+    const deploy = all[0]!;
+    const time = (at: number) => list.markerTime({ id: 'm', kind: 'note', at }, deploy, T0 + 3_600_000, 'utc');
+    expect(time(T0 + 60_000)).toBe('14:01:00');
+    expect(time(T0 - 26 * 3_600_000)).toBe('22/11 12:00');
+    expect(time(Date.UTC(2036, 0, 2, 2, 18))).toBe('02/01/2036, 02:18:00 UTC, to come');
   });
 
   it('have markers in words, and links only to the web', () => {
