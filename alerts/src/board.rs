@@ -3,6 +3,7 @@
 //! A reader holds one board for the whole of an answer, so that all parts of an answer are of one moment. [`Reader::changed`] waits
 //! for the next one: that is what long polls stand on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shipwake_model::ReleaseId;
@@ -20,7 +21,14 @@ pub struct Board {
     pub as_of_ms: i64,
     /// One entry for each release, newest first.
     pub releases: Vec<Arc<Judged>>,
+    /// Versions that run and have taken no request yet, newest first: no releases until then, and not unknown.
+    pub idle: Vec<Arc<Judged>>,
+    /// The versions that were seen of each service.
+    pub versions: Arc<Versions>,
 }
+
+/// Names of versions by the name of their service; a bounded number of each.
+pub type Versions = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
 
 /// How a release takes traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use crate::board::Board;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReleaseLabels {
     service: String,
+    namespace: String,
     env: String,
     candidate: String,
     baseline: String,
@@ -24,6 +25,7 @@ struct ReleaseLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServiceLabels {
     service: String,
+    namespace: String,
     env: String,
 }
 
@@ -106,8 +108,12 @@ impl Metrics {
             gauge.clear();
         }
         self.fake_releases.clear();
-        for ((_, service, environment), sum) in audits.sums.iter().filter(|(_, sum)| sum.audit.releases > 0) {
-            let labels = ServiceLabels { service: service.to_string(), env: environment.to_string() };
+        for ((namespace, service, environment), sum) in audits.sums.iter().filter(|(_, sum)| sum.audit.releases > 0) {
+            let labels = ServiceLabels {
+                service: service.to_string(),
+                namespace: namespace.to_string(),
+                env: environment.to_string(),
+            };
             self.false_alarms.get_or_create(&labels).set(sum.audit.rate());
             self.false_alarms_below.get_or_create(&labels).set(sum.audit.rate_upper(0.95));
             self.fake_releases.get_or_create(&labels).set(sum.audit.releases.into());
@@ -120,6 +126,7 @@ impl Metrics {
         for judged in board.releases.iter().filter(|judged| judged.ending.is_none()) {
             let labels = ReleaseLabels {
                 service: judged.release.service.to_string(),
+                namespace: judged.release.namespace.to_string(),
                 env: judged.release.environment.to_string(),
                 candidate: judged.release.version.to_string(),
                 baseline: judged.baseline.as_deref().unwrap_or("").to_owned(),
@@ -129,6 +136,30 @@ impl Metrics {
                 Word::NoGo => -1,
                 Word::Watch | Word::Wait => 0,
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates::boards::{Release, board_of};
+
+    #[test]
+    fn services_of_the_same_name_in_two_namespaces_have_a_value_each() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        metrics.show(&board_of(vec![
+            Release::new("cart", "2").namespace("team-a"),
+            Release::new("cart", "2").namespace("team-b").word(Word::NoGo),
+        ]));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        for (namespace, value) in [("team-a", 0), ("team-b", -1)] {
+            let line = format!(
+                "shipwake_verdict{{service=\"cart\",namespace=\"{namespace}\",env=\"production\",candidate=\"2\",baseline=\"2.13.4\"}} {value}"
+            );
+            assert!(text.contains(&line), "{text}");
         }
     }
 }

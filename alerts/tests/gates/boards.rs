@@ -84,7 +84,7 @@ impl Release {
 /// A board of now, of the first revision; newest first.
 pub fn board_of(releases: Vec<Release>) -> Board {
     let releases = releases.into_iter().map(|release| Arc::new(release.judged())).collect();
-    Board { revision: 1, as_of_ms: system_ms(std::time::SystemTime::now()), releases }
+    Board { revision: 1, as_of_ms: system_ms(std::time::SystemTime::now()), releases, ..Board::default() }
 }
 
 /// What a comparison says of a release whose traffic leads to this word.
