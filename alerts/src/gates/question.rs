@@ -344,7 +344,10 @@ mod tests {
         let check = |text: &str, expected: &str| {
             assert_eq!(version(&board, text), format!("unknown_release: {expected}"));
         };
-        check("service=checkout&candidate=2.15.0", "Nothing has been seen of checkout 2.15.0 yet; known: `2.13.4`");
+        check(
+            "service=checkout&candidate=2.15.0",
+            "Nothing has been seen of checkout 2.15.0 yet; did you mean `2.13.4`?",
+        );
         check(
             "service=checkout&candidate=2.13.4",
             "checkout 2.13.4 is not judged: it was there before, or its time is over",

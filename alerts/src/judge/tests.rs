@@ -6,11 +6,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use shipwake_model::marker::{Marker, MarkerKind};
-use shipwake_model::pattern::Level;
 use shipwake_model::{HdrCells, ReleaseId, Source};
 use shipwake_store::{
-    HealthCell, HealthQuery, HealthSeries, MarkerQuery, MarkerRow, MeasureQuery, MeasureSeries, PatternCell,
-    PatternQuery, PatternRow, PatternVersion, ReleaseRow, ShardStatus, SlotSeries, merge_health,
+    HealthCell, HealthQuery, HealthSeries, MarkerQuery, MarkerRow, MeasureQuery, MeasureSeries, PatternQuery,
+    PatternRow, ReleaseRow, ShardStatus, SlotSeries, merge_health,
 };
 use shipwake_verdict::Word as Said;
 
@@ -312,41 +311,6 @@ fn a_version_that_runs_without_a_request_is_on_the_board_and_no_release() {
     story.run(30, 5, &[load("1", 36, 5), load("2", 4, 0)]);
     let board = story.engine.board(story.now_s * 1_000, true);
     assert_eq!((board.releases.len(), board.idle.len()), (1, 0));
-}
-
-#[test]
-fn new_log_patterns_are_named_before_their_minute_is_over() {
-    let pattern = |version: &str, t_s: i64, count: u64| PatternRow {
-        service: "checkout".into(),
-        namespace: "shop".into(),
-        environment: "production".into(),
-        id: 7,
-        template: "pool exhausted for <*>".into(),
-        example: "pool exhausted for a".into(),
-        versions: vec![PatternVersion {
-            version: version.into(),
-            level: Level::Error,
-            first_seen_ns: t_s * 1_000_000_000,
-            last_seen_ns: t_s * 1_000_000_000,
-            count,
-            cells: vec![PatternCell { t_ms: t_s.div_euclid(60) * 60_000, count, slots: 0b1111 }],
-        }],
-    };
-    let mut story = Story::with_an_hour(5);
-    story.world.get_mut().expect("ours").patterns = vec![pattern("1", 0, 1)];
-    story.run(185, 1, &[load("1", 36, 5), load("2", 36, 5)]);
-    story.run(5, 1, &[load("1", 36, 5), load("2", 36, 300)]);
-    let at_s = story.now_s;
-    story.world.get_mut().expect("ours").patterns = vec![pattern("2", at_s, 400)];
-    story.run(20, 1, &[load("1", 36, 5), load("2", 36, 300)]);
-    assert!(story.now_s < at_s.div_euclid(60) * 60 + 60, "its minute is not over");
-    let verdict = story.engine.cases[0].verdict.as_ref().expect("it was looked at");
-    assert_eq!(verdict.word, Said::NoGo);
-    assert!(verdict.summary.contains("new log pattern \"pool exhausted for <*>\" (400 lines"), "{}", verdict.summary);
-    // When the minute is over it is counted once.
-    story.run(50, 1, &[load("1", 36, 5), load("2", 36, 300)]);
-    let verdict = story.engine.cases[0].verdict.as_ref().expect("it was looked at");
-    assert!(verdict.summary.contains("(400 lines"), "{}", verdict.summary);
 }
 
 #[test]
