@@ -161,8 +161,9 @@ fn decided(answer: &Value) -> Option<(u8, String)> {
         "no_go" => Some((NO_GO, summary)),
         _ if reason.starts_with("ambiguous") => Some((ERROR, summary)),
         _ => {
-            let ending = answer["ending"].as_str()?.replace('_', " ");
-            Some((UNDECIDED, format!("it was {ending}. {summary}")))
+            // The sentence of a release that has ended says how.
+            answer["ending"].as_str()?;
+            Some((UNDECIDED, summary))
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A reader holds one board for the whole of an answer, so that all parts of an answer are of one moment. [`Reader::changed`] waits
 //! for the next one: that is what long polls stand on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shipwake_model::ReleaseId;
@@ -24,6 +24,10 @@ pub struct Board {
     pub releases: Vec<Arc<Judged>>,
     /// How often it would have been wrong, by namespace, service and environment.
     pub audits: Arc<BTreeMap<(Arc<str>, Arc<str>, Arc<str>), SelfAudit>>,
+    /// Versions that run and have taken no request yet, newest first: no releases until then, and not unknown.
+    pub idle: Vec<Arc<Judged>>,
+    /// The versions that were seen of each service.
+    pub versions: Arc<Versions>,
 }
 
 /// How the judge does on a service's own traffic, where it is known that nothing is wrong: slots of the stable version are judged as if
@@ -52,6 +56,9 @@ impl SelfAudit {
     /// The part of doubled fake releases that is to be found.
     pub const PART: f64 = 0.95;
 }
+
+/// Names of versions by the name of their service; a bounded number of each.
+pub type Versions = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
 
 /// How a release takes traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

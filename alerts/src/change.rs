@@ -62,12 +62,18 @@ pub enum Ending {
     Replaced,
     /// It is what others are compared with now.
     Promoted,
+    /// Nothing came from it any more, and nobody got its traffic.
+    GoneSilent,
 }
 
 impl Ending {
     /// All of them, as the wire spells them.
-    pub const WORDS: [(&str, Ending); 3] =
-        [("rolled_back", Ending::RolledBack), ("replaced", Ending::Replaced), ("promoted", Ending::Promoted)];
+    pub const WORDS: [(&str, Ending); 4] = [
+        ("rolled_back", Ending::RolledBack),
+        ("replaced", Ending::Replaced),
+        ("promoted", Ending::Promoted),
+        ("gone_silent", Ending::GoneSilent),
+    ];
 
     /// As the wire spells it.
     pub fn as_str(self) -> &'static str {
@@ -76,7 +82,12 @@ impl Ending {
 
     /// As people read it.
     pub fn title(self) -> &'static str {
-        ["rolled back", "replaced", "promoted"][self as usize]
+        ["rolled back", "replaced", "promoted", "gone silent"][self as usize]
+    }
+
+    /// As a sentence about a release says it.
+    pub fn told(self) -> &'static str {
+        ["was rolled back", "was replaced", "was promoted", "has gone silent"][self as usize]
     }
 }
 

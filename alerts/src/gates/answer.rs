@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use shipwake_verdict::{CheckResult, Guard, Word};
 
 use super::form::{as_json, effect_json, evidence, next_need, page_path};
-use super::question::{Question, Reason, Unfound, find};
+use super::question::{Question, Reason, Unfound, find, is_idle};
 use crate::board::{Board, Judged};
 use crate::change::Ending;
 use crate::time::{rfc3339, span};
@@ -57,6 +57,7 @@ impl Answer {
         match find(board, question) {
             Ok(judged) => {
                 let (word, reason, summary) = said(&judged, now_ms - as_of_ms);
+                let reason = if is_idle(board, &judged) { Some(Reason::NoTraffic) } else { reason };
                 of(word, reason, summary, Some(judged), Vec::new())
             }
             Err(Unfound { reason, summary, choices }) => of(Word::Wait, Some(reason), summary, None, choices),
@@ -135,9 +136,14 @@ impl Answer {
 fn said(judged: &Judged, age_ms: i64) -> (Word, Option<Reason>, String) {
     let verdict = &judged.verdict;
     // Somebody had a reason: a pipeline that goes on would bring it back.
-    if verdict.word == Word::Go && matches!(judged.ending, Some((Ending::RolledBack, _))) {
-        let summary = format!("It was GO, and was rolled back since. {}", verdict.summary);
-        return (Word::Watch, Some(Reason::RolledBack), summary);
+    let reason = match judged.ending {
+        Some((Ending::RolledBack, _)) => Some(Reason::RolledBack),
+        Some((Ending::GoneSilent, _)) => Some(Reason::GoneSilent),
+        _ => None,
+    };
+    if let (Word::Go, Some(reason), Some((ending, _))) = (verdict.word, reason, judged.ending) {
+        let summary = format!("It was GO, and {} since. {}", ending.told(), verdict.summary);
+        return (Word::Watch, Some(reason), summary);
     }
     if verdict.word == Word::Go && age_ms > STALE_MS {
         let summary = format!("It was GO, and nothing has been judged for {}. {}", span(age_ms), verdict.summary);
@@ -173,7 +179,10 @@ fn of_release(judged: &Judged, word: Word, url: Option<&str>, path: &str) -> Map
         "page": path,
         "url": url.map(|url| format!("{url}{path}")),
         "next": {
-            "need": next_need(verdict, word),
+            "need": match judged.ending {
+                Some((ending, _)) if !word.is_decided() => format!("nothing more comes: it {}", ending.told()),
+                _ => next_need(verdict, word),
+            },
             "requests": missing.map(|missing| missing.exposure.ceil()),
             "seconds": missing.map(|missing| missing.seconds.ceil()),
             "faster_at_share": missing.and_then(|missing| missing.faster_at_share),

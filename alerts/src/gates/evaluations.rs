@@ -21,7 +21,8 @@ pub(super) fn routes() -> Router<Gates> {
     Router::new().route("/v1/evaluations", post(create)).route("/v1/evaluations/{id}", get(state))
 }
 
-/// 201 with `Location`; 404 for a release that nobody has seen, so that a stage says so and not that it runs.
+/// 201 with `Location`, also for a named version of a known service that nobody has seen yet: a pipeline may be early. 404 for a service that
+/// nobody has seen, so that a stage says so and not that it runs.
 async fn create(
     State(gates): State<Gates>,
     RawQuery(query): RawQuery,
@@ -34,8 +35,12 @@ async fn create(
     given.extend(in_body(&body)?);
     let question = Question::of(&given)?;
     let answer = gates.answer(&question);
-    let Some(judged) = &answer.judged else { return Err(unfound(answer)) };
-    let id = Reference::of(judged, Map::new()).name();
+    let reference = match &answer.judged {
+        Some(judged) => Reference::of(judged, Map::new()),
+        None if gates.may_come(&answer) => Reference { question, more: Map::new() },
+        None => return Err(unfound(answer)),
+    };
+    let id = reference.name();
     let location = format!("{}{}/{id}", origin(&gates, &headers), uri.path().trim_end_matches('/'));
     let mut response = json_answer(StatusCode::CREATED, &evaluation(&gates, &answer, &id, &location));
     let value = HeaderValue::from_str(&location).map_err(|_| Problem::Body("the host has no name".to_owned()))?;
@@ -52,7 +57,7 @@ async fn state(
     let reference = Reference::read(&id)?;
     let answer = gates.answer(&reference.question);
     // After a restart nothing is known for a moment; the job goes on.
-    if answer.judged.is_none() && answer.reason != Some(Reason::Starting) {
+    if answer.judged.is_none() && answer.reason != Some(Reason::Starting) && !gates.may_come(&answer) {
         return Err(unfound(answer));
     }
     let location = format!("{}{}", origin(&gates, &headers), uri.path());

@@ -26,7 +26,7 @@ pub(super) fn routes() -> Router<Gates> {
 
 async fn hook(State(gates): State<Gates>, Path(hook): Path<String>, body: Result<Bytes, BytesRejection>) -> Response {
     let asked = body.map_err(|error| Problem::Body(error.body_text())).and_then(|body| question(&body));
-    let answer = asked.map(|question| gates.answer(&question));
+    let answer = asked.map(|(question, namespace)| answer(&gates, question, namespace));
     let (status, text) = match hook.as_str() {
         "confirm" => confirm(answer),
         "check" => check(answer),
@@ -34,6 +34,17 @@ async fn hook(State(gates): State<Gates>, Path(hook): Path<String>, body: Result
         other => (StatusCode::NOT_FOUND, format!("no hook `{other}`; {}", instead(other, &HOOKS))),
     };
     text_answer(status, &text)
+}
+
+/// The answer; where several namespaces have such a service, that of the canary's own.
+fn answer(gates: &Gates, question: Question, namespace: Option<String>) -> Answer {
+    let found = gates.answer(&question);
+    match namespace.filter(|namespace| found.choices.contains(namespace)) {
+        Some(namespace) if found.reason == Some(Reason::AmbiguousNamespace) => {
+            gates.answer(&Question { namespace: Some(namespace), ..question })
+        }
+        _ => found,
+    }
 }
 
 /// Goes on at GO; waits otherwise, which does not count against the canary.
@@ -67,9 +78,9 @@ fn rollback(answer: Result<Answer, Problem>) -> (StatusCode, String) {
     }
 }
 
-/// The release that a payload is about: the canary's name is the service's unless `metadata` says otherwise. The namespace is that of
-/// Kubernetes, which need not be the service's: only `metadata` says that one.
-fn question(body: &[u8]) -> Result<Question, Problem> {
+/// The release that a payload is about: the canary's name is the service's unless `metadata` says otherwise. The canary's namespace is that
+/// of Kubernetes, which need not be the service's: `metadata` says that one, and the canary's own only chooses among several.
+fn question(body: &[u8]) -> Result<(Question, Option<String>), Problem> {
     let read: Value = serde_json::from_slice(body).map_err(|error| {
         Problem::Body(format!("expected {{\"name\":\"…\",\"namespace\":\"…\",\"phase\":\"…\"}}: {error}"))
     })?;
@@ -79,5 +90,5 @@ fn question(body: &[u8]) -> Result<Question, Problem> {
     if let Some(name) = read["name"].as_str().filter(|_| !arguments.contains_key("service")) {
         arguments.insert("service".to_owned(), name.to_owned());
     }
-    Question::of(&arguments)
+    Ok((Question::of(&arguments)?, read["namespace"].as_str().map(str::to_owned)))
 }

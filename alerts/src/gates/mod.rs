@@ -28,7 +28,7 @@ mod verdict;
 
 #[cfg(test)]
 #[path = "../../tests/gates/boards.rs"]
-mod boards;
+pub(crate) mod boards;
 #[cfg(test)]
 mod tests;
 
@@ -124,6 +124,13 @@ impl Gates {
     /// The answer of now.
     fn answer(&self, question: &Question) -> Answer {
         self.answer_of(&self.reader.now(), question)
+    }
+
+    /// Whether what was asked for and not found is a version of a service that is known: it may be seen yet.
+    fn may_come(&self, answer: &Answer) -> bool {
+        answer.reason == Some(question::Reason::UnknownRelease)
+            && answer.question.candidate.is_some()
+            && question::knows(&self.reader.now(), &answer.question)
     }
 
     fn answer_of(&self, board: &Board, question: &Question) -> Answer {

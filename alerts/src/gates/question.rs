@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use shipwake_model::ReleaseId;
+
 use super::arguments::{Arguments, checked, instead};
 use super::problem::Problem;
 use crate::board::{Board, Judged};
@@ -44,6 +46,10 @@ pub(crate) enum Reason {
     Stale,
     /// It was shown to be fine, and its traffic went back to the version before all the same.
     RolledBack,
+    /// It was shown to be fine, and nothing comes from it any more.
+    GoneSilent,
+    /// It runs, and has taken no request yet.
+    NoTraffic,
 }
 
 impl Reason {
@@ -57,6 +63,8 @@ impl Reason {
             Reason::OtherBaseline => "other_baseline",
             Reason::Stale => "stale",
             Reason::RolledBack => "rolled_back",
+            Reason::GoneSilent => "gone_silent",
+            Reason::NoTraffic => "no_traffic",
         }
     }
 
@@ -124,10 +132,21 @@ fn is_named(name: Option<&str>, hash: Option<&str>, version: &str, hashes: &[Arc
     name == Some(version) || hash.is_some_and(|hash| hash == version || hashes.iter().any(|known| **known == *hash))
 }
 
-/// The release that is meant.
+/// Whether anything was seen of the service that is meant: a release of it may come.
+pub(crate) fn knows(board: &Board, question: &Question) -> bool {
+    board.versions.contains_key(question.service.as_str())
+        || board.releases.iter().any(|judged| *judged.release.service == *question.service)
+}
+
+/// Whether a release runs without a request so far.
+pub(crate) fn is_idle(board: &Board, judged: &Arc<Judged>) -> bool {
+    board.idle.iter().any(|idle| Arc::ptr_eq(idle, judged))
+}
+
+/// The release that is meant. One without a request so far is meant when it is named, or when nothing else is judged and it is the newest.
 pub(crate) fn find(board: &Board, question: &Question) -> Result<Arc<Judged>, Unfound> {
-    let of_service: Vec<&Arc<Judged>> =
-        board.releases.iter().filter(|judged| *judged.release.service == *question.service).collect();
+    let all = board.releases.iter().chain(&board.idle);
+    let of_service: Vec<&Arc<Judged>> = all.filter(|judged| *judged.release.service == *question.service).collect();
     if of_service.is_empty() {
         return Err(unknown_service(board, question));
     }
@@ -150,14 +169,26 @@ pub(crate) fn find(board: &Board, question: &Question) -> Result<Arc<Judged>, Un
     if question.names_a_candidate() {
         fitting.retain(|judged| question.is_candidate(judged));
     } else {
-        fitting.retain(|judged| judged.ending.is_none());
+        fitting.retain(|judged| judged.ending.is_none() && !is_idle(board, judged));
+        if fitting.is_empty() {
+            // What ran without requests when a later one came is none that anybody waits for.
+            let is_newest = |idle: &&Arc<Judged>| {
+                let is_beside = |other: &&&Arc<Judged>| is_same_place(&other.release, &idle.release);
+                in_place.iter().filter(is_beside).all(|other| other.opened_ms <= idle.opened_ms)
+            };
+            fitting.extend(in_place.iter().filter(|judged| is_idle(board, judged)).filter(|idle| is_newest(idle)));
+        }
     }
-    let Some(first) = fitting.first() else { return Err(unknown_candidate(&in_place, question)) };
+    let Some(first) = fitting.first() else { return Err(unknown_candidate(board, &in_place, question)) };
     one_place(&fitting)?;
     if (question.baseline.is_some() || question.baseline_hash.is_some()) && !question.is_baseline(first) {
         return Err(other_baseline(first, question));
     }
     Ok((*first).clone())
+}
+
+fn is_same_place(one: &ReleaseId, other: &ReleaseId) -> bool {
+    (&one.namespace, &one.service, &one.environment) == (&other.namespace, &other.service, &other.environment)
 }
 
 fn unknown(summary: String) -> Unfound {
@@ -169,17 +200,21 @@ fn unknown_service(board: &Board, question: &Question) -> Unfound {
         let summary = "Nothing is judged yet: Shipwake has just started.".to_owned();
         return Unfound { reason: Reason::Starting, summary, choices: Vec::new() };
     }
-    let known: BTreeSet<&str> = board.releases.iter().map(|judged| &*judged.release.service).collect();
+    if knows(board, question) {
+        return unknown_candidate(board, &[], question);
+    }
+    let services = board.versions.keys().map(|service| &**service);
+    let known: BTreeSet<&str> = board.releases.iter().map(|judged| &*judged.release.service).chain(services).collect();
     let known: Vec<&str> = known.into_iter().collect();
     let near = if known.is_empty() { String::new() } else { format!("; {}", instead(&question.service, &known)) };
     unknown(format!("No release of {} has been seen that could be judged{near}", question.service))
 }
 
-fn unknown_candidate(in_place: &[&Arc<Judged>], question: &Question) -> Unfound {
+fn unknown_candidate(board: &Board, in_place: &[&Arc<Judged>], question: &Question) -> Unfound {
     let what = question.in_words();
     if !question.names_a_candidate() {
         let last = in_place.first().and_then(|judged| Some((&judged.release.version, judged.ending?.0)));
-        let last = last.map(|(version, ending)| format!("; the last one, {version}, was {}", ending.title()));
+        let last = last.map(|(version, ending)| format!("; the last one, {version}, {}", ending.told()));
         return unknown(format!("No release of {what} is judged now{}", last.unwrap_or_default()));
     }
     if let Some(judged) = in_place.iter().find(|judged| {
@@ -188,9 +223,16 @@ fn unknown_candidate(in_place: &[&Arc<Judged>], question: &Question) -> Unfound 
         let with = &judged.release.version;
         return unknown(format!("{what} is not judged: it is what {with} is compared with"));
     }
-    let known: BTreeSet<&str> = in_place.iter().map(|judged| &*judged.release.version).collect();
-    let known: Vec<&str> = known.into_iter().collect();
     let asked = question.candidate.as_deref().or(question.candidate_hash.as_deref()).unwrap_or_default();
+    let seen = board.versions.get(question.service.as_str());
+    if in_place.is_empty() && seen.is_some_and(|seen| seen.contains(asked)) {
+        return unknown(format!("{what} is not judged: it was there before, or its time is over"));
+    }
+    let mut known: BTreeSet<&str> = in_place.iter().map(|judged| &*judged.release.version).collect();
+    if in_place.is_empty() {
+        known.extend(seen.into_iter().flatten().map(|version| &**version));
+    }
+    let known: Vec<&str> = known.into_iter().collect();
     unknown(format!("Nothing has been seen of {what} yet; {}", instead(asked, &known)))
 }
 
@@ -267,6 +309,51 @@ mod tests {
             version(&board, "service=checkout"),
             "unknown_release: No release of checkout is judged now; the last one, 2.14.0, was promoted"
         );
+    }
+
+    #[test]
+    fn a_version_that_runs_without_a_request_is_found_when_nothing_else_is_meant() {
+        let idle = |board: &mut Board, release: Release, opened_ms: i64| {
+            board.idle.push(Arc::new(Judged { opened_ms, ..release.judged() }));
+        };
+        let late_ms = i64::MAX;
+        let mut board = board_of(vec![Release::new("checkout", "2.14.0").ended(Ending::Promoted)]);
+        idle(&mut board, Release::new("checkout", "2.15.0"), late_ms);
+        idle(&mut board, Release::new("search", "7"), late_ms);
+        assert_eq!(version(&board, "service=checkout&candidate=2.15.0"), "2.15.0");
+        assert_eq!(version(&board, "service=checkout"), "2.15.0");
+        assert_eq!(version(&board, "service=search"), "7");
+        assert_eq!(
+            version(&board, "service=search&candidate=8"),
+            "unknown_release: Nothing has been seen of search 8 yet; did you mean `7`?"
+        );
+        // One that is judged goes first, and one that ran before the last release is none that anybody waits for.
+        let mut board = board_of(vec![Release::new("checkout", "2.14.0")]);
+        idle(&mut board, Release::new("checkout", "2.15.0"), late_ms);
+        assert_eq!(version(&board, "service=checkout"), "2.14.0");
+        let mut board = board_of(vec![Release::new("checkout", "2.14.0").ended(Ending::RolledBack)]);
+        idle(&mut board, Release::new("checkout", "worker"), 0);
+        assert!(version(&board, "service=checkout").starts_with("unknown_release: No release of checkout is judged"));
+    }
+
+    #[test]
+    fn versions_of_the_service_are_named_and_not_other_services() {
+        let mut board = board_of(vec![Release::new("search", "7")]);
+        let versions = [("checkout".into(), ["2.13.4".into()].into())];
+        board.versions = Arc::new(versions.into());
+        let check = |text: &str, expected: &str| {
+            assert_eq!(version(&board, text), format!("unknown_release: {expected}"));
+        };
+        check(
+            "service=checkout&candidate=2.15.0",
+            "Nothing has been seen of checkout 2.15.0 yet; did you mean `2.13.4`?",
+        );
+        check(
+            "service=checkout&candidate=2.13.4",
+            "checkout 2.13.4 is not judged: it was there before, or its time is over",
+        );
+        check("service=checkout", "No release of checkout is judged now");
+        check("service=chekout", "No release of chekout has been seen that could be judged; did you mean `checkout`?");
     }
 
     #[test]

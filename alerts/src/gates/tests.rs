@@ -1,5 +1,7 @@
 //! Every face over one board: the table of `verdict.md`, word by word, and what must never be answered.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use axum::Router;
@@ -167,6 +169,105 @@ async fn a_go_that_was_rolled_back_is_no_go_ahead() {
         (&json!("watch"), &json!("rolled_back"), &json!("rolled_back"))
     );
     assert_eq!(get(&router, "/v1/gate?service=shop&candidate=2").await.status, StatusCode::TOO_EARLY);
+}
+
+#[tokio::test]
+async fn a_go_that_has_gone_silent_is_no_go_ahead_and_what_was_not_decided_needs_nothing_more() {
+    let silent = Release::new("shop", "2").word(Word::Go).ended(Ending::GoneSilent);
+    let open = Release::new("cart", "2").ended(Ending::RolledBack);
+    let (gates, _publisher) = gates(board_of(vec![silent, open]));
+    let router = gates.router();
+    let answer = get(&router, "/v1/verdict?service=shop&candidate=2").await.json();
+    assert_eq!((&answer["verdict"], &answer["reason"]), (&json!("watch"), &json!("gone_silent")));
+    assert_eq!(answer["ending"], "gone_silent");
+    assert!(answer["summary"].as_str().is_some_and(|text| text.starts_with("It was GO, and has gone silent since.")));
+    let answer = get(&router, "/v1/verdict?service=cart&candidate=2").await.json();
+    assert_eq!(answer["next"]["need"], "nothing more comes: it was rolled back");
+}
+
+/// A board on which `checkout` 2 runs without a request, and of `cart` only the version before was seen.
+fn idle() -> Board {
+    let mut board = everything();
+    let mut judged = Release::new("checkout", "2").judged();
+    judged.verdict = shipwake_verdict::Verdict {
+        summary: "Wait: 2 was first seen at 02:19:08 UTC and has taken no request yet.".to_owned(),
+        checks: Vec::new(),
+        guards: vec![shipwake_verdict::Guard::NoTraffic],
+        missing: None,
+        ..judged.verdict
+    };
+    judged.sequence = 0;
+    board.idle = vec![Arc::new(judged)];
+    board.versions = Arc::new([("cart".into(), ["1".into()].into())].into());
+    board
+}
+
+#[tokio::test]
+async fn a_version_without_a_request_waits_for_one_and_is_not_unknown() {
+    let (gates, _publisher) = gates(idle());
+    let router = gates.router();
+    for question in ["service=checkout", "service=checkout&candidate=2&env=production"] {
+        let answer = get(&router, &format!("/v1/verdict?{question}")).await.json();
+        assert_eq!((&answer["verdict"], &answer["reason"]), (&json!("wait"), &json!("no_traffic")), "{question}");
+        assert_eq!(answer["next"]["need"], "2 was first seen at 02:19:08 UTC and has taken no request yet");
+        assert_eq!(
+            (&answer["candidate"], &answer["guards"]["no_traffic"].is_string()),
+            (&json!("2"), &true),
+            "{question}"
+        );
+        assert_eq!(get(&router, &format!("/v1/gate?{question}")).await.status, StatusCode::TOO_EARLY);
+    }
+    let page = get(&router, "/api/v1/services/checkout/verdict?candidate=2").await;
+    assert_eq!((page.status, &page.json()["verdict"]["state"]), (StatusCode::OK, &json!("wait")));
+    // It is on no list of what is judged, and nothing is promoted or rolled back by it.
+    let listed = get(&router, "/api/v1/verdicts?service=checkout").await.json();
+    assert_eq!(listed["verdicts"], json!([]));
+    let payload = r#"{"name":"checkout","metadata":{"candidate":"2"}}"#;
+    for (hook, expected) in [("confirm", 403), ("check", 200), ("rollback", 403)] {
+        let answer = ask(&router, "POST", &format!("/v1/gates/flagger/{hook}"), payload).await;
+        assert_eq!(answer.status.as_u16(), expected, "{hook}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_may_be_early_for_a_service_that_is_known() {
+    let (gates, publisher) = gates(idle());
+    let router = gates.router();
+    for (body, status) in [
+        (r#"{"service":"checkout","candidate":"2"}"#, 201),
+        (r#"{"service":"cart","env":"production","candidate":"2"}"#, 201),
+        (r#"{"service":"good","candidate":"9"}"#, 201),
+        (r#"{"service":"cart"}"#, 404),
+        (r#"{"service":"crat","candidate":"2"}"#, 404),
+    ] {
+        let answer = ask(&router, "POST", "/v1/evaluations", body).await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.text);
+    }
+    let made =
+        ask(&router, "POST", "/v1/evaluations", r#"{"service":"cart","env":"production","candidate":"2"}"#).await;
+    let location = made.headers["location"].to_str().expect("text").to_owned();
+    let path = location.strip_prefix("http://shipwake:4400").expect("where we were asked");
+    let state = async || get(&router, path).await.json()["status"].clone();
+    assert_eq!(state().await, "RUNNING");
+    publisher.publish(board_of(vec![Release::new("cart", "2").word(Word::NoGo)]));
+    assert_eq!(state().await, "FAILED");
+}
+
+#[tokio::test]
+async fn the_namespace_of_a_canary_chooses_among_several() {
+    let (gates, _publisher) = gates(board_of(vec![
+        Release::new("cart", "2").namespace("team-a"),
+        Release::new("cart", "2").namespace("team-b").word(Word::NoGo),
+        Release::new("shop", "2").namespace("retail").word(Word::NoGo),
+    ]));
+    let router = gates.router();
+    let rollback = async |name: &str, namespace: &str| {
+        let payload = json!({"name": name, "namespace": namespace, "metadata": {"env": "production"}}).to_string();
+        ask(&router, "POST", "/v1/gates/flagger/rollback", &payload).await.status.as_u16()
+    };
+    assert_eq!([rollback("cart", "team-a").await, rollback("cart", "team-b").await], [403, 200]);
+    // None of them, and one alone that is named otherwise.
+    assert_eq!([rollback("cart", "prod").await, rollback("shop", "prod").await], [403, 200]);
 }
 
 #[tokio::test]

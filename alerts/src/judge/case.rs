@@ -14,6 +14,7 @@ use shipwake_store::{HealthSeries, SlotSeries};
 use shipwake_verdict::latency::Thresholds;
 use shipwake_verdict::{Check, Comparison, Counts, Facts, Instances, Kind, Noise, Tally, Verdict, Word};
 
+use super::changes;
 use super::engine::REACH_S;
 use super::learn::{Again, Learnt, SlotWindows, UNIT_S, silent};
 use super::words::Told;
@@ -375,6 +376,9 @@ impl Case {
         verdict.word = self.told.word;
         verdict.summary.clone_from(&self.told.summary);
         self.verdict = Some(verdict);
+        if !self.release.is_open() {
+            self.tell_end();
+        }
     }
 
     /// Keeps of its evidence what the last word rests on: no window can come any more.
@@ -393,6 +397,16 @@ impl Case {
             let facts_of_after = facts(after);
             after.comparison.close(&facts_of_after);
         }
+    }
+
+    /// What is said of a release that ended: a decision stays what it was; what it still waited for is of no interest.
+    pub fn tell_end(&mut self) {
+        let Some(verdict) = self.verdict.as_mut().filter(|verdict| !verdict.word.is_decided()) else { return };
+        let Some(end) = changes::end_sentence(&self.release) else { return };
+        verdict.summary = format!("{end} It was not decided.");
+        verdict.missing = None;
+        verdict.guards.retain(|guard| !guard.is_of_time());
+        self.told.summary.clone_from(&verdict.summary);
     }
 
     /// The word of now, among those that it had.

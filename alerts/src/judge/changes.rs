@@ -20,17 +20,25 @@ pub(crate) fn changed(case: &Case, before: Said, now_ms: i64) -> Option<Change> 
 /// The change that says that a release is judged no more.
 pub(crate) fn ended(case: &Case, now_ms: i64) -> Option<Change> {
     let (how, _) = case.release.ending?;
-    let baseline = case.release.baseline.as_deref().unwrap_or("the version before");
-    let summary = match how {
+    let summary = end_sentence(&case.release)?;
+    // A release may end before its first look.
+    let change = change(case, word(case.told.word), Some(ending(how)), now_ms)?;
+    Some(Change { summary, ..change })
+}
+
+/// What became of a release that is judged no more.
+pub(crate) fn end_sentence(release: &rollout::Release) -> Option<String> {
+    let baseline = release.baseline.as_deref().unwrap_or("the version before");
+    Some(match release.ending?.0 {
         rollout::Ending::RolledBack => format!("Rolled back: the traffic went back to {baseline}."),
         rollout::Ending::Replaced => "Replaced: a later version took its traffic.".to_owned(),
         rollout::Ending::Promoted => {
             "Promoted: it has all the traffic, and others are compared with it now.".to_owned()
         }
-    };
-    // A release may end before its first look.
-    let change = change(case, word(case.told.word), Some(ending(how)), now_ms)?;
-    Some(Change { summary, ..change })
+        rollout::Ending::GoneSilent => {
+            format!("Gone silent: nothing came from it any more, nobody got its traffic, and {baseline} went on.")
+        }
+    })
 }
 
 fn change(case: &Case, from: Word, ending: Option<Ending>, now_ms: i64) -> Option<Change> {
@@ -104,6 +112,7 @@ pub(crate) fn ending(how: rollout::Ending) -> Ending {
         rollout::Ending::RolledBack => Ending::RolledBack,
         rollout::Ending::Replaced => Ending::Replaced,
         rollout::Ending::Promoted => Ending::Promoted,
+        rollout::Ending::GoneSilent => Ending::GoneSilent,
     }
 }
 

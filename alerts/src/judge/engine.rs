@@ -17,12 +17,13 @@ use shipwake_verdict::{Comparison, Verdict, Word};
 use super::audit::Audits;
 use super::case::{Case, Extras, Moment, Trial, checks, of_version, past_windows};
 use super::changes;
+use super::idle;
 use super::learn::{Again, Learnt, SlotWindows, busiest_routes, learn, source};
 use super::measured;
 use super::notices::Taken;
 use super::windows::{Completeness, Windows, completeness};
 use super::words::Told;
-use crate::board::{Board, Judged};
+use crate::board::{Board, Judged, Versions};
 use crate::change::Change;
 use crate::policies::Policies;
 
@@ -93,6 +94,11 @@ pub(crate) struct Engine {
     taken: Taken,
     traffic_at_ms: i64,
     read_all_ms: i64,
+    /// Versions that run and have taken no request yet.
+    idle: Vec<Arc<Judged>>,
+    /// The versions that were seen of each service, of so many rows; not stored.
+    versions: Arc<Versions>,
+    rows: usize,
     /// Versions that were new at the last look.
     unsettled: HashSet<Arc<ReleaseId>>,
     traffic_slice_s: i64,
@@ -202,6 +208,7 @@ impl Engine {
             seen.entry(place_of(&row.release)).or_default().push(Sight {
                 version: row.release.version.clone(),
                 first_seen_s: row.first_seen_ns.div_euclid(1_000_000_000),
+                last_seen_s: row.last_seen_ns.div_euclid(1_000_000_000),
                 instances: row.instances,
                 windows: traffic.remove(&*row.release).unwrap_or_default(),
             });
@@ -213,6 +220,11 @@ impl Engine {
         self.taken.take(windows, &mut self.places, now_ms);
         for (id, seen) in seen {
             self.places.entry(id).or_default().look(&seen, complete_s, &self.config.limits);
+        }
+        self.idle = idle::waiting(rows, &self.places, &self.config.policies, now_ms);
+        if self.rows != rows.len() {
+            self.rows = rows.len();
+            self.versions = idle::versions(rows);
         }
     }
 
@@ -235,6 +247,7 @@ impl Engine {
                         case.sequence += 1;
                         case.release = release;
                         case.close();
+                        case.tell_end();
                         looked.changes.extend(changes::ended(case, now_ms));
                         looked.is_new = true;
                     } else if case.release.is_open() {
@@ -457,6 +470,9 @@ impl Engine {
             }
             feed_measures(&mut self.cases, windows, &self.config.kpis, until_s);
             self.cases.iter_mut().for_each(|case| case.refill = false);
+            for case in self.cases.iter_mut().filter(|case| case.release.is_open()) {
+                show_patterns(case, windows, now_ms.div_euclid(1_000));
+            }
         }
         for case in self.cases.iter_mut().filter(|case| case.release.is_open()) {
             let over_s = (self.complete_ms.div_euclid(1_000) - LATE_S).div_euclid(60) * 60;
@@ -485,11 +501,14 @@ impl Engine {
             .map(|case| if is_whole { self.nearly_ms } else { self.nearly_ms.min(lacking_ms(case)) })
             .collect();
         for (case, complete_ms) in self.cases.iter_mut().zip(moments).filter(|(case, _)| case.release.is_open()) {
+            // Instances that have stopped had names all the same.
+            let known = |side: fn(&Moment) -> Option<u32>| case.moment.as_ref().and_then(side);
             let moment = Moment {
                 now_ms,
                 complete_ms,
-                candidate: instances_of(rows, &case.id, Some(&case.release.version)),
-                baseline: instances_of(rows, &case.id, case.release.baseline.as_deref()),
+                candidate: instances_of(rows, &case.id, Some(&case.release.version)).or(known(|known| known.candidate)),
+                baseline: instances_of(rows, &case.id, case.release.baseline.as_deref())
+                    .or(known(|known| known.baseline)),
             };
             let baseline = case.release.baseline.clone();
             for (version, known) in [Some(&*case.id.version), baseline.as_deref()].into_iter().zip(&mut case.hashes) {
@@ -548,7 +567,8 @@ impl Engine {
         releases.sort_by_key(|judged| (std::cmp::Reverse(judged.opened_ms), judged.release.clone()));
         let sums = self.audits.sums.iter().filter(|(_, sum)| sum.audit.releases > 0);
         let audits = Arc::new(sums.map(|(id, sum)| (id.clone(), sum.told())).collect());
-        Board { revision: self.revision, as_of_ms: now_ms, releases, audits }
+        let (idle, versions) = (self.idle.clone(), self.versions.clone());
+        Board { revision: self.revision, as_of_ms: now_ms, releases, idle, versions, audits }
     }
 }
 
@@ -666,6 +686,16 @@ fn feed_minutes(case: &mut Case, windows: &dyn Windows, kpis: &[Kpi], over_s: i6
         let found = windows.measures(&measures(&case.id, &["kpi", "usage"], from_s, over_s));
         measured::feed_values(case, &found, &requests, kpis);
     }
+}
+
+/// Which patterns there are in the minutes that are not over: their lines are named at once and weigh when the minute is over.
+fn show_patterns(case: &mut Case, windows: &dyn Windows, now_s: i64) {
+    if case.main.is_past() || case.main.check("patterns").is_none() {
+        return;
+    }
+    let (from_s, to_s) = (case.minutes_s.max(now_s - REACH_S), now_s.div_euclid(60) * 60 + 60);
+    let requests = windows.health(&query(Some(&case.id), from_s, to_s, false));
+    measured::show_patterns(case, windows, &requests, from_s, to_s);
 }
 
 fn show_quantiles(case: &mut Case, windows: &dyn Windows, now_ms: i64) {

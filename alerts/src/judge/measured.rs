@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use shipwake_model::kpi::{Kpi, KpiValue, Per};
 use shipwake_model::pattern::Level;
 use shipwake_store::{HealthSeries, MeasureSeries, PatternQuery, PatternVersion};
-use shipwake_verdict::{Counts, PatternLines, Side, Tally};
+use shipwake_verdict::{Comparison, Counts, PatternLines, Side, Tally};
 
 use super::case::Case;
 use super::windows::Windows;
@@ -124,12 +124,32 @@ pub(crate) fn feed_patterns(
     over_s: i64,
 ) {
     let Some(check) = case.main.check("patterns") else { return };
+    let put = |comparison: &mut Comparison, lines: PatternLines<'_>| comparison.add_pattern(check, lines);
+    lines_of_patterns(case, windows, requests, from_s..over_s, put);
+}
+
+/// The same of minutes that are not over, which are read again as they grow: they are named and do not weigh yet.
+pub(crate) fn show_patterns(case: &mut Case, windows: &dyn Windows, requests: &[HealthSeries], from_s: i64, to_s: i64) {
+    let Some(check) = case.main.check("patterns") else { return };
+    case.main.comparison.forget_growing_patterns(check);
+    let put = |comparison: &mut Comparison, lines: PatternLines<'_>| comparison.show_pattern(check, lines);
+    lines_of_patterns(case, windows, requests, from_s..to_s, put);
+}
+
+/// Gives every burst of every pattern of level warning and worse to `put`.
+fn lines_of_patterns(
+    case: &mut Case,
+    windows: &dyn Windows,
+    requests: &[HealthSeries],
+    range_s: std::ops::Range<i64>,
+    put: impl Fn(&mut Comparison, PatternLines<'_>),
+) {
     let exposure = requests_of(case, requests, 60);
     let rows = windows.patterns(&PatternQuery {
         service: Some(case.id.service.to_string()),
         environment: Some(case.id.environment.to_string()),
-        from_ms: from_s * 1_000,
-        to_ms: over_s * 1_000,
+        from_ms: range_s.start * 1_000,
+        to_ms: range_s.end * 1_000,
     });
     let opened_ns = case.release.opened_s.saturating_mul(1_000_000_000);
     // All that the shards know of is read every minute: what they have forgotten is forgotten here.
@@ -145,7 +165,7 @@ pub(crate) fn feed_patterns(
         levels.extend(worst.map(|level| (row.id, level)));
         let is_older = |of: &PatternVersion| of.version != case.release.version && of.first_seen_ns < opened_ns;
         let known = row.versions.iter().any(is_older);
-        for (start_s, exposure) in exposure.range(from_s..over_s) {
+        for (start_s, exposure) in exposure.range(range_s.clone()) {
             let bursts = [candidate, baseline].map(|of| of.map_or(Vec::new(), |of| bursts(of, *start_s)));
             for at in 0..bursts[0].len().max(bursts[1].len()) {
                 let lines = |side: usize| bursts[side].get(at).map_or(0, |(_, lines)| *lines);
@@ -153,7 +173,7 @@ pub(crate) fn feed_patterns(
                 let slot = bursts[0].get(at).map_or(0, |(slot, _)| *slot);
                 let counts = Counts::new(tally(0), tally(1));
                 let lines = PatternLines { id: row.id, template: &row.template, known, slot, counts };
-                case.main.comparison.add_pattern(check, lines);
+                put(&mut case.main.comparison, lines);
             }
         }
     }

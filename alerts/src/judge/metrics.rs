@@ -15,6 +15,7 @@ use crate::board::Board;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReleaseLabels {
     service: String,
+    namespace: String,
     env: String,
     candidate: String,
     baseline: String,
@@ -23,6 +24,7 @@ struct ReleaseLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServiceLabels {
     service: String,
+    namespace: String,
     env: String,
 }
 
@@ -128,8 +130,12 @@ impl Metrics {
         }
         self.fake_releases.clear();
         self.doubling_seconds.clear();
-        for ((_, service, environment), told) in board.audits.iter() {
-            let labels = ServiceLabels { service: service.to_string(), env: environment.to_string() };
+        for ((namespace, service, environment), told) in board.audits.iter() {
+            let labels = ServiceLabels {
+                service: service.to_string(),
+                namespace: namespace.to_string(),
+                env: environment.to_string(),
+            };
             false_alarms.get_or_create(&labels).set(told.rate);
             false_alarms_below.get_or_create(&labels).set(told.rate_below);
             self.fake_releases.get_or_create(&labels).set(told.releases.into());
@@ -151,6 +157,7 @@ impl Metrics {
         for judged in board.releases.iter().filter(|judged| judged.ending.is_none()) {
             let labels = ReleaseLabels {
                 service: judged.release.service.to_string(),
+                namespace: judged.release.namespace.to_string(),
                 env: judged.release.environment.to_string(),
                 candidate: judged.release.version.to_string(),
                 baseline: judged.baseline.as_deref().unwrap_or("").to_owned(),
@@ -160,6 +167,30 @@ impl Metrics {
                 Word::NoGo => -1,
                 Word::Watch | Word::Wait => 0,
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates::boards::{Release, board_of};
+
+    #[test]
+    fn services_of_the_same_name_in_two_namespaces_have_a_value_each() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        metrics.show(&board_of(vec![
+            Release::new("cart", "2").namespace("team-a"),
+            Release::new("cart", "2").namespace("team-b").word(Word::NoGo),
+        ]));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        for (namespace, value) in [("team-a", 0), ("team-b", -1)] {
+            let line = format!(
+                "shipwake_verdict{{service=\"cart\",namespace=\"{namespace}\",env=\"production\",candidate=\"2\",baseline=\"2.13.4\"}} {value}"
+            );
+            assert!(text.contains(&line), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! write, and then shown on the board. What it knows is small and bounded; windows are the store's.
 //!
 //! - [`windows`]: what is read. `engine`: a look. `case`: one release. `learn`: what its baseline says beforehand.
-//! - `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
+//! - `idle`: versions without a request yet. `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
 //! - `audit`: how often it would have been wrong. [`kayenta`]: what another judge would have said.
 //! - [`replay`]: past releases, judged again.
 //! - `notices`: what people and tools announce. `state`: what is kept between starts.
@@ -14,6 +14,7 @@ mod audit;
 mod case;
 mod changes;
 mod engine;
+mod idle;
 pub mod kayenta;
 mod learn;
 mod measured;

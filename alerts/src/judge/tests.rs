@@ -50,7 +50,9 @@ pub(in crate::judge) struct World {
     /// The same by the second, as they would be stored.
     pub(in crate::judge) seconds: BTreeMap<CellKey, (u64, u64, HdrCells)>,
     pub(in crate::judge) first_seen: BTreeMap<&'static str, i64>,
+    last_seen: BTreeMap<&'static str, i64>,
     instances: BTreeMap<&'static str, u32>,
+    patterns: Vec<PatternRow>,
     until_s: i64,
     is_cut_off: bool,
     markers: Vec<MarkerRow>,
@@ -79,6 +81,7 @@ impl World {
     fn second(&mut self, at_s: i64, loads: &[Load]) {
         for load in loads.iter().filter(|load| load.instances > 0) {
             self.first_seen.entry(load.version).or_insert(at_s);
+            self.last_seen.insert(load.version, at_s);
             self.instances.insert(load.version, u32::from(load.instances));
             for _ in 0..load.requests {
                 let (dice, route, slot) =
@@ -115,7 +118,7 @@ impl Windows for Mutex<World> {
         let row = |(version, first_s): (&&'static str, &i64)| ReleaseRow {
             release: id(version),
             first_seen_ns: first_s * 1_000_000_000,
-            last_seen_ns: world.until_s * 1_000_000_000,
+            last_seen_ns: world.last_seen[version] * 1_000_000_000,
             records: 1,
             requests: 1,
             instances: world.instances[version],
@@ -168,7 +171,7 @@ impl Windows for Mutex<World> {
     }
 
     fn patterns(&self, _: &PatternQuery) -> Vec<PatternRow> {
-        Vec::new()
+        self.lock().expect("no test panics with it").patterns.clone()
     }
 
     fn measures(&self, _: &MeasureQuery) -> Vec<MeasureSeries> {
@@ -271,6 +274,61 @@ fn a_canary_that_breaks_is_no_go_within_seconds_and_its_rollback_is_told() {
     let board = story.engine.board(story.now_s * 1_000, true);
     assert_eq!(board.releases.len(), 1);
     assert!(board.releases[0].ending.is_some() && board.releases[0].verdict.word == SaidWord::NoGo);
+}
+
+#[test]
+fn a_candidate_that_dies_is_not_called_rolled_back() {
+    let mut story = Story::with_an_hour(5);
+    story.run(200, 2, &[load("1", 36, 5), load("2", 36, 5)]).run(180, 2, &[load("1", 36, 5)]);
+    assert!(story.words().iter().all(|(_, ending)| ending.is_none()), "{:?}", story.words());
+    let last = story.changes.last().expect("told");
+    assert_eq!(last.to, Word::Watch);
+    let verdict = story.engine.cases[0].verdict.as_ref().expect("it was looked at");
+    assert!(verdict.summary.contains("the candidate has sent nothing for "), "{}", verdict.summary);
+    // Its instances had names all the same.
+    assert!(!verdict.guards.iter().any(|guard| guard.id() == "few_instances"), "{:?}", verdict.guards);
+    story.run(500, 10, &[load("1", 36, 5)]);
+    let last = story.changes.last().expect("told");
+    assert_eq!(last.ending, Some(Ending::GoneSilent));
+    assert!(last.summary.starts_with("Gone silent: ") && last.summary.contains(" 1 went on."), "{}", last.summary);
+    let state = state::encode(&story.engine);
+    for _ in 0..2 {
+        let board = story.engine.board(story.now_s * 1_000, true);
+        let verdict = &board.releases[0].verdict;
+        assert!(verdict.summary.starts_with("Gone silent: "), "{}", verdict.summary);
+        assert!(verdict.missing.is_none() && !verdict.guards.iter().any(shipwake_verdict::Guard::is_of_time));
+        story.restart(&state);
+    }
+}
+
+#[test]
+fn a_release_that_ended_before_it_was_decided_says_how_it_ended_and_not_what_it_waits_for() {
+    let mut story = Story::with_an_hour(5);
+    story.run(100, 2, &[load("1", 36, 5), load("2", 36, 5)]).run(90, 2, &[load("1", 72, 5)]);
+    assert_eq!(story.changes.last().and_then(|change| change.ending), Some(Ending::RolledBack));
+    let board = story.engine.board(story.now_s * 1_000, true);
+    let said = &board.releases[0].verdict.summary;
+    assert_eq!(said, "Rolled back: the traffic went back to 1. It was not decided.");
+}
+
+#[test]
+fn a_version_that_runs_without_a_request_is_on_the_board_and_no_release() {
+    let mut story = Story::with_an_hour(5);
+    story.run(60, 5, &[load("1", 40, 5), load("2", 0, 0)]);
+    let board = story.engine.board(story.now_s * 1_000, true);
+    assert!(board.releases.is_empty());
+    let idle: Vec<&str> = board.idle.iter().map(|idle| &*idle.release.version).collect();
+    assert_eq!((idle, board.idle[0].baseline.as_deref()), (vec!["2"], Some("1")));
+    let expected = format!(
+        "Wait: 2 was first seen at {}, runs on 4 instances and has taken no request yet.",
+        crate::time::clock_time((BEGIN_S + 3_600) * 1_000)
+    );
+    assert_eq!(board.idle[0].verdict.summary, expected);
+    assert!(board.versions["checkout"].contains("1") && board.versions["checkout"].contains("2"));
+    // Its first request makes it a release.
+    story.run(30, 5, &[load("1", 36, 5), load("2", 4, 0)]);
+    let board = story.engine.board(story.now_s * 1_000, true);
+    assert_eq!((board.releases.len(), board.idle.len()), (1, 0));
 }
 
 #[test]

@@ -13,6 +13,14 @@ const LOST_AGAIN: f64 = 5.0;
 /// A rolling update has a fifth of the traffic before it is told from a canary.
 const ROLLING_SHARE_MIN: f64 = 0.2;
 
+/// Others have taken over what a release lost once they got this part of it: half way between all and nothing.
+const TAKEN_OVER: f64 = 0.5;
+/// What it had is its busiest minute of the last so many seconds: traffic is also taken back step by step. After a start no more need be
+/// known.
+const HAD_S: i64 = 240;
+/// A version that sent anything so lately runs, in seconds.
+const RUNS_S: i64 = 30;
+
 /// Requests of the last minute.
 struct Minute {
     own: u64,
@@ -117,7 +125,9 @@ fn ending(release: &Release, place: &Place, minute: &Minute, limits: &Limits) ->
     }
     let remains = release.share.unwrap_or(0.0);
     let is_gone = minute.own == 0 && !own.has_traffic_since(until_s - limits.gone_s);
-    let is_taken_back = release.share_max > limits.leak_share && remains * REMAINS < release.share_max;
+    // Who has just come back has no complete window yet.
+    let lingers = minute.own > 0 && remains * REMAINS < release.share_max;
+    let is_taken_back = release.share_max > limits.leak_share && lingers;
     if minute.others > 0 && (is_gone || is_taken_back) {
         let from_s = until_s - limits.gone_s;
         let is_later = |name: &Arc<str>| {
@@ -134,11 +144,42 @@ fn ending(release: &Release, place: &Place, minute: &Minute, limits: &Limits) ->
         let later: u64 = place.versions.iter().map(of_later).sum();
         let before = release.baseline.as_ref().and_then(|name| place.versions.get(name));
         let back = before.map_or(0, |of| of.requests(from_s, until_s));
-        let is_replaced = later > back && release.called_back_s.is_none();
-        return Some((if is_replaced { Ending::Replaced } else { Ending::RolledBack }, until_s));
+        if later > back && release.called_back_s.is_none() {
+            return Some((Ending::Replaced, until_s));
+        }
+        let was_taken = release.called_back_s.is_some()
+            || own.runs_since(until_s - RUNS_S)
+            || others_took_over(&release.version, place, limits);
+        if was_taken {
+            return Some((Ending::RolledBack, until_s));
+        }
+        // A version that dies looks like this, too.
+        let is_silent = is_gone && !own.has_traffic_since(until_s - limits.silent_s);
+        return is_silent.then_some((Ending::GoneSilent, until_s));
     }
     let full_s = release.full_since_s?;
     (until_s >= full_s + limits.watch_s).then_some((Ending::Promoted, until_s))
+}
+
+/// Whether other versions got about what a version had, in the minute after it stopped. Of traffic that is not remembered any more
+/// nothing is said.
+fn others_took_over(version: &Arc<str>, place: &Place, limits: &Limits) -> bool {
+    let (Some(own), until_s) = (place.versions.get(version), place.until_s) else { return false };
+    let Some((_, last_s)) = own.traffic_s else { return false };
+    let minute_s = limits.gone_s.max(WINDOW_S);
+    let after_s = last_s + WINDOW_S;
+    if after_s + minute_s > until_s {
+        return false;
+    }
+    let others = |from_s: i64| {
+        let of_others = place.versions.iter().filter(|(name, _)| *name != version);
+        of_others.fold(0u64, |sum, (_, of)| sum.saturating_add(of.requests(from_s, from_s + minute_s))) as f64
+    };
+    let starts = (0..).map(|back| last_s - minute_s - back * WINDOW_S);
+    let starts = starts.take_while(|from_s| *from_s >= until_s - HAD_S);
+    let minutes = starts.map(|from_s| (own.requests(from_s, from_s + minute_s), from_s));
+    let Some((lost, from_s)) = minutes.max().filter(|(lost, _)| *lost > 0) else { return false };
+    others(after_s) - others(from_s) >= TAKEN_OVER * lost as f64
 }
 
 /// What an ending means for the place.
@@ -146,15 +187,16 @@ fn settle(place: &mut Place, release: &Release, ending: Ending) {
     let version = &release.version;
     match ending {
         Ending::Promoted => place.stable = Some(version.clone()),
-        Ending::RolledBack if place.stable.as_ref() == Some(version) => {
+        Ending::RolledBack | Ending::GoneSilent if place.stable.as_ref() == Some(version) => {
             place.stable = place.busiest(|name, _| name != version);
         }
-        Ending::RolledBack | Ending::Replaced => {}
+        Ending::RolledBack | Ending::GoneSilent | Ending::Replaced => {}
     }
     let until_s = place.until_s;
     if let Some(of) = place.versions.get_mut(version) {
         of.was_stable |= ending == Ending::Promoted;
         // Twice what was left of it is more than connections that linger.
-        of.rolled_back = (ending == Ending::RolledBack).then_some((until_s, 2.0 * release.share_max / REMAINS));
+        let may_come_again = matches!(ending, Ending::RolledBack | Ending::GoneSilent);
+        of.rolled_back = may_come_again.then_some((until_s, 2.0 * release.share_max / REMAINS));
     }
 }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub history_s: i64,
     /// Without a request for so many seconds of complete data a version has left.
     pub gone_s: i64,
+    /// A version whose records stopped, and whose traffic nobody took over, is waited for so long, in seconds.
+    pub silent_s: i64,
     /// Traffic side by side for fewer seconds is a switch, not a comparison.
     pub beside_min_s: i64,
     /// How long a release that has all the traffic is still watched, in seconds.
@@ -43,6 +45,7 @@ impl Default for Limits {
             settle_s: 15,
             history_s: 3_600,
             gone_s: 60,
+            silent_s: 600,
             beside_min_s: 60,
             watch_s: 3_600,
             kept_s: 86_400,
@@ -58,6 +61,8 @@ pub struct Sight {
     pub version: Arc<str>,
     /// Event time of its first record, in seconds since the epoch.
     pub first_seen_s: i64,
+    /// Event time of its newest record, in seconds since the epoch.
+    pub last_seen_s: i64,
     /// Instances that run.
     pub instances: u32,
     /// Requests by window of ten seconds, with the window's start. Any windows: they may still grow, and may have been told before.
@@ -90,6 +95,11 @@ impl Place {
     /// Whether it was decided what a version is.
     pub fn has_settled(&self, version: &str) -> bool {
         self.versions.get(version).is_some_and(|known| known.is_settled)
+    }
+
+    /// Whether a version has taken a request.
+    pub fn has_traffic(&self, version: &str) -> bool {
+        self.versions.get(version).is_some_and(|known| known.traffic_s.is_some())
     }
 
     /// Whether there is a release to follow, or could be one at any time: a place with one version that nothing was ever compared
@@ -145,6 +155,7 @@ impl Place {
             let version =
                 self.versions.entry(sight.version.clone()).or_insert_with(|| Version::new(sight.first_seen_s));
             version.first_seen_s = version.first_seen_s.min(sight.first_seen_s);
+            version.seen_s = version.seen_s.max(sight.last_seen_s);
             version.instances = sight.instances;
             version.saw(&sight.windows);
             version.forget_before(self.until_s - KEPT_S);

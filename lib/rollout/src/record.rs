@@ -14,7 +14,7 @@ const FORM: u8 = 1;
 const ROLES: [Role; 4] = [Role::Stable, Role::Candidate, Role::Dark, Role::Shadow];
 const STRATEGIES: [Strategy; 5] =
     [Strategy::Canary, Strategy::BlueGreen, Strategy::Rolling, Strategy::Dark, Strategy::BeforeAfter];
-const ENDINGS: [Ending; 3] = [Ending::RolledBack, Ending::Replaced, Ending::Promoted];
+const ENDINGS: [Ending; 4] = [Ending::RolledBack, Ending::Replaced, Ending::Promoted, Ending::GoneSilent];
 
 /// Why bytes are no place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +92,7 @@ fn version(reader: &mut Reader<'_>) -> Result<Version, RecordError> {
         previous: reader.optional(Reader::text)?,
         is_internal: reader.bool()?,
         announced_s: reader.optional(Reader::i64)?,
+        seen_s: i64::MIN,
         windows: BTreeMap::new(),
     })
 }

@@ -20,12 +20,14 @@ pub enum Strategy {
 /// Why a release is one no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Its traffic went back to a version from before it.
+    /// Its traffic went back to a version from before it: others got what it lost, somebody said so, or it goes on running without.
     RolledBack,
     /// A later version took its traffic.
     Replaced,
     /// It took all traffic and was watched for a while: others are compared with it now.
     Promoted,
+    /// Nothing came from it any more, nobody took over what it had, and nobody said why.
+    GoneSilent,
 }
 
 /// A release of a place.

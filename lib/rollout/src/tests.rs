@@ -32,9 +32,12 @@ impl Story {
             for (version, requests) in traffic {
                 let at = self.seen.iter().position(|sight| &*sight.version == *version).unwrap_or_else(|| {
                     let version: Arc<str> = (*version).into();
-                    self.seen.push(Sight { version, first_seen_s: self.now_s + 2, instances: 2, windows: Vec::new() });
+                    let first_seen_s = self.now_s + 2;
+                    let (last_seen_s, windows) = (first_seen_s, Vec::new());
+                    self.seen.push(Sight { version, first_seen_s, last_seen_s, instances: 2, windows });
                     self.seen.len() - 1
                 });
+                self.seen[at].last_seen_s = self.now_s + 9;
                 self.seen[at].windows.push((self.now_s, *requests));
             }
             self.now_s += 10;
@@ -95,6 +98,7 @@ fn a_first_look_at_old_data_calls_nothing_a_release() {
     let sight = |version: &str, first_seen_s: i64| Sight {
         version: version.into(),
         first_seen_s,
+        last_seen_s: BEGIN_S + 19,
         instances: 2,
         windows: vec![(BEGIN_S, 50), (BEGIN_S + 10, 50)],
     };
@@ -140,6 +144,55 @@ fn traffic_that_goes_back_is_a_rollback_and_who_comes_again_is_judged_again() {
     assert!(story.place.releases()[1].opened_s >= again_s);
     // The version that came back stays what others are compared with.
     assert_eq!(story.place.stable().map(|name| &**name), Some("1"));
+}
+
+#[test]
+fn a_candidate_that_stops_and_whose_traffic_nobody_got_has_gone_silent() {
+    let dies = || {
+        let mut story = Story::new();
+        story.run(120, &[("1", 100)]).run(200, &[("1", 60), ("2", 25)]).run(70, &[("1", 60)]);
+        story
+    };
+    let mut story = dies();
+    assert_eq!(story.releases(), ["2/1 Canary open"], "nobody took it back");
+    assert_eq!(story.run(500, &[("1", 61)]).releases(), ["2/1 Canary open"]);
+    assert_eq!(story.run(60, &[("1", 60)]).releases(), ["2/1 Canary GoneSilent"]);
+    // It comes again, and is judged again.
+    assert_eq!(story.restarted().run(90, &[("1", 60), ("2", 25)]).releases()[1], "2/1 Canary open");
+    // It comes back before anybody gave it up: the same release goes on.
+    assert_eq!(dies().run(300, &[("1", 60)]).run(100, &[("1", 60), ("2", 25)]).releases(), ["2/1 Canary open"]);
+    // Traffic that rises by and by, as in any morning, was not taken over.
+    let mut story = dies();
+    (0..56).for_each(|k| drop(story.run(10, &[("1", 60 + k)]).releases()));
+    assert_eq!(story.releases(), ["2/1 Canary GoneSilent"]);
+}
+
+#[test]
+fn a_candidate_that_stops_was_taken_back_if_others_got_it_or_somebody_says_so_or_it_still_runs() {
+    let before = || {
+        let mut story = Story::new();
+        story.run(120, &[("1", 100)]).run(200, &[("1", 60), ("2", 25)]);
+        story
+    };
+    assert_eq!(before().run(80, &[("1", 85)]).releases(), ["2/1 Canary RolledBack"]);
+    // Step by step.
+    let mut steps = before();
+    steps.run(60, &[("1", 75), ("2", 10)]).run(60, &[("1", 83), ("2", 2)]);
+    assert_eq!(steps.run(80, &[("1", 85)]).releases(), ["2/1 Canary RolledBack"]);
+    let mut said = before();
+    said.told(NoticeKind::Rollback, "1", None);
+    assert_eq!(said.run(80, &[("1", 60)]).releases(), ["2/1 Canary RolledBack"]);
+    // Said later, it is known then.
+    let mut later = before();
+    later.run(300, &[("1", 60)]).told(NoticeKind::Rollback, "1", None);
+    assert_eq!(later.run(10, &[("1", 60)]).releases(), ["2/1 Canary RolledBack"]);
+    // Its instances run without requests.
+    let mut runs = before();
+    for _ in 0..8 {
+        runs.seen[1].last_seen_s = runs.now_s + 9;
+        runs.run(10, &[("1", 60)]);
+    }
+    assert_eq!(runs.releases(), ["2/1 Canary RolledBack"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) struct Version {
     pub is_settled: bool,
     /// Others were compared with it once.
     pub was_stable: bool,
-    /// When its release ended by a rollback, and the share of traffic beyond which it has come again.
+    /// When its release ended by a rollback or in silence, and the share of traffic beyond which it has come again.
     pub rolled_back: Option<(i64, f64)>,
     /// Instances of now.
     pub instances: u32,
@@ -31,13 +31,15 @@ pub(crate) struct Version {
     pub is_internal: bool,
     /// When it was said to come, in seconds since the epoch.
     pub announced_s: Option<i64>,
+    /// Its newest record of any kind, in seconds since the epoch; not stored, the next look tells it again.
+    pub seen_s: i64,
     /// Requests by window; not stored, the next look tells them again.
     pub windows: BTreeMap<i64, u64>,
 }
 
 impl Version {
     pub fn new(first_seen_s: i64) -> Version {
-        Version { first_seen_s, ..Version::default() }
+        Version { first_seen_s, seen_s: i64::MIN, ..Version::default() }
     }
 
     /// Takes note of requests; windows only grow.
@@ -65,6 +67,11 @@ impl Version {
     /// Whether it has taken a request since.
     pub fn has_traffic_since(&self, from_s: i64) -> bool {
         self.traffic_s.is_some_and(|(_, last)| last >= from_s)
+    }
+
+    /// Whether it has sent anything since: a request, or any other record.
+    pub fn runs_since(&self, from_s: i64) -> bool {
+        self.seen_s >= from_s || self.has_traffic_since(from_s)
     }
 
     /// When the version came again after it was taken back, if it has by the requests of the last minute, `all` with those of

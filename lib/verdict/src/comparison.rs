@@ -180,6 +180,20 @@ impl Comparison {
         }
     }
 
+    /// Adds log lines of a window that may still grow: they are named beside the others and weigh nothing. Not stored.
+    pub fn show_pattern(&mut self, check: usize, lines: PatternLines<'_>) {
+        if let Some(Body::Patterns(patterns)) = self.bodies.get_mut(check) {
+            patterns.show(lines);
+        }
+    }
+
+    /// Takes back what [`Self::show_pattern`] added, to be told anew.
+    pub fn forget_growing_patterns(&mut self, check: usize) {
+        if let Some(Body::Patterns(patterns)) = self.bodies.get_mut(check) {
+            patterns.forget_growing();
+        }
+    }
+
     /// Adds requests of candidate and baseline where the split of traffic was declared.
     pub fn add_split(&mut self, observed: [u64; 2], declared: [f64; 2]) {
         self.split.add(&observed, &declared);

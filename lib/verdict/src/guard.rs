@@ -49,6 +49,11 @@ pub enum Guard {
         /// Of the baseline.
         baseline: u32,
     },
+    /// The candidate has sent nothing for a while, and the baseline has.
+    GoneSilent {
+        /// Seconds since its last request.
+        seconds: i64,
+    },
     /// Too few instances of the candidate to tell the version from the machine.
     FewInstances {
         /// How many there are; `None` when records name none.
@@ -87,6 +92,11 @@ impl Guard {
         )
     }
 
+    /// Time alone opens it: of no interest once there is a decision.
+    pub fn is_of_time(&self) -> bool {
+        matches!(self, Guard::WarmUp { .. } | Guard::TooShort { .. })
+    }
+
     /// Somebody should look: not just a matter of time.
     pub fn is_suspicious(&self) -> bool {
         matches!(
@@ -96,6 +106,7 @@ impl Guard {
                 | Guard::BaselineFailing { .. }
                 | Guard::SplitMismatch { .. }
                 | Guard::Silent { .. }
+                | Guard::GoneSilent { .. }
         )
     }
 
@@ -110,6 +121,7 @@ impl Guard {
             Guard::BaselineFailing { .. } => "baseline_failing",
             Guard::SplitMismatch { .. } => "split_mismatch",
             Guard::Silent { .. } => "silent_instances",
+            Guard::GoneSilent { .. } => "gone_silent",
             Guard::FewInstances { .. } => "few_instances",
             Guard::TooShort { .. } => "too_short",
             Guard::NotConcurrent => "not_concurrent",
@@ -139,6 +151,10 @@ impl Guard {
                 (0, b) => format!("{} of the baseline sent nothing of late", instances(*b)),
                 (c, b) => format!("{} of the candidate and {b} of the baseline sent nothing of late", instances(*c)),
             },
+            Guard::GoneSilent { seconds } => format!(
+                "the candidate has sent nothing for {}, while the baseline goes on",
+                text::passed(*seconds as f64)
+            ),
             Guard::FewInstances { instances: None, .. } => {
                 "records name no instances: set service.instance.id to tell a version from a machine".to_owned()
             }
@@ -150,12 +166,18 @@ impl Guard {
             }
             Guard::TooShort { seconds, blocks } => match (seconds, blocks) {
                 (s, 0) => format!("another {} of steady traffic", text::span(*s as f64)),
-                (s, b) if *s <= 0 => format!("{b} more independent blocks"),
-                (s, b) => format!("another {} of steady traffic and {b} more blocks", text::span(*s as f64)),
+                (s, b) if *s <= 0 => format!("{b} more independent {}", blocks_word(*b)),
+                (s, b) => {
+                    format!("another {} of steady traffic and {b} more {}", text::span(*s as f64), blocks_word(*b))
+                }
             },
             Guard::NotConcurrent => "no concurrent control: compared with the baseline's past".to_owned(),
         }
     }
+}
+
+fn blocks_word(count: u32) -> &'static str {
+    if count == 1 { "block" } else { "blocks" }
 }
 
 fn instances(count: u32) -> String {

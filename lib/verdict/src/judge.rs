@@ -29,17 +29,22 @@ const HEALTH_S: i64 = 300;
 pub(crate) fn judge(comparison: &mut Comparison, facts: &Facts) -> Verdict {
     let mut checks = look(comparison, facts);
     let (ln_fast, ln_slow) = merged(comparison, facts, &checks);
-    let guards = guards(comparison, facts, &checks);
-    note_suspicion(comparison, facts, &mut checks);
+    let mut guards = guards(comparison, facts, &checks);
     let no_go = (ln_fast >= 0.0 || ln_slow >= 0.0) && !guards.iter().any(Guard::blocks_no_go);
     let latched_now = no_go && comparison.latched.is_none();
+    note_suspicion(comparison, facts, &mut checks, latched_now);
     let is_no_go = no_go || comparison.latched.is_some();
     set_states(comparison, facts, &mut checks, is_no_go);
     let word = word(is_no_go, &checks, &guards);
+    if is_no_go {
+        // Time opens nothing any more.
+        guards.retain(|guard| !guard.is_of_time());
+    }
+    let missing = if is_no_go { None } else { missing::of_all(comparison, facts, &checks, &guards) };
     let mut verdict = Verdict {
         word,
         summary: String::new(),
-        missing: missing::of_all(comparison, facts, &checks, &guards),
+        missing,
         checks,
         guards,
         latched: comparison.latched.clone(),
@@ -227,11 +232,29 @@ fn merged(comparison: &Comparison, facts: &Facts, checks: &[CheckResult]) -> (f6
     (together(|check| check.ln_fast, needed[0]), together(|check| check.ln_worse, needed[1]))
 }
 
-/// Remembers when a check first looked worse.
-fn note_suspicion(comparison: &mut Comparison, facts: &Facts, checks: &mut [CheckResult]) {
-    for (since_s, check) in comparison.suspicious_since_s.iter_mut().zip(checks) {
-        if since_s.is_none() && check.ln_fast.max(check.ln_worse) >= log(SUSPICIOUS) {
-            *since_s = Some(facts.complete_until_s);
+/// Remembers since when a check looks worse: the window with which what is seen began, not the look at which it was enough. It is told
+/// anew when it decides, and forgotten when it was chance.
+fn note_suspicion(comparison: &mut Comparison, facts: &Facts, checks: &mut [CheckResult], latched_now: bool) {
+    let scale = comparison.scale(facts);
+    let is_latched = comparison.latched.is_some();
+    let Comparison { bodies, suspicious_since_s, checks: described, opened_s, .. } = comparison;
+    for (at, check) in checks.iter_mut().enumerate() {
+        let is_loud = check.ln_fast.max(check.ln_worse) >= log(SUSPICIOUS);
+        let since_s = &mut suspicious_since_s[at];
+        if is_loud && (since_s.is_none() || latched_now) {
+            let began_s = match (&bodies[at], &described[at].kind) {
+                (Body::Counts(tracks), Kind::Counts(parts)) => {
+                    let part = parts.iter().position(|part| part.name == check.part).unwrap_or(0);
+                    let track = tracks.get(part).zip(parts.get(part));
+                    track.and_then(|(track, part)| track.began(scale.margins(part), facts.complete_until_s))
+                }
+                _ => None,
+            };
+            // A window may have begun before its first request.
+            let began_s = began_s.or(check.since_s).map(|began_s| began_s.max(*opened_s));
+            *since_s = began_s.or(*since_s).or(Some(facts.complete_until_s));
+        } else if !is_loud && !is_latched {
+            *since_s = None;
         }
         check.suspicious_since_s = *since_s;
     }
@@ -291,14 +314,16 @@ fn guards(comparison: &Comparison, facts: &Facts, checks: &[CheckResult]) -> Vec
     if lag_s > i64::from(policy.lag_max_s) {
         guards.push(Guard::Lag { seconds: lag_s });
     }
-    if let Some((declared, observed)) = comparison.split.shares()
-        && comparison.split.ln_evidence() >= log(policy.split_evidence_max)
-    {
+    if let Some((declared, observed)) = comparison.split.mismatch(log(policy.split_evidence_max)) {
         guards.push(Guard::SplitMismatch { declared, observed });
     }
     guards.extend(sick_baseline(comparison, facts));
-    if facts.candidate.silent > 0 || facts.baseline.silent > 0 {
-        guards.push(Guard::Silent { candidate: facts.candidate.silent, baseline: facts.baseline.silent });
+    let gone_s = gone_silent(comparison, facts);
+    guards.extend(gone_s.map(|seconds| Guard::GoneSilent { seconds }));
+    // Who sends nothing at all is told of once.
+    let silent = [if gone_s.is_some() { 0 } else { facts.candidate.silent }, facts.baseline.silent];
+    if silent != [0, 0] {
+        guards.push(Guard::Silent { candidate: silent[0], baseline: silent[1] });
     }
     if facts.candidate.count.is_none_or(|count| count < policy.instances_min) {
         guards.push(Guard::FewInstances { instances: facts.candidate.count, needed: policy.instances_min });
@@ -308,6 +333,20 @@ fn guards(comparison: &Comparison, facts: &Facts, checks: &[CheckResult]) -> Vec
         guards.push(Guard::NotConcurrent);
     }
     guards
+}
+
+/// Seconds since the candidate's last window with a request, where the baseline has gone on and chance does not leave out so many.
+fn gone_silent(comparison: &Comparison, facts: &Facts) -> Option<i64> {
+    /// Who took its traffic back would have shown by then.
+    const SILENT_MIN_S: i64 = 90;
+    /// Requests that were to be expected: chance leaves all of them out once in twenty thousand times.
+    const EXPECTED_MIN: f64 = 10.0;
+    let Some(Body::Counts(tracks)) = comparison.bodies.first().filter(|_| facts.concurrent) else { return None };
+    let (last_s, had) = tracks.first()?.last_of_candidate(facts.complete_until_s)?;
+    let silent_s = facts.complete_until_s - last_s;
+    let goes_on = tracks.first()?.recent_baseline(facts.complete_until_s - SILENT_MIN_S, facts.complete_until_s);
+    let is_silent = silent_s >= SILENT_MIN_S && had * silent_s as f64 >= EXPECTED_MIN && goes_on.exposure > 0;
+    is_silent.then_some(silent_s)
 }
 
 fn too_short(comparison: &Comparison, facts: &Facts, checks: &[CheckResult]) -> Option<Guard> {

@@ -26,6 +26,8 @@ pub struct Patterns {
     tracked: BTreeMap<u64, Pattern>,
     /// Lines of patterns beyond [`PATTERNS_MAX`].
     pub untracked: u64,
+    /// With the lines of windows that may still grow, where there are any: what is named, and weighs nothing. Not stored.
+    growing: Option<Box<Patterns>>,
 }
 
 /// One pattern.
@@ -105,6 +107,21 @@ impl Patterns {
         }
     }
 
+    /// Adds lines of a window that may still grow, to what is named alone.
+    pub fn show(&mut self, lines: PatternLines<'_>) {
+        if self.growing.is_none() {
+            self.growing = Some(Box::new(self.clone()));
+        }
+        if let Some(growing) = &mut self.growing {
+            growing.add(lines);
+        }
+    }
+
+    /// Takes back what [`Self::show`] added, to be told anew.
+    pub fn forget_growing(&mut self) {
+        self.growing = None;
+    }
+
     /// The evidence at this look, after requests `seen` on both sides. A pattern is named as soon as it is told from chance; it weighs
     /// only as far as its lines are more of the requests than the floor.
     pub fn look(&self, limits: &PatternLimits, seen: Counts) -> PatternsEvidence {
@@ -116,9 +133,13 @@ impl Patterns {
             tracked.map(|(id, pattern)| (*id, pattern.ln_worse(margin, floor), weight(pattern))).collect()
         };
         let many = self.tracked.len().max(PATTERNS_USUAL) as f64;
+        let ln_worse = ln_mean(&weighed(Some(&floor)), many);
+        if let Some(growing) = &self.growing {
+            return PatternsEvidence { ln_worse, ..growing.look(limits, seen) };
+        }
         let mut found = self.discovered(&weighed(None), many, limits);
         found.sort_by(|a, b| b.ln_evidence.total_cmp(&a.ln_evidence));
-        PatternsEvidence { ln_worse: ln_mean(&weighed(Some(&floor)), many), found }
+        PatternsEvidence { ln_worse, found }
     }
 
     /// e-BH with weights: the largest `k` for which the `k`-th largest `w E` is at least `many / (k · rate)`.
@@ -234,6 +255,19 @@ mod tests {
         let found = patterns.look(&limits(), requests(8)).found;
         assert_eq!(found.len(), 1);
         assert!(found[0].is_new && found[0].candidate == 8 && found[0].baseline == 0);
+    }
+
+    #[test]
+    fn lines_of_a_window_that_grows_are_named_and_weigh_nothing() {
+        let mut patterns = Patterns::default();
+        patterns.add(lines(1, 0, false, 1, 0));
+        let before = patterns.look(&limits(), requests(8));
+        (0..8).for_each(|slot| patterns.show(lines(1, slot, false, 1, 0)));
+        let shown = patterns.look(&limits(), requests(8));
+        assert_eq!((before.found.len(), shown.found[0].candidate), (0, 9));
+        assert_eq!(before.ln_worse.to_bits(), shown.ln_worse.to_bits());
+        patterns.forget_growing();
+        assert_eq!(patterns.look(&limits(), requests(8)), before);
     }
 
     #[test]

@@ -5,11 +5,14 @@ use crate::guard::Guard;
 use crate::noise::Noise;
 use crate::policy::Policy;
 use crate::quantile::QuantileDifference;
-use crate::text::{about, grouped, percent, signed, signed_percent, span, times};
-use crate::verdict::{CheckResult, EffectKind, Missing, State, Verdict, Word};
+use crate::text::{about, grouped, passed, percent, signed, signed_percent, span, times};
+use crate::verdict::{CheckResult, EffectKind, Latched, Missing, State, Verdict, Word};
 
 /// How much of the evidence a stratum must have for "mostly".
 const MOSTLY: f64 = 0.5;
+
+/// What every clause about log patterns has, and no other.
+const LOG_PATTERN: &str = " log pattern";
 
 /// The sentence of a verdict.
 pub(crate) fn summary(verdict: &Verdict, policy: &Policy, opened_s: i64) -> String {
@@ -33,7 +36,7 @@ pub(crate) fn why(check: &CheckResult, policy: &Policy) -> String {
 
 fn no_go(verdict: &Verdict, policy: &Policy, opened_s: i64) -> String {
     if let Some(latched) = &verdict.latched {
-        return latched.summary.clone();
+        return since_then(verdict, latched, policy);
     }
     let worse: Vec<&CheckResult> = verdict.checks.iter().filter(|check| check.state == State::Worse).collect();
     let mut clauses: Vec<String> = worse.iter().map(|check| clause(check, policy)).collect();
@@ -41,10 +44,27 @@ fn no_go(verdict: &Verdict, policy: &Policy, opened_s: i64) -> String {
     let patterns = verdict.checks.iter().filter(|check| check.state != State::Worse && !check.patterns.is_empty());
     clauses.extend(patterns.map(|check| clause(check, policy)));
     let first_s = worse.iter().filter_map(|check| check.suspicious_since_s).min();
-    let since =
-        first_s.map(|first_s| format!(" First seen {} after its first request.", span((first_s - opened_s) as f64)));
+    let since = first_s.map(|first_s| match first_s - opened_s {
+        ..=0 => " Seen from its first request on.".to_owned(),
+        after_s => format!(" First seen {} after its first request.", passed(after_s as f64)),
+    });
     let note = if verdict.guards.contains(&Guard::NotConcurrent) { " No concurrent control." } else { "" };
     format!("Roll back: {}.{}{note}", clauses.join("; "), since.unwrap_or_default())
+}
+
+/// The sentence of the decision, and what was found afterwards. What was said stays, also when figures go on.
+fn since_then(verdict: &Verdict, latched: &Latched, policy: &Policy) -> String {
+    let is_later = |check: &&CheckResult| {
+        if check.group == Group::Patterns {
+            return !check.patterns.is_empty() && !latched.summary.contains(LOG_PATTERN);
+        }
+        check.state == State::Worse && !latched.checks.contains(&check.id)
+    };
+    let later: Vec<String> = verdict.checks.iter().filter(is_later).map(|check| clause(check, policy)).collect();
+    if later.is_empty() {
+        return latched.summary.clone();
+    }
+    format!("{} Since then: {}.", latched.summary, later.join("; "))
 }
 
 fn go(verdict: &Verdict, policy: &Policy) -> String {

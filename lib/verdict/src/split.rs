@@ -2,12 +2,18 @@
 //!
 //! The multinomial e-process of Lindon and Malek (2011.03567): how much likelier the observed counts are under a Dirichlet prior about
 //! the declared shares than under these shares exactly. It depends on sums only and may be looked at any time.
+//!
+//! Balancers are not exact, and enough requests prove any difference: a small one is let pass however sure it is.
 
 use libm::{lgamma, log};
 
 /// How tightly the prior sits about the declared shares. Ten thousand requests' worth: splits of rollout tools are exact
 /// or wrong by much.
 const CONCENTRATION: f64 = 10_000.0;
+/// A share is let pass that is off by no more than this part of the declared one,
+const TOLERANCE: f64 = 0.1;
+/// or by no more than two percentage points, if that is more.
+const TOLERANCE_POINTS: f64 = 0.02;
 
 /// Counts of one side after the other against declared shares, which may change from stage to stage of a rollout.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,17 +52,12 @@ impl Split {
         }
     }
 
-    /// The logarithm of the evidence that the split is not the declared one.
-    pub fn ln_evidence(&self) -> f64 {
-        // Stages follow each other, so the product of their evidence is evidence.
-        self.stages.iter().map(|stage| ln_stage(&stage.observed, &stage.expected, CONCENTRATION)).sum()
-    }
-
-    /// The declared and the observed share of the first side in the last stage.
-    pub fn shares(&self) -> Option<(f64, f64)> {
-        let stage = self.stages.last()?;
-        let whole: u64 = stage.observed.iter().sum();
-        (whole > 0).then(|| (stage.expected[0], stage.observed[0] as f64 / whole as f64))
+    /// The declared and the observed share of the first side in the last stage that was split otherwise than declared: by more than
+    /// balancers are off, and with so much evidence (its logarithm). Stages before it do not hide one, nor do they speak for one.
+    pub fn mismatch(&self, ln_needed: f64) -> Option<(f64, f64)> {
+        let is_off = |stage: &&Stage| stage.is_off() && stage.ln_evidence() >= ln_needed;
+        let stage = self.stages.iter().rev().find(is_off)?;
+        Some((stage.expected[0], stage.observed_share()?))
     }
 
     pub(crate) fn add_stage(&mut self, expected: Vec<f64>, observed: Vec<u64>) {
@@ -65,6 +66,24 @@ impl Split {
 
     pub(crate) fn parts(&self) -> impl Iterator<Item = (&[f64], &[u64])> {
         self.stages.iter().map(|stage| (stage.expected.as_slice(), stage.observed.as_slice()))
+    }
+}
+
+impl Stage {
+    fn ln_evidence(&self) -> f64 {
+        ln_stage(&self.observed, &self.expected, CONCENTRATION)
+    }
+
+    /// The first side's share; `None` before the first request.
+    fn observed_share(&self) -> Option<f64> {
+        let whole: u64 = self.observed.iter().fold(0, |sum, count| sum.saturating_add(*count));
+        (whole > 0).then(|| self.observed[0] as f64 / whole as f64)
+    }
+
+    fn is_off(&self) -> bool {
+        let declared = self.expected[0];
+        let let_pass = f64::max(TOLERANCE * declared, TOLERANCE_POINTS);
+        self.observed_share().is_some_and(|observed| (observed - declared).abs() > let_pass)
     }
 }
 
@@ -110,15 +129,42 @@ mod tests {
         assert!((factor - 1.0).abs() < 0.01, "{factor}");
     }
 
+    fn split(stages: &[([u64; 2], f64)]) -> Split {
+        let mut split = Split::default();
+        stages.iter().for_each(|(observed, declared)| split.add(observed, &[*declared, 1.0 - declared]));
+        split
+    }
+
     #[test]
     fn a_declared_split_that_is_kept_is_no_mismatch_and_another_one_is() {
-        let mut kept = Split::default();
-        kept.add(&[1_010, 8_990], &[0.1, 0.9]);
-        kept.add(&[2_480, 7_520], &[25.0, 75.0]);
-        assert!(kept.ln_evidence() < 2.0, "{}", kept.ln_evidence());
-        let mut off = kept.clone();
-        off.add(&[300, 9_700], &[0.1, 0.9]);
-        assert!(off.ln_evidence() > log(1000.0), "{}", off.ln_evidence());
-        assert_eq!(kept.shares(), Some((0.25, 0.248)));
+        let needed = log(1000.0);
+        let kept = [([1_010, 8_990], 0.1), ([2_480, 7_520], 0.25)];
+        assert_eq!(split(&kept).mismatch(needed), None);
+        let (declared, observed) = split(&[kept[0], ([300, 9_700], 0.1), kept[1]]).mismatch(needed).expect("off");
+        assert!(declared == 0.1 && (observed - 0.0655).abs() < 1e-12, "{declared} {observed}");
+    }
+
+    #[test]
+    fn what_balancers_are_off_by_is_let_pass_however_sure_it_is() {
+        let needed = log(1000.0);
+        let off = |observed: [u64; 2], declared: f64| split(&[(observed, declared)]).mismatch(needed).is_some();
+        // A tenth of three tenths; two points of five.
+        let cases = [
+            ([294_000, 706_000], 0.3, false),
+            ([271_000, 729_000], 0.3, false),
+            ([269_000, 731_000], 0.3, true),
+            ([331_000, 669_000], 0.3, true),
+            ([69_000, 931_000], 0.05, false),
+            ([71_000, 929_000], 0.05, true),
+            ([0, 1_000_000], 0.01, false),
+            ([0, 1_000_000], 0.05, true),
+            // Far off, and too few requests to be sure.
+            ([0, 8], 0.3, false),
+        ];
+        for (observed, declared, expected) in cases {
+            assert_eq!(off(observed, declared), expected, "{observed:?} where {declared} was declared");
+        }
+        let sure = Stage { expected: vec![0.3, 0.7], observed: vec![294_000, 706_000] };
+        assert!(sure.ln_evidence() > needed, "{}", sure.ln_evidence());
     }
 }

@@ -65,6 +65,20 @@ pub(crate) fn span(seconds: f64) -> String {
     }
 }
 
+/// `40 s`, `170 s`, `4 min`, `3 h`: rounded down, because it is said of what has passed.
+pub(crate) fn passed(seconds: f64) -> String {
+    let down = |unit: f64| libm::floor(seconds.max(0.0) / unit);
+    if seconds < 180.0 {
+        format!("{:.0} s", down(1.0))
+    } else if seconds < 7_200.0 {
+        format!("{:.0} min", down(60.0))
+    } else if seconds < 172_800.0 {
+        format!("{:.0} h", down(3_600.0))
+    } else {
+        format!("{:.0} d", down(86_400.0))
+    }
+}
+
 /// About so many: two digits count, with spaces between thousands.
 pub(crate) fn about(count: f64) -> String {
     let count = count.clamp(0.0, 1e15);
@@ -108,6 +122,8 @@ mod tests {
         assert_eq!([signed(38.2), signed(-4.0), signed(0.7), signed(0.02)], ["+38", "-4", "+0.7", "0"]);
         assert_eq!([percent(0.0), percent(0.0003), percent(0.005), percent(0.3)], ["0 %", "0.03 %", "0.5 %", "30 %"]);
         assert_eq!([span(40.0), span(200.0), span(9_000.0), span(200_000.0)], ["40 s", "4 min", "3 h", "3 d"]);
+        assert_eq!([passed(0.0), passed(90.0), passed(179.0)], ["0 s", "90 s", "179 s"]);
+        assert_eq!([passed(239.0), passed(7_100.0), passed(7_200.0)], ["3 min", "118 min", "2 h"]);
         assert_eq!([about(337.0), about(41_234.0), about(7.2)], ["340", "42 000", "8"]);
     }
 

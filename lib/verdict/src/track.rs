@@ -226,6 +226,43 @@ impl Track {
         marks::thin_out(&mut self.marks);
     }
 
+    /// The window with which a run of too many events began, of windows that ended by `complete_until_s` or still grow and that late data
+    /// may still change: what comes after it deviates most from the limit. `None` when nothing does.
+    pub fn began(&self, margins: Margins2, complete_until_s: i64) -> Option<i64> {
+        let mut deviations: BTreeMap<i64, f64> = BTreeMap::new();
+        for ((start_s, _), window) in self.blocks.values().flat_map(|block| &block.windows) {
+            if window.counts.is_paired() && *start_s < complete_until_s {
+                let counts = window.counts;
+                let extra = margins.worse_extra * counts.baseline.exposure as f64;
+                let expected = counts.share(margins.worse.ratio()) * (counts.events() as f64 + extra);
+                *deviations.entry(*start_s).or_default() += counts.candidate.events as f64 - expected;
+            }
+        }
+        let (mut sum, mut most, mut began_s) = (0.0, 0.0, None);
+        for (start_s, deviation) in deviations.iter().rev() {
+            sum += deviation;
+            if sum > most {
+                (most, began_s) = (sum, Some(*start_s));
+            }
+        }
+        began_s
+    }
+
+    /// When the last window with the candidate's exposure began, of those that ended by `complete_until_s`, taken as its end; and its
+    /// exposure a second in the minute before.
+    pub fn last_of_candidate(&self, complete_until_s: i64) -> Option<(i64, f64)> {
+        const WINDOW_S: i64 = 10;
+        const BEFORE_S: i64 = 60;
+        let windows = || self.blocks.values().rev().flat_map(|block| block.windows.iter().rev());
+        let has_own = |window: &Window| window.counts.candidate.exposure > 0;
+        let last_s = windows().find(|(_, window)| has_own(window)).map(|((start_s, _), _)| *start_s)?;
+        let from_s = last_s - BEFORE_S;
+        let before = windows().take_while(|((start_s, _), _)| *start_s >= from_s);
+        let before = before.filter(|((start_s, _), _)| *start_s < last_s);
+        let had: u64 = before.fold(0, |sum, (_, window)| sum.saturating_add(window.counts.candidate.exposure));
+        (last_s < complete_until_s).then_some((last_s + WINDOW_S, had as f64 / BEFORE_S as f64))
+    }
+
     /// What the baseline did between two times, all strata together.
     pub fn recent_baseline(&self, from_s: i64, to_s: i64) -> Tally {
         let first = from_s.div_euclid(self.block_s);

@@ -150,7 +150,7 @@ pub struct CheckResult {
     pub since_s: Option<i64>,
     /// Which route or region explains it.
     pub dominant: Option<Dominant>,
-    /// Complete data of when first showed evidence of ten or more, in seconds since the epoch.
+    /// Since when it looks worse (evidence of ten or more): the window with which that began, in seconds since the epoch.
     pub suspicious_since_s: Option<i64>,
     /// Quantiles for people, of durations.
     pub quantiles: Vec<QuantileDifference>,

@@ -137,6 +137,95 @@ fn a_catastrophe_is_found_in_the_window_in_which_it_shows() {
 }
 
 #[test]
+fn a_release_that_breaks_later_is_first_seen_when_it_breaks() {
+    let mut comparison = errors_only();
+    traffic(&mut comparison, 0..31, 0.005, 0.005);
+    assert_eq!(comparison.judge(&facts(31)).checks[0].suspicious_since_s, None);
+    // Not fast: several windows pass before it is enough.
+    let mut verdict = comparison.judge(&facts(31));
+    for k in 31..200 {
+        traffic(&mut comparison, k..k + 1, 0.008, 0.005);
+        verdict = comparison.judge(&facts(k + 1));
+        if verdict.word == Word::NoGo {
+            break;
+        }
+    }
+    assert_eq!(verdict.word, Word::NoGo);
+    assert!(verdict.complete_until_s > OPENED_S + 400, "{}", verdict.complete_until_s);
+    let since_s = verdict.checks[0].suspicious_since_s.expect("it is worse");
+    assert!((OPENED_S + 300..=OPENED_S + 320).contains(&since_s), "{}", since_s - OPENED_S);
+    assert!(verdict.summary.ends_with(" First seen 5 min after its first request."), "{}", verdict.summary);
+    let mut broken = errors_only();
+    traffic(&mut broken, 0..2, 0.3, 0.005);
+    let verdict = broken.judge(&facts(2));
+    assert!(verdict.summary.ends_with(" Seen from its first request on."), "{}", verdict.summary);
+}
+
+#[test]
+fn what_only_kept_it_waiting_is_not_told_of_once_it_is_decided() {
+    let mut broken = errors_only();
+    traffic(&mut broken, 0..2, 0.3, 0.005);
+    let verdict = broken.judge(&facts(2));
+    assert_eq!((verdict.word, verdict.guards.as_slice(), verdict.missing), (Word::NoGo, [].as_slice(), None));
+    let mut open = errors_only();
+    traffic(&mut open, 0..2, 0.005, 0.005);
+    assert!(has(&open.judge(&facts(2)), "warm_up"));
+    let one = Guard::TooShort { seconds: 0, blocks: 1 };
+    assert_eq!(one.text(), "1 more independent block");
+    assert_eq!(Guard::TooShort { seconds: 60, blocks: 1 }.text(), "another 60 s of steady traffic and 1 more block");
+}
+
+#[test]
+fn a_candidate_that_sends_nothing_more_is_told_of_while_the_baseline_goes_on() {
+    let mut comparison = errors_only();
+    traffic(&mut comparison, 0..240, 0.005, 0.005);
+    assert_eq!(comparison.judge(&facts(240)).word, Word::Go);
+    let alone = |comparison: &mut Comparison, windows: std::ops::Range<i64>| {
+        for k in windows {
+            comparison.add(0, 0, 0, OPENED_S + k * 10, Counts::new(Tally::default(), Tally::new(45, 9_000)));
+        }
+    };
+    alone(&mut comparison, 240..248);
+    assert!(!has(&comparison.judge(&facts(248)), "gone_silent"));
+    alone(&mut comparison, 248..252);
+    let verdict = comparison.judge(&facts(252));
+    assert_eq!(
+        (verdict.word, verdict.summary.as_str()),
+        (Word::Watch, "Watch: the candidate has sent nothing for 120 s, while the baseline goes on.")
+    );
+    // The service is silent as a whole: nobody can be told from anybody.
+    assert!(!has(&comparison.judge(&facts(262)), "gone_silent"));
+    traffic(&mut comparison, 262..263, 0.005, 0.005);
+    assert!(!has(&comparison.judge(&facts(263)), "gone_silent"));
+}
+
+#[test]
+fn a_decision_goes_on_to_tell_what_was_found_since() {
+    let policy = Policy::default();
+    let checks = vec![Check::errors(&policy, noise(0.005), 3.6e5), Check::patterns()];
+    let mut comparison = Comparison::open(policy, checks, Vec::new(), OPENED_S);
+    traffic(&mut comparison, 0..2, 0.3, 0.005);
+    let decided = comparison.judge(&facts(2));
+    assert_eq!(decided.word, Word::NoGo);
+    let mut lines = |window: i64| {
+        let counts = Counts::new(Tally::new(1, 1_000), Tally::new(0, 9_000));
+        let slot = (window % 3) as u8;
+        comparison.add_pattern(1, PatternLines { id: 7, template: "pool exhausted", known: false, slot, counts });
+    };
+    (0..20).for_each(&mut lines);
+    let later = comparison.judge(&facts(4)).summary;
+    let clause = "new log pattern \"pool exhausted\" (20 lines, baseline 0)";
+    assert_eq!(later, format!("{} Since then: {clause}.", decided.summary));
+    // Stored, it says the same.
+    let mut again = Comparison::decode(&comparison.encode()).expect("it was written by us");
+    assert_eq!(again.judge(&facts(4)).summary, later);
+    // What was said at once is not said again.
+    let mut at_once = again;
+    at_once.judge(&facts(4));
+    assert_eq!(at_once.judge(&facts(5)).summary.matches(" log pattern").count(), 1);
+}
+
+#[test]
 fn a_catastrophe_need_not_wait_for_the_warm_up_and_a_cold_start_is_none() {
     let mut broken = errors_only();
     traffic(&mut broken, 0..2, 0.3, 0.005);
@@ -296,6 +385,9 @@ fn a_sick_baseline_and_a_wrong_split_decide_nothing() {
     assert_eq!(failing.judge(&facts(480)).word, Word::NoGo, "worse than that is bad all the same");
     let mut split = errors_only();
     traffic(&mut split, 0..240, 0.005, 0.005);
+    let mut nearly = split.clone();
+    nearly.add_split([94_000, 906_000], [0.1, 0.9]);
+    assert!(!has(&nearly.judge(&facts(240)), "split_mismatch"), "balancers are not exact");
     split.add_split([3_000, 97_000], [0.1, 0.9]);
     let verdict = split.judge(&facts(240));
     assert!(verdict.word == Word::Watch && has(&verdict, "split_mismatch"), "{}", verdict.summary);
@@ -387,7 +479,7 @@ fn a_slower_release_is_named_with_its_quantile_route_and_patterns() {
     assert!(said.starts_with("Roll back: ") && said.contains(" latency +"), "{said}");
     assert!(said.contains("limit +10 %, mostly POST /pay"), "{said}");
     assert!(said.contains("new log pattern \"pool exhausted for <*>\""), "{said}");
-    assert!(said.contains(" First seen ") && same.count() == 9_000, "{said}");
+    assert!(said.contains(" Seen from its first request on.") && same.count() == 9_000, "{said}");
 }
 
 #[test]

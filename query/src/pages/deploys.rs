@@ -126,8 +126,13 @@ fn deploy(
         None => "announced_only",
         Some(row) => {
             let is_back = verdict.is_some_and(|change| change.ending == "rolled_back");
+            let is_silent = verdict.is_some_and(|change| change.ending == "gone_silent");
             let is_left = facts.markers.iter().map(|row| &row.marker).any(|marker| leaves(marker, release));
-            outcome(row, seen, is_back || is_left, facts.now_ms)
+            match outcome(row, seen, is_back || is_left, facts.now_ms) {
+                // Others went on, and nobody got what it had.
+                "rolled_back" if is_silent && !is_left => "gone_silent",
+                outcome => outcome,
+            }
         }
     };
     wire::Deploy {

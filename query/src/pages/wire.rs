@@ -157,7 +157,7 @@ pub(crate) struct Deploy {
     pub url: Option<String>,
     pub commit: Option<String>,
     pub is_rollback: bool,
-    /// `live`, `live_beside_others`, `replaced`, `rolled_back`, `no_traffic`, `announced_only`.
+    /// `live`, `live_beside_others`, `replaced`, `rolled_back`, `gone_silent`, `no_traffic`, `announced_only`.
     pub outcome: &'static str,
     /// The last word.
     pub verdict: Option<DeployVerdict>,

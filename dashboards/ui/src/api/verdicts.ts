@@ -13,7 +13,7 @@ export interface VerdictsMeta extends Meta {
 
 /** Why a release is judged no more, and since when. */
 export interface Ending {
-  /** `rolled_back`, `replaced`, `promoted`. */
+  /** `rolled_back`, `replaced`, `promoted`, `gone_silent`. */
   kind: string;
   at: number;
 }
@@ -247,7 +247,7 @@ export interface Deploy {
   url?: string | null;
   commit?: string | null;
   is_rollback?: boolean;
-  /** `live`, `live_beside_others`, `replaced`, `rolled_back`, `no_traffic`, `announced_only`. */
+  /** `live`, `live_beside_others`, `replaced`, `rolled_back`, `gone_silent`, `no_traffic`, `announced_only`. */
   outcome?: string | null;
   /** The last word it had. */
   verdict?: { state: Word; headline?: string | null; at?: Num } | null;

@@ -52,7 +52,7 @@ export const deploysParams = {
   ...shared,
   q: textParam(),
   s: textParam(),
-  outcome: choiceParam(['all', 'live', 'live_beside_others', 'replaced', 'rolled_back', 'no_traffic', 'announced_only'] as const, 'all'),
+  outcome: choiceParam(['all', 'live', 'live_beside_others', 'replaced', 'rolled_back', 'gone_silent', 'no_traffic', 'announced_only'] as const, 'all'),
   verdict: choiceParam(['all', 'no_go', 'watch', 'wait', 'go', 'none'] as const, 'all'),
   last: choiceParam(['1d', '7d', '30d', '90d'] as const, '30d'),
 };

@@ -7,6 +7,7 @@ const OUTCOMES: Record<string, { word: string; glyph: string }> = {
   live_beside_others: { word: 'live beside others', glyph: '◐' },
   replaced: { word: 'replaced', glyph: '→' },
   rolled_back: { word: 'rolled back', glyph: '↶' },
+  gone_silent: { word: 'gone silent', glyph: '∅' },
   no_traffic: { word: 'no traffic', glyph: '○' },
   announced_only: { word: 'announced only', glyph: '◌' },
 };

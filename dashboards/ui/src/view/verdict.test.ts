@@ -168,6 +168,7 @@ describe('sentences around a verdict', () => {
   it('say what became of a release', () => {
     const over = (kind: string) => verdict.endingSentence({ ...noGo.verdict, ending: { kind, at: T0 + 9 * 60_000 } }, 'utc');
     expect(over('rolled_back')).toBe('Rolled back at 14:09');
+    expect(over('gone_silent')).toBe('Gone silent, noticed at 14:09: nobody got its traffic');
     expect(over('promoted')).toBe('Promoted at 14:09: others are compared with it now');
     expect(over('replaced')).toContain('a later version took its traffic');
     expect(over('set_aside')).toBe('set aside at 14:09');

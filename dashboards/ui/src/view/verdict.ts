@@ -43,8 +43,8 @@ export function indexVerdicts(verdicts: readonly Verdict[]): VerdictIndex {
   return index;
 }
 
-/** Of what is over only a rollback is: what was promoted or replaced is what a page shows anyway. */
-export const isNews = ({ ending }: Pick<Verdict, 'ending'>): boolean => !ending || ending.kind === 'rolled_back';
+/** Of what is over only what went wrong is: what was promoted or replaced is what a page shows anyway. */
+export const isNews = ({ ending }: Pick<Verdict, 'ending'>): boolean => !ending || ending.kind === 'rolled_back' || ending.kind === 'gone_silent';
 
 /** The one that a row of the overview tells of: of the same namespace, where both name one. */
 export function verdictFor(index: VerdictIndex, service: OverviewService): Verdict | undefined {
@@ -80,6 +80,7 @@ export function endingSentence(verdict: Verdict, zone: Zone): string {
   if (!ending) return '';
   const at = clockMinute(ending.at, zone);
   if (ending.kind === 'rolled_back') return `Rolled back at ${at}`;
+  if (ending.kind === 'gone_silent') return `Gone silent, noticed at ${at}: nobody got its traffic`;
   if (ending.kind === 'promoted') return `Promoted at ${at}: others are compared with it now`;
   if (ending.kind === 'replaced') return `Replaced at ${at}: a later version took its traffic`;
   return `${endingWord(ending)} at ${at}`;

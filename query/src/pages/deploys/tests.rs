@@ -81,6 +81,8 @@ fn what_became_of_a_release_is_read_from_what_runs() {
     assert_eq!(outcomes(&all(&replaced, &[], &[])), [("2", "live"), ("1", "replaced")]);
     let back = [seen("1", 500, 0), seen("2", 70, 60)];
     assert_eq!(outcomes(&all(&back, &[], &[])), [("2", "rolled_back"), ("1", "live")]);
+    let of_verdict = all(&back, &[], &[verdict("2", "watch", "gone_silent", 50)]);
+    assert_eq!(outcomes(&of_verdict), [("2", "gone_silent"), ("1", "live")]);
     // Rolled back, and later something newer came.
     let mended = [seen("1", 500, 30), seen("2", 70, 60), seen("3", 40, 0)];
     let of_verdict = all(&mended, &[], &[verdict("2", "no_go", "rolled_back", 61)]);
