@@ -193,7 +193,8 @@ fn marker(args: &MarkArgs, now_ms: u64, random: u128) -> Value {
 
 /// An address that pages can link to.
 fn web_address(text: &str) -> Result<String, String> {
-    let is_of_web = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    // A pipeline without one gives an empty one.
+    let is_of_web = text.is_empty() || Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
     if is_of_web { Ok(text.to_owned()) } else { Err("it begins with neither http:// nor https://".to_owned()) }
 }
 
