@@ -46,6 +46,7 @@ pub(crate) fn waiting(
             baseline: baseline.filter(|baseline| *baseline != id.version),
             strategy: Strategy::Canary,
             share: None,
+            levels: BTreeMap::new(),
             hashes: [Vec::new(), Vec::new()],
             opened_ms: first_ms,
             since_ms: first_ms,
@@ -80,6 +81,7 @@ fn verdict(version: &str, first_ms: i64, instances: u32, now_ms: i64) -> Verdict
         ln_slow: 0.0,
         missing: None,
         complete_until_s: now_ms.div_euclid(1_000),
+        policy_says: Vec::new(),
     }
 }
 
