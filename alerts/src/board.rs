@@ -23,12 +23,15 @@ pub struct Board {
     /// One entry for each release, newest first.
     pub releases: Vec<Arc<Judged>>,
     /// How often it would have been wrong, by namespace, service and environment.
-    pub audits: Arc<BTreeMap<(Arc<str>, Arc<str>, Arc<str>), SelfAudit>>,
+    pub audits: Arc<BTreeMap<PlaceId, SelfAudit>>,
     /// Versions that run and have taken no request yet, newest first: no releases until then, and not unknown.
     pub idle: Vec<Arc<Judged>>,
     /// The versions that were seen of each service.
     pub versions: Arc<Versions>,
 }
+
+/// Namespace, service and environment.
+pub type PlaceId = (Arc<str>, Arc<str>, Arc<str>);
 
 /// How the judge does on a service's own traffic, where it is known that nothing is wrong: slots of the stable version are judged as if
 /// they were releases beside the others.

@@ -18,7 +18,7 @@ use super::form::{as_json, effect_json, evidence, group_name, missing_json, next
 use super::problem::{Problem, json_answer};
 use super::question::{Question, Unfound, find};
 use super::{Gates, arguments};
-use crate::board::{Board, Judged, SelfAudit, TrailPoint};
+use crate::board::{Board, Judged, PlaceId, SelfAudit, TrailPoint};
 
 pub(super) fn routes() -> Router<Gates> {
     Router::new().route("/api/v1/verdicts", get(verdicts)).route("/api/v1/services/{service}/verdict", get(of_service))
@@ -38,7 +38,7 @@ async fn verdicts(State(gates): State<Gates>, RawQuery(query): RawQuery) -> Resu
         let is = |name: &str, value: &str| given.get(name).is_none_or(|asked| asked == value);
         is("service", service) && is("env", env) && is("namespace", namespace)
     });
-    let of_place = |((namespace, service, env), of): (&(Arc<str>, Arc<str>, Arc<str>), &SelfAudit)| {
+    let of_place = |((namespace, service, env), of): (&PlaceId, &SelfAudit)| {
         let mut found = audit(of);
         let fields = found.as_object_mut().expect("made as one");
         let place = [("service", service), ("namespace", namespace), ("env", env)];

@@ -13,10 +13,10 @@ use shipwake_rollout::Place;
 use shipwake_verdict::audit::{Audit, Cut, audit, dispersion_that_fits};
 use shipwake_verdict::{Noise, Part};
 
-use super::engine::{PlaceId, REACH_S, query_of_place};
+use super::engine::{REACH_S, query_of_place};
 use super::learn::SlotWindows;
 use super::windows::Windows;
-use crate::board::SelfAudit;
+use crate::board::{PlaceId, SelfAudit};
 use crate::policies::Policies;
 
 /// Services that are audited.

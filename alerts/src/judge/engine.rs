@@ -23,7 +23,7 @@ use super::measured;
 use super::notices::Taken;
 use super::windows::{Completeness, Windows, completeness};
 use super::words::Told;
-use crate::board::{Board, Judged, Versions};
+use crate::board::{Board, Judged, PlaceId, Versions};
 use crate::change::Change;
 use crate::policies::Policies;
 
@@ -51,9 +51,6 @@ const SLOTS_S: i64 = 180;
 const LATE_S: i64 = 10;
 /// Quantiles are drawn anew after so long, ms.
 const QUANTILES_EVERY_MS: i64 = 15_000;
-
-/// A service in an environment: namespace, service, environment.
-pub(crate) type PlaceId = (Arc<str>, Arc<str>, Arc<str>);
 
 /// How the judge works.
 #[derive(Clone, Debug, Default)]

@@ -9,8 +9,8 @@ use shipwake_rollout::Place;
 use shipwake_store::ReleaseRow;
 use shipwake_verdict::{Guard, Verdict, Word};
 
-use super::engine::{PlaceId, place_of};
-use crate::board::{Judged, Strategy, Versions};
+use super::engine::place_of;
+use crate::board::{Judged, PlaceId, Strategy, Versions};
 use crate::policies::Policies;
 use crate::time::clock_time;
 

@@ -198,8 +198,9 @@ impl Minutes {
 
 /// Every metric that either side has a number of.
 fn metrics(control: &Minutes, experiment: &Minutes) -> Vec<MetricSaid> {
-    let mut all: Vec<(&'static str, &'static str, &'static str, Vec<f64>, Vec<f64>)> =
-        vec![("errors", "failed requests", "%", control.errors(), experiment.errors())];
+    /// Check, name, unit, and the numbers of control and experiment.
+    type Compared = (&'static str, &'static str, &'static str, Vec<f64>, Vec<f64>);
+    let mut all: Vec<Compared> = vec![("errors", "failed requests", "%", control.errors(), experiment.errors())];
     for (q, name) in QUANTILES {
         all.push(("latency", name, "ms", control.quantile(q), experiment.quantile(q)));
     }

@@ -7,8 +7,9 @@ use shipwake_model::marker::{DeployStatus, Exposure, Marker, MarkerKind, Role as
 use shipwake_rollout::{Notice, NoticeKind, Place, Role};
 use shipwake_store::MarkerQuery;
 
-use super::engine::{PlaceId, place_of};
+use super::engine::place_of;
 use super::windows::Windows;
+use crate::board::PlaceId;
 
 /// Markers of so long ago are read at the first look: what was said of releases that may still be open.
 const FIRST_MS: i64 = 86_400_000;

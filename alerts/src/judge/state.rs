@@ -121,10 +121,7 @@ fn put_case(out: &mut Vec<u8>, case: &Case) {
 }
 
 /// A case; `None` when its place does not know of its release any more.
-fn read_case(
-    reader: &mut Reader<'_>,
-    places: &BTreeMap<super::engine::PlaceId, Place>,
-) -> Result<Option<Case>, String> {
+fn read_case(reader: &mut Reader<'_>, places: &BTreeMap<crate::board::PlaceId, Place>) -> Result<Option<Case>, String> {
     let id = Arc::new(reader.release()?);
     let opened_s = reader.i64()?;
     let number = reader.u8()?;

@@ -69,7 +69,7 @@ fn rows(text: &str) -> Vec<Row> {
     (0..20).for_each(|_| many.push(over.clone()));
     let mut lost = Lost::default();
     let row = |body, stands_in: Option<&str>| Row::new("chat".into(), body, stands_in.map(Into::into), 1_000);
-    let first = row(Body::Changes(Changes::one(wrong.clone())), None);
+    let first = row(Body::Changes(Changes::one(wrong)), None);
     (0..9).for_each(|_| lost.add(crate::outbox::row::Loss::Expired, &first));
     vec![
         first,

@@ -246,7 +246,9 @@ fn note_suspicion(comparison: &mut Comparison, facts: &Facts, checks: &mut [Chec
                 (Body::Counts(tracks), Kind::Counts(parts)) => {
                     let part = parts.iter().position(|part| part.name == check.part).unwrap_or(0);
                     let track = tracks.get(part).zip(parts.get(part));
-                    track.and_then(|(track, part)| track.began(scale.margins(part, track.counts.baseline), facts.complete_until_s))
+                    track.and_then(|(track, part)| {
+                        track.began(scale.margins(part, track.counts.baseline), facts.complete_until_s)
+                    })
                 }
                 _ => None,
             };

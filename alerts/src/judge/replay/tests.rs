@@ -16,7 +16,8 @@ const CELLS_MAX: usize = 1_000_000;
 /// The windows of a story, of a second or of ten.
 fn windows(story: &Story, length_s: i64) -> Vec<StoredWindow> {
     let world = story.world.lock().expect("no test panics with it");
-    let mut sums: BTreeMap<(i64, &str, &str, u8), (u64, u64, HdrCells)> = BTreeMap::new();
+    type Sum = (u64, u64, HdrCells);
+    let mut sums: BTreeMap<(i64, &str, &str, u8), Sum> = BTreeMap::new();
     for ((at_s, version, route, slot), (requests, errors, duration)) in &world.seconds {
         let start_s = at_s.div_euclid(length_s) * length_s;
         let sum = sums.entry((start_s, version, route, *slot)).or_default();
