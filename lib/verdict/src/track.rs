@@ -229,23 +229,22 @@ impl Track {
     /// The window with which a run of too many events began, of windows that ended by `complete_until_s` or still grow and that late data
     /// may still change: what comes after it deviates most from the limit. `None` when nothing does.
     pub fn began(&self, margins: Margins2, complete_until_s: i64) -> Option<i64> {
-        let mut deviations: BTreeMap<i64, f64> = BTreeMap::new();
+        let mut windows: BTreeMap<i64, [f64; 2]> = BTreeMap::new();
         for ((start_s, _), window) in self.blocks.values().flat_map(|block| &block.windows) {
             if window.counts.is_paired() && *start_s < complete_until_s {
                 let counts = window.counts;
                 let extra = margins.worse_extra * counts.baseline.exposure as f64;
                 let expected = counts.share(margins.worse.ratio()) * (counts.events() as f64 + extra);
-                *deviations.entry(*start_s).or_default() += counts.candidate.events as f64 - expected;
+                let sums = windows.entry(*start_s).or_default();
+                sums[0] += counts.candidate.events as f64;
+                sums[1] += expected;
             }
         }
-        let (mut sum, mut most, mut began_s) = (0.0, 0.0, None);
-        for (start_s, deviation) in deviations.iter().rev() {
-            sum += deviation;
-            if sum > most {
-                (most, began_s) = (sum, Some(*start_s));
-            }
-        }
-        began_s
+        let rough_s = run_beyond(&windows, 1.0)?;
+        // Chance before it looks like a beginning, too: what counts is nearer to the run than to the limit.
+        let [seen, expected] =
+            windows.range(rough_s..).fold([0.0, 0.0], |sum, (_, of)| [sum[0] + of[0], sum[1] + of[1]]);
+        run_beyond(&windows, 0.5 * (1.0 + seen / expected.max(f64::MIN_POSITIVE))).or(Some(rough_s))
     }
 
     /// When the last window with the candidate's exposure began, of those that ended by `complete_until_s`, taken as its end; and its
@@ -307,6 +306,18 @@ impl Block {
         }
         Drift { worse: Won::of(worse), fine: Won::of(-fine), counts: all }
     }
+}
+
+/// The window from which on there are most events beyond so many times what is expected.
+fn run_beyond(windows: &BTreeMap<i64, [f64; 2]>, times: f64) -> Option<i64> {
+    let (mut sum, mut most, mut began_s) = (0.0, 0.0, None);
+    for (start_s, [seen, expected]) in windows.iter().rev() {
+        sum += seen - times * expected;
+        if sum > most {
+            (most, began_s) = (sum, Some(*start_s));
+        }
+    }
+    began_s
 }
 
 pub(crate) fn take_out(counts: &mut Counts, window: Counts) {
