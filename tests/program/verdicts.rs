@@ -115,7 +115,8 @@ async fn a_good_canary_becomes_go_and_never_no_go() {
     assert!(!receiver.words("good").contains(&"no_go".to_owned()), "{:?}", receiver.words("good"));
     assert_eq!(shipwake.metric("shipwake_verdict", "service=\"good\"").await, 1.0);
     let kayenta = shipwake.api("/api/v1/services/good/verdict/kayenta").await["kayenta"].clone();
-    assert!(kayenta["minutes"].as_u64() >= Some(10) && kayenta["score"].is_number(), "{kayenta}");
+    // "Go" takes five steady minutes at the least.
+    assert!(kayenta["minutes"].as_u64() >= Some(5) && kayenta["score"].is_number(), "{kayenta}");
     assert_eq!(kayenta["metrics"][0]["check"], "errors", "{kayenta}");
     let again = replay(&shipwake, "good", came_ns, "go", &[]).await;
     assert_eq!((again.code, &again.now()["call"]["verdict"]), (0, &Value::from("go")), "{}", again.answer);
