@@ -127,7 +127,7 @@ mod tests {
         let said = in_words("table 'shipwake.public.nope' not found");
         assert_eq!(
             said,
-            "there is no table nope; there are events, logs, markers, patterns, points, release_health, releases, spans, toggles, verdicts, windows"
+            "there is no table nope; there are events, logs, markers, notifications, patterns, points, release_health, releases, spans, toggles, verdicts, windows"
         );
     }
 

@@ -234,8 +234,8 @@ fn marker(row: &[Value]) -> Result<MarkerRow, String> {
 
 /// The words that were told then.
 pub async fn calls(asker: &Asker, from_s: i64, to_s: i64) -> Result<Vec<Recorded>, ReplayError> {
-    // Recorded a moment after they were said.
-    let rows = of("verdicts", asker.ask_between(VERDICTS, from_s, to_s).await)?;
+    // The end is a full second, and the last word may have been said within the one that is not over.
+    let rows = of("verdicts", asker.ask_between(VERDICTS, from_s, to_s + 1).await)?;
     let mut calls: Vec<Recorded> =
         rows.iter().filter(|row| text(&row[9]).is_empty()).filter_map(|row| recorded(row)).collect();
     calls.sort_by_key(|recorded| recorded.call.at_ms);

@@ -13,6 +13,9 @@ use super::{
     BYTES_MAX, Bound, Bounds, DEPTH_MAX, Field, Search, SearchError, TERMS_MAX, Test, Text, is_body, level_of,
 };
 
+/// Words that mean something between terms.
+pub(super) const OPERATORS: [&str; 4] = ["AND", "OR", "NOT", "TO"];
+
 /// Reads a search; nothing at all finds every line.
 pub(crate) fn parse(text: &str) -> Result<Search, SearchError> {
     if text.len() > BYTES_MAX {
@@ -335,10 +338,14 @@ impl Parser {
         }
     }
 
-    /// What a backslash stands for: the sign behind it, or before a letter or digit, which need none, itself.
+    /// What a backslash stands for: the sign behind it; or before a letter or digit, which need none, itself, unless they are a word
+    /// that would be an operator.
     fn escaped(&mut self) -> Result<char, SearchError> {
         self.at += 1;
-        if self.peek().is_some_and(char::is_alphanumeric) {
+        let behind = &self.text[self.at..];
+        let word = &behind[..behind.iter().take_while(|sign| sign.is_alphanumeric()).count()];
+        let is_operator = OPERATORS.iter().any(|operator| operator.chars().eq(word.iter().copied()));
+        if !word.is_empty() && !is_operator {
             return Ok('\\');
         }
         if self.is_at_end() {

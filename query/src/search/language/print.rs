@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::parse::OPERATORS;
 use super::{Bound, Bounds, Search, Test};
 
 impl fmt::Display for Search {
@@ -19,7 +20,10 @@ impl fmt::Display for Search {
             Search::Field(field, test) => {
                 let name = field.name();
                 let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
-                let is_plain = name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphabetic());
+                // What is behind one letter and begins with an escaped sign would be read as the path of a drive.
+                let is_drive = name.len() == 1 && matches!(test, Test::Begins(_));
+                let is_plain =
+                    !is_drive && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphabetic());
                 f.write_str(&if is_plain { name } else { quoted(&name) })?;
                 write!(f, ":{test}")
             }
@@ -94,5 +98,5 @@ fn escaped(text: &str) -> String {
         escaped.push(character);
     }
     // A word that is written like an operator.
-    if matches!(text, "AND" | "OR" | "NOT" | "TO") { format!("\\{escaped}") } else { escaped }
+    if OPERATORS.contains(&text) { format!("\\{escaped}") } else { escaped }
 }
