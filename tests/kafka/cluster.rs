@@ -91,10 +91,24 @@ impl Site {
     /// Flips a bit in every second segment of a table, in the bucket itself; gives their paths in the store.
     pub fn damage_segments(&self, table: &str) -> Vec<String> {
         let root = self.bucket.folder().join("shop");
-        let mut folders = vec![root.join("data").join(table)];
+        let segments = self.segments(table);
+        let damaged = segments.iter().step_by(2).map(|path| {
+            let mut bytes = std::fs::read(path).expect("an object");
+            let middle = bytes.len() / 3;
+            bytes[middle] ^= 0x11;
+            std::fs::write(path, bytes).expect("damaged");
+            path.strip_prefix(&root).expect("below it").to_str().expect("text").to_owned()
+        });
+        damaged.collect()
+    }
+
+    /// The segments of a table that are in the bucket, by name.
+    pub fn segments(&self, table: &str) -> Vec<PathBuf> {
+        let mut folders = vec![self.bucket.folder().join("shop").join("data").join(table)];
         let mut segments = Vec::new();
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            // There is no folder before the first segment.
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = entry.path();
                 if path.is_dir() {
                     folders.push(path);
@@ -104,14 +118,7 @@ impl Site {
             }
         }
         segments.sort();
-        let damaged = segments.iter().step_by(2).map(|path| {
-            let mut bytes = std::fs::read(path).expect("an object");
-            let middle = bytes.len() / 3;
-            bytes[middle] ^= 0x11;
-            std::fs::write(path, bytes).expect("damaged");
-            path.strip_prefix(&root).expect("below it").to_str().expect("text").to_owned()
-        });
-        damaged.collect()
+        segments
     }
 
     pub fn oracle(&self) -> PathBuf {
