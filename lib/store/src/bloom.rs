@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::encode::ROW_GROUP_ROWS;
+
 /// Bits for each different key of a row group. At ten bits about one question in a hundred is answered with a false yes.
 const BITS_PER_KEY: u64 = 10;
 const BLOCK_BYTES: usize = 32;
@@ -15,10 +17,16 @@ const BLOCKS_PER_PAGE: u32 = 127;
 const PAGE_BYTES: usize = BLOCKS_PER_PAGE as usize * BLOCK_BYTES + CHECKSUM_BYTES;
 const CHECKSUM_BYTES: usize = 4;
 const MAGIC: &[u8; 4] = b"SWBF";
-/// 2: words as they are cut since letters of scripts without spaces are a word each.
-const VERSION: u32 = 2;
+/// 2: words as they are cut since letters of scripts without spaces are a word each. 3: the header says how many rows a row group has.
+const VERSION: u32 = 3;
+/// The oldest whose words are cut as they are now.
+const VERSION_MIN: u32 = 2;
 const HEADER_BYTES: usize = 12;
-const GROUP_BYTES: usize = 8;
+const GROUP_BYTES: usize = 12;
+/// Of version 2, where all row groups but the last have [`ROW_GROUP_ROWS`].
+const GROUP_BYTES_2: usize = 8;
+/// Read of a file at first: the header of some eighty row groups.
+pub(crate) const AHEAD_BYTES: u64 = 1 << 10;
 
 /// Keys that were seen lately and need not be noted again: a power of two.
 const RECENT_KEYS: usize = 1 << 14;
@@ -57,6 +65,8 @@ pub(crate) struct Group {
     blocks: u32,
     /// Different keys in it; for people.
     keys: u32,
+    /// Rows of the row group.
+    pub(crate) rows: u32,
     /// Where its pages begin in the file.
     start: u64,
 }
@@ -75,8 +85,8 @@ impl BloomsBuilder {
         }
     }
 
-    /// Ends the current row group.
-    pub(crate) fn end_group(&mut self) {
+    /// Ends the current row group, which has so many rows.
+    pub(crate) fn end_group(&mut self, rows: u32) {
         let keys = &mut self.keys;
         keys.sort_unstable();
         keys.dedup();
@@ -93,20 +103,36 @@ impl BloomsBuilder {
             let checksum = crc32c::crc32c(&self.pages[from..]);
             self.pages.extend_from_slice(&checksum.to_le_bytes());
         }
-        self.groups.push(Group { blocks, keys: keys.len() as u32, start: 0 });
+        self.groups.push(Group { blocks, keys: keys.len() as u32, rows, start: 0 });
         keys.clear();
         self.recent.fill(0);
     }
 
+    /// Adds the row groups of another file, whose segment has so many rows, as they are. The error says what is wrong with it, and where.
+    pub(crate) fn append(&mut self, file: &[u8], rows: u64) -> Result<(), (u64, String)> {
+        let header = header_bytes(file)?.min(file.len() as u64) as usize;
+        let groups = read_header(&file[..header], file.len() as u64, rows)?;
+        for page in groups.iter().flat_map(Group::pages) {
+            if checked(&file[page.start as usize..page.end as usize]).is_none() {
+                return Err((page.start, "the checksum is wrong".to_owned()));
+            }
+        }
+        self.groups.extend(groups);
+        self.pages.extend_from_slice(&file[header..]);
+        Ok(())
+    }
+
     /// The file.
     pub(crate) fn finish(self) -> Vec<u8> {
-        let mut file = Vec::with_capacity(header_bytes(self.groups.len()) as usize + self.pages.len());
+        let header = HEADER_BYTES + self.groups.len() * GROUP_BYTES + CHECKSUM_BYTES;
+        let mut file = Vec::with_capacity(header + self.pages.len());
         file.extend_from_slice(MAGIC);
         file.extend_from_slice(&VERSION.to_le_bytes());
         file.extend_from_slice(&(self.groups.len() as u32).to_le_bytes());
         for group in &self.groups {
             file.extend_from_slice(&group.blocks.to_le_bytes());
             file.extend_from_slice(&group.keys.to_le_bytes());
+            file.extend_from_slice(&group.rows.to_le_bytes());
         }
         let checksum = crc32c::crc32c(&file);
         file.extend_from_slice(&checksum.to_le_bytes());
@@ -115,44 +141,55 @@ impl BloomsBuilder {
     }
 }
 
-/// Bytes of the part before the first page, for a segment with so many row groups.
-pub(crate) fn header_bytes(row_groups: usize) -> u64 {
-    (HEADER_BYTES + row_groups * GROUP_BYTES + CHECKSUM_BYTES) as u64
-}
-
 /// Whether the part before the first page is of an older version, whose words were cut by other rules.
 pub(crate) fn is_older(header: &[u8]) -> bool {
-    let version = header.get(4..8).map(|four| u32::from_le_bytes(four.try_into().expect("four bytes")));
-    header.starts_with(MAGIC) && version.is_some_and(|version| (1..VERSION).contains(&version))
+    header.starts_with(MAGIC) && number(header, 4).is_some_and(|version| (1..VERSION_MIN).contains(&version))
 }
 
-/// Reads the part before the first page. `file_bytes` is the size of the whole file. The error says what is wrong and at which offset.
-pub(crate) fn read_header(header: &[u8], file_bytes: u64) -> Result<Vec<Group>, (u64, String)> {
-    let number =
-        |at: usize| header.get(at..at + 4).map(|four| u32::from_le_bytes(four.try_into().expect("four bytes")));
-    if header.get(..4) != Some(MAGIC.as_slice()) {
+/// Bytes of the part before the first page, by the beginning of the file. The error says what is wrong and at which offset.
+pub(crate) fn header_bytes(beginning: &[u8]) -> Result<u64, (u64, String)> {
+    if beginning.get(..4) != Some(MAGIC.as_slice()) {
         return Err((0, "it does not begin like a file of blooms".to_owned()));
     }
-    let version = number(4).unwrap_or(0);
-    if version != VERSION {
-        return Err((4, format!("it has version {version}, this version of shipwake reads {VERSION}")));
-    }
-    let end = HEADER_BYTES + number(8).unwrap_or(0) as usize * GROUP_BYTES;
-    let Some(checksum) = number(end) else { return Err((8, "its header is cut".to_owned())) };
+    let of_group = match number(beginning, 4).unwrap_or(0) {
+        VERSION => GROUP_BYTES,
+        2 => GROUP_BYTES_2,
+        version => return Err((4, format!("it has version {version}, this version of shipwake reads {VERSION}"))),
+    };
+    let Some(groups) = number(beginning, 8) else { return Err((8, "its header is cut".to_owned())) };
+    Ok((HEADER_BYTES + groups as usize * of_group + CHECKSUM_BYTES) as u64)
+}
+
+/// Reads the part before the first page, which is [`header_bytes`] long. `file_bytes` is the size of the whole file, `rows` those of its
+/// segment. The error says what is wrong and at which offset.
+pub(crate) fn read_header(header: &[u8], file_bytes: u64, rows: u64) -> Result<Vec<Group>, (u64, String)> {
+    let end = header_bytes(header)? as usize - CHECKSUM_BYTES;
+    let Some(checksum) = number(header, end) else { return Err((8, "its header is cut".to_owned())) };
     if crc32c::crc32c(&header[..end]) != checksum {
         return Err((0, "the checksum of its header is wrong".to_owned()));
     }
+    let says_rows = number(header, 4) == Some(VERSION);
     let mut start = (end + CHECKSUM_BYTES) as u64;
-    let mut groups = Vec::new();
-    for at in (HEADER_BYTES..end).step_by(GROUP_BYTES) {
-        let group = Group { blocks: number(at).unwrap_or(0), keys: number(at + 4).unwrap_or(0), start };
+    let (mut groups, mut left) = (Vec::new(), rows);
+    for at in (HEADER_BYTES..end).step_by(if says_rows { GROUP_BYTES } else { GROUP_BYTES_2 }) {
+        let number = |at: usize| number(header, at).unwrap_or(0);
+        let rows = if says_rows { number(at + 8) } else { left.min(ROW_GROUP_ROWS as u64) as u32 };
+        let group = Group { blocks: number(at), keys: number(at + 4), rows, start };
+        left = left.checked_sub(rows.into()).unwrap_or(u64::MAX);
         start = group.end();
         groups.push(group);
+    }
+    if left != 0 {
+        return Err((8, format!("its row groups are not those of a segment of {rows} rows")));
     }
     if start != file_bytes {
         return Err((file_bytes.min(start), format!("it has {file_bytes} bytes instead of {start}")));
     }
     Ok(groups)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4).map(|four| u32::from_le_bytes(four.try_into().expect("four bytes")))
 }
 
 impl Group {
@@ -208,13 +245,22 @@ mod tests {
         for group in groups {
             group.clone().for_each(|n| builder.add(word_key(n.to_string())));
             group.clone().for_each(|n| builder.add(word_key(n.to_string())));
-            builder.end_group();
+            builder.end_group(2 * (group.end - group.start) as u32);
         }
         builder.finish()
     }
 
+    /// The row groups of a file; each row has a key of its own and one that another row has, too.
+    fn groups(file: &[u8]) -> Result<Vec<Group>, (u64, String)> {
+        let rows: u64 = (0..number(file, 8).unwrap_or(0) as usize)
+            .filter_map(|group| number(file, HEADER_BYTES + group * GROUP_BYTES + 8))
+            .map(u64::from)
+            .sum();
+        read_header(&file[..(header_bytes(file)? as usize).min(file.len())], file.len() as u64, rows)
+    }
+
     fn may_have(file: &[u8], group: usize, word: &str) -> Option<bool> {
-        let groups = read_header(&file[..header_bytes(3).min(file.len() as u64) as usize], file.len() as u64).ok()?;
+        let groups = groups(file).ok()?;
         let (group, key) = (groups[group], word_key(word));
         let page = group.page_of(key);
         group.may_have(key, &file[page.start as usize..page.end as usize])
@@ -223,10 +269,7 @@ mod tests {
     #[test]
     fn a_key_is_found_where_it_is_and_rarely_elsewhere() {
         let file = blooms(&[0..100_000, 100_000..100_001, 200_000..205_000]);
-        assert_eq!(
-            read_header(&file, file.len() as u64).expect("reads").iter().map(|group| group.keys).sum::<u32>(),
-            105_001
-        );
+        assert_eq!(groups(&file).expect("reads").iter().map(|group| group.keys).sum::<u32>(), 105_001);
         let mut wrong = [0; 3];
         for n in 0_u64..205_000 {
             let word = n.to_string();
@@ -253,7 +296,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_cut_is_found_by_whoever_reads_it() {
         let file = blooms(&[0..50, 50..60, 0..0]);
-        let is_whole = |file: &[u8]| match read_header(file, file.len() as u64) {
+        let is_whole = |file: &[u8]| match groups(file) {
             Err(_) => false,
             Ok(groups) => {
                 let mut pages = groups.iter().flat_map(Group::pages);
@@ -269,6 +312,39 @@ mod tests {
         for end in 0..file.len() {
             assert!(!is_whole(&file[..end]), "cut at {end}");
         }
+    }
+
+    #[test]
+    fn files_that_are_put_together_answer_as_before_and_damage_is_not_taken_over() {
+        let (one, two) = (blooms(&[0..700]), blooms(&[500..900, 900..907]));
+        let joined = |files: &[(&[u8], u64)]| {
+            let mut builder = BloomsBuilder::new();
+            files.iter().try_for_each(|(file, rows)| builder.append(file, *rows)).map(|()| builder.finish())
+        };
+        let file = joined(&[(&one, 1400), (&two, 814)]).expect("both are whole");
+        assert_eq!(file, blooms(&[0..700, 500..900, 900..907]));
+        assert_eq!(groups(&file).expect("reads").iter().map(|group| group.rows).collect::<Vec<_>>(), [1400, 800, 14]);
+        assert!(joined(&[(&one, 1401)]).is_err() && joined(&[(&two, 1)]).is_err());
+        for at in 0..two.len() {
+            let mut broken = two.clone();
+            broken[at] ^= 4;
+            assert!(joined(&[(&one, 1400), (&broken, 814)]).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn row_groups_of_version_2_have_the_rows_that_they_had_then() {
+        let mut file = [MAGIC.as_slice(), &2_u32.to_le_bytes(), &2_u32.to_le_bytes()].concat();
+        [1_u32, 0, 1, 0].iter().for_each(|number| file.extend(number.to_le_bytes()));
+        file.extend(crc32c::crc32c(&file).to_le_bytes());
+        let header = file.len() as u64;
+        assert_eq!(header_bytes(&file), Ok(header));
+        let bytes = header + 2 * (BLOCK_BYTES + CHECKSUM_BYTES) as u64;
+        let rows = |rows: u64| {
+            read_header(&file, bytes, rows).map(|groups| groups.iter().map(|group| group.rows).collect::<Vec<_>>())
+        };
+        assert_eq!(rows(ROW_GROUP_ROWS as u64 + 5), Ok(vec![ROW_GROUP_ROWS as u32, 5]));
+        assert!(rows(2 * ROW_GROUP_ROWS as u64 + 1).is_err());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::Table;
 use crate::bloom::{BloomsBuilder, attribute_key, trace_key, word_key};
 use crate::counts::CountsBuilder;
 use crate::index::IndexBuilder;
-use crate::parts::{self, Parts};
+use crate::parts::{Behind, Parts};
 
 /// Rows of a row group: the unit that a query skips or reads.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -100,8 +100,9 @@ impl SegmentEncoder {
     /// The files.
     pub(crate) fn finish(mut self) -> Result<Encoded, ParquetError> {
         let external = |error| ParquetError::External(Box::new(error));
-        if let Some(blooms) = self.blooms.as_mut().filter(|_| !self.rows.is_multiple_of(ROW_GROUP_ROWS)) {
-            blooms.end_group();
+        let rest = self.rows % ROW_GROUP_ROWS;
+        if let Some(blooms) = self.blooms.as_mut().filter(|_| rest > 0) {
+            blooms.end_group(rest as u32);
         }
         let index = self.index.map(IndexBuilder::finish).transpose().map_err(external)?;
         let rows = self.rows as u64;
@@ -111,7 +112,11 @@ impl SegmentEncoder {
         let full = groups.iter().rev().skip(1).all(|group| group.num_rows() == ROW_GROUP_ROWS as i64);
         assert!(full && groups.len() == self.rows.div_ceil(ROW_GROUP_ROWS), "row groups of {} rows", self.table);
         let counts = self.counts.map(CountsBuilder::finish).unwrap_or_default();
-        let (segment, parts) = finished(self.parquet, &counts)?;
+        self.parquet.sync()?;
+        let behind = Behind::of(self.parquet.inner(), counts);
+        self.parquet.write_all(&behind.bytes())?;
+        let segment = self.parquet.into_inner()?;
+        let parts = behind.parts(&segment);
         Ok(Encoded {
             rows,
             segment: segment.into(),
@@ -131,31 +136,24 @@ impl SegmentEncoder {
             note_words(blooms, self.index.as_mut(), batch).map_err(|error| ParquetError::External(Box::new(error)))?;
             note_keys(blooms, batch);
             if self.rows.is_multiple_of(ROW_GROUP_ROWS) {
-                blooms.end_group();
+                blooms.end_group(ROW_GROUP_ROWS as u32);
             }
         }
         Ok(())
     }
 }
 
-/// The file, with what stands between its row groups and its end: readers of Parquet go by the offsets that its end names.
-fn finished(mut parquet: ArrowWriter<Vec<u8>>, counts: &[u8]) -> Result<(Vec<u8>, Parts), ParquetError> {
-    parquet.sync()?;
-    let data = parquet.inner().len();
-    let sums = parts::sums_of(parquet.inner());
-    parquet.write_all(&sums)?;
-    parquet.write_all(counts)?;
-    let segment = parquet.into_inner()?;
-    let end = data + sums.len() + counts.len();
-    let parts = Parts {
-        data: data as u64,
-        sums_crc32c: crc32c::crc32c(&sums),
-        counts: counts.len() as u64,
-        counts_crc32c: crc32c::crc32c(counts),
-        end_crc32c: crc32c::crc32c(&segment[end..]),
-    };
-    assert!(parts.fit(segment.len() as u64) && parts.end(segment.len() as u64).start == end as u64, "{parts:?}");
-    Ok((segment, parts))
+/// Words of bodies, for the index alone.
+pub(crate) fn index_words(index: &mut IndexBuilder, batch: &RecordBatch) -> Result<(), TantivyError> {
+    for body in text(batch, "body") {
+        each_word_bytes(body.unwrap_or_default(), |word| {
+            if is_indexed(word) {
+                index.add(word_key(word), word);
+            }
+        });
+        index.end_row()?;
+    }
+    Ok(())
 }
 
 /// Words of bodies, for blooms and, where there is one, the index: cut once, hashed once.
@@ -203,7 +201,8 @@ fn text<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
     batch.column_by_name(name).expect("log rows have the column").as_string()
 }
 
-fn properties(table: Table, rows: usize) -> WriterProperties {
+/// How segments of a table are written.
+pub(crate) fn properties(table: Table, rows: usize) -> WriterProperties {
     let schema = table.schema();
     let has = |name: &str| schema.field_with_name(name).is_ok();
     let level = ZstdLevel::try_new(1).expect("1 is a level of zstd");
