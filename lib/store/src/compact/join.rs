@@ -5,6 +5,8 @@
 //! every row group as an input of its own. What is copied is checked while it is read; where something cannot be copied
 //! ([`NotCopied::Unfit`]) the rows are merged one by one instead.
 
+use std::fmt;
+
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowSchemaConverter, ProjectionMask};
@@ -97,8 +99,10 @@ impl Piece {
         let blooms = match &file.blooms {
             None => None,
             Some(side) => {
-                let read = shared.objects.get(&side.path)?;
-                Some(read.ok_or_else(|| NotCopied::Unfit(format!("{} is missing", side.path)))?)
+                // Rows can do without their blooms, whatever is wrong with them.
+                let unfit = |what: &dyn fmt::Display| NotCopied::Unfit(format!("{}: {what}", side.path));
+                let read = shared.objects.get(&side.path).map_err(|error| unfit(&error))?;
+                Some(read.ok_or_else(|| unfit(&"missing"))?)
             }
         };
         Ok(Self { segment: shared.segment_bytes(file)?, parts, blooms })
