@@ -11,7 +11,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampNanosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampNanosecondType, UInt32Type};
 use shipwake_model::window::NS_PER_S;
 
 use crate::tables::time_type;
@@ -54,9 +54,32 @@ struct Kind {
     minutes: Vec<(i64, u64)>,
 }
 
+/// A column of texts: of rows, or of the resources that rows are of by their numbers.
+#[derive(Clone, Copy)]
+enum Texts<'a> {
+    OfRows(&'a StringArray),
+    OfResources(&'a [u32], &'a StringArray),
+}
+
+impl<'a> Texts<'a> {
+    fn of(column: &'a ArrayRef) -> Self {
+        match column.as_dictionary_opt::<UInt32Type>() {
+            Some(dictionary) => Self::OfResources(dictionary.keys().values(), dictionary.values().as_string()),
+            None => Self::OfRows(column.as_string()),
+        }
+    }
+
+    fn value(self, row: usize) -> &'a str {
+        match self {
+            Self::OfRows(texts) => texts.value(row),
+            Self::OfResources(numbers, texts) => texts.value(numbers[row] as usize),
+        }
+    }
+}
+
 /// The columns of a batch that matter.
 struct Columns<'a> {
-    texts: [&'a StringArray; TEXTS.len()],
+    texts: [Texts<'a>; TEXTS.len()],
     severity_numbers: &'a Int32Array,
     severity_texts: &'a StringArray,
     times: &'a [i64],
@@ -66,7 +89,7 @@ impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Self {
         let column = |name: &str| batch.column_by_name(name).expect("log rows have the column");
         Self {
-            texts: TEXTS.map(|name| column(name).as_string()),
+            texts: TEXTS.map(|name| Texts::of(column(name))),
             severity_numbers: column("severity_number").as_primitive(),
             severity_texts: column("severity_text").as_string(),
             times: column("time").as_primitive::<TimestampNanosecondType>().values(),

@@ -6,8 +6,6 @@
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
@@ -21,6 +19,7 @@ use crate::bloom::{BloomsBuilder, attribute_key, trace_key, word_key};
 use crate::counts::CountsBuilder;
 use crate::index::IndexBuilder;
 use crate::parts::{Behind, Parts};
+use crate::row_groups::{RowGroups, ZSTD_LEVEL};
 
 /// Rows of a row group: the unit that a query skips or reads.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -62,7 +61,7 @@ pub(crate) struct Encoded {
 /// Encodes a segment batch by batch.
 pub(crate) struct SegmentEncoder {
     table: Table,
-    parquet: ArrowWriter<Vec<u8>>,
+    parquet: RowGroups,
     rows: usize,
     counts: Option<CountsBuilder>,
     blooms: Option<BloomsBuilder>,
@@ -72,9 +71,8 @@ pub(crate) struct SegmentEncoder {
 impl SegmentEncoder {
     /// For about `rows` rows in about `bytes` bytes.
     pub(crate) fn new(table: Table, rows: usize, bytes: usize, beside: Beside) -> Result<Self, ParquetError> {
-        // Arrow's own copy of the schema adds a quarter to a small file, and Parquet's says the same.
-        let options = ArrowWriterOptions::new().with_properties(properties(table, rows)).with_skip_arrow_metadata(true);
-        let parquet = ArrowWriter::try_new_with_options(Vec::with_capacity(bytes), table.schema(), options)?;
+        // Without Arrow's own copy of the schema, which adds a quarter to a small file: Parquet's says the same.
+        let parquet = RowGroups::new(Vec::with_capacity(bytes), table.schema(), properties(table, rows))?;
         let is_searched = table == Table::Logs;
         Ok(Self {
             table,
@@ -86,7 +84,7 @@ impl SegmentEncoder {
         })
     }
 
-    /// Adds rows, in the order of the segment and the public schema.
+    /// Adds rows, in the order of the segment and the public schema; columns of resources may be dictionaries (`row_groups`).
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         let mut from = 0;
         while from < batch.num_rows() {
@@ -129,6 +127,9 @@ impl SegmentEncoder {
     fn write_in_group(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.parquet.write(batch)?;
         self.rows += batch.num_rows();
+        if self.rows.is_multiple_of(ROW_GROUP_ROWS) {
+            self.parquet.flush()?;
+        }
         if let Some(counts) = &mut self.counts {
             counts.add(batch);
         }
@@ -205,7 +206,7 @@ fn text<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
 pub(crate) fn properties(table: Table, rows: usize) -> WriterProperties {
     let schema = table.schema();
     let has = |name: &str| schema.field_with_name(name).is_ok();
-    let level = ZstdLevel::try_new(1).expect("1 is a level of zstd");
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("it is a level of zstd");
     let mut builder = WriterProperties::builder()
         .set_created_by("shipwake".to_owned())
         .set_compression(Compression::ZSTD(level))
