@@ -78,6 +78,7 @@ pub use error::StoreError;
 pub use follow::{Follower, Published};
 pub use health::{HealthCell, HealthQuery, HealthSeries, SlotSeries, merge_health, merge_slots};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
+pub use lock::DirectoryLock;
 pub use markers::{MarkerQuery, MarkerRow, VerdictRow, merge_markers, merge_verdicts};
 pub use measures::{
     MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles,
