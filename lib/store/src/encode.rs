@@ -168,7 +168,7 @@ fn note_words(
     let bodies = text(batch, "body");
     let Some(index) = index else {
         for body in bodies.iter().flatten() {
-            each_word_bytes(body, |word| blooms.add(word_key(word)));
+            each_word_bytes(body, |word| blooms.add_word(word));
         }
         return Ok(());
     };
