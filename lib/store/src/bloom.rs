@@ -31,6 +31,15 @@ pub(crate) const AHEAD_BYTES: u64 = 1 << 10;
 /// Keys that were seen lately and need not be noted again: a power of two.
 const RECENT_KEYS: usize = 1 << 14;
 
+/// Short words that were seen lately need not even be hashed again: a power of two.
+const RECENT_WORDS: usize = 1 << RECENT_WORDS_BITS;
+const RECENT_WORDS_BITS: u32 = 13;
+
+/// Keys are put apart by their upper bits into parts of about so many, which stay in the nearest cache.
+const PART_KEYS: usize = 512;
+/// A part with more, which chance does not make, is sorted.
+const PART_KEYS_MAX: usize = 8 * PART_KEYS;
+
 /// What multiplies a key for each of the eight words of a block: any odd numbers do.
 const MULTIPLIERS: [u32; 8] =
     [0x9e37_79b1, 0x85eb_ca77, 0xc2b2_ae3d, 0x27d4_eb2f, 0x1656_67b1, 0xd3a2_646d, 0xfd70_46c5, 0xb55a_4f09];
@@ -57,6 +66,8 @@ pub(crate) struct BloomsBuilder {
     pages: Vec<u8>,
     keys: Vec<u64>,
     recent: Box<[u64]>,
+    /// Words of up to seven bytes, as [`packed`] has them.
+    recent_words: Box<[u64]>,
 }
 
 /// The filter of a row group.
@@ -73,7 +84,27 @@ pub(crate) struct Group {
 
 impl BloomsBuilder {
     pub(crate) fn new() -> Self {
-        Self { groups: Vec::new(), pages: Vec::new(), keys: Vec::new(), recent: vec![0; RECENT_KEYS].into() }
+        Self {
+            groups: Vec::new(),
+            pages: Vec::new(),
+            keys: Vec::new(),
+            recent: vec![0; RECENT_KEYS].into(),
+            recent_words: vec![0; RECENT_WORDS].into(),
+        }
+    }
+
+    /// Notes a word of the current row group.
+    #[inline]
+    pub(crate) fn add_word(&mut self, word: &[u8]) {
+        if let Some(packed) = packed(word) {
+            let mixed = packed.wrapping_mul(u64::from(MULTIPLIERS[0]) << 32 | u64::from(MULTIPLIERS[1]));
+            let place = &mut self.recent_words[(mixed >> (64 - RECENT_WORDS_BITS)) as usize];
+            if *place == packed {
+                return;
+            }
+            *place = packed;
+        }
+        self.add(word_key(word));
     }
 
     /// Notes a key of the current row group.
@@ -88,24 +119,24 @@ impl BloomsBuilder {
     /// Ends the current row group, which has so many rows.
     pub(crate) fn end_group(&mut self, rows: u32) {
         let keys = &mut self.keys;
-        keys.sort_unstable();
-        keys.dedup();
+        leave_each_once(keys);
         let blocks = (keys.len() as u64 * BITS_PER_KEY).div_ceil(8 * BLOCK_BYTES as u64).max(1) as u32;
         let mut filter = vec![[0_u32; 8]; blocks as usize];
         for key in keys.iter() {
-            for (word, bit) in filter[block_of(*key, blocks) as usize].iter_mut().zip(bits(*key)) {
-                *word |= bit;
-            }
+            set(&mut filter[block_of(*key, blocks) as usize], *key);
         }
         for page in filter.chunks(BLOCKS_PER_PAGE as usize) {
             let from = self.pages.len();
-            self.pages.extend(page.iter().flatten().flat_map(|word| word.to_le_bytes()));
+            for word in page.iter().flatten() {
+                self.pages.extend_from_slice(&word.to_le_bytes());
+            }
             let checksum = crc32c::crc32c(&self.pages[from..]);
             self.pages.extend_from_slice(&checksum.to_le_bytes());
         }
         self.groups.push(Group { blocks, keys: keys.len() as u32, rows, start: 0 });
         keys.clear();
         self.recent.fill(0);
+        self.recent_words.fill(0);
     }
 
     /// Adds the row groups of another file, whose segment has so many rows, as they are. The error says what is wrong with it, and where.
@@ -227,8 +258,95 @@ pub(crate) fn checked(page: &[u8]) -> Option<&[u8]> {
     (crc32c::crc32c(blocks).to_le_bytes() == checksum).then_some(blocks)
 }
 
+/// A word of one to seven bytes with its length, in a number that no other word has; never 0.
+#[inline]
+fn packed(word: &[u8]) -> Option<u64> {
+    let last = word.len().checked_sub(1)?;
+    let bytes = match word {
+        // The middle and the end may be one byte.
+        [first, ..] if word.len() < 4 => {
+            u64::from(*first)
+                | u64::from(word[word.len() / 2]) << (8 * (word.len() / 2))
+                | u64::from(word[last]) << (8 * last)
+        }
+        _ if word.len() < 8 => {
+            let four =
+                |from: usize| u64::from(u32::from_le_bytes(word[from..from + 4].try_into().expect("four bytes")));
+            // What both have is the same in both.
+            four(0) | four(last - 3) << (8 * (last - 3))
+        }
+        _ => return None,
+    };
+    Some(bytes | (word.len() as u64) << 56)
+}
+
+/// Leaves each key once, in no order of meaning but near those with the same upper bits, which choose the block: sorting all takes
+/// several times longer.
+fn leave_each_once(keys: &mut Vec<u64>) {
+    let parts_bits = (keys.len() / PART_KEYS).max(1).ilog2().min(16);
+    // Two shifts: by 64 is none.
+    let part_of = |key: u64| (key >> 1 >> (63 - parts_bits)) as usize;
+    let mut ends = vec![0_usize; 1 << parts_bits];
+    keys.iter().for_each(|key| ends[part_of(*key)] += 1);
+    let mut begin = 0;
+    for end in &mut ends {
+        begin += std::mem::replace(end, begin);
+    }
+    let mut parts = vec![0; keys.len()];
+    for key in keys.iter() {
+        let end = &mut ends[part_of(*key)];
+        parts[*end] = *key;
+        *end += 1;
+    }
+    keys.clear();
+    let (mut table, mut begin) = (Vec::new(), 0);
+    for end in ends {
+        put_each_once(&mut parts[begin..end], &mut table, keys);
+        begin = end;
+    }
+}
+
+/// Appends each key of a part once.
+fn put_each_once(part: &mut [u64], table: &mut Vec<u64>, keys: &mut Vec<u64>) {
+    if part.len() > PART_KEYS_MAX {
+        part.sort_unstable();
+        let mut last = None;
+        keys.extend(part.iter().filter(|key| last.replace(**key) != Some(**key)));
+        return;
+    }
+    let mask = (2 * part.len()).next_power_of_two() - 1;
+    table.clear();
+    table.resize(mask + 1, 0);
+    let mut has_zero = false;
+    for &key in part.iter() {
+        if key == 0 {
+            // What an empty place of the table is.
+            if !std::mem::replace(&mut has_zero, true) {
+                keys.push(key);
+            }
+            continue;
+        }
+        let mut at = key as usize & mask;
+        while table[at] != 0 && table[at] != key {
+            at = (at + 1) & mask;
+        }
+        if table[at] == 0 {
+            table[at] = key;
+            keys.push(key);
+        }
+    }
+}
+
 fn block_of(key: u64, blocks: u32) -> u32 {
     (((key >> 32) * u64::from(blocks)) >> 32) as u32
+}
+
+/// Sets the bits of a key in its block.
+#[inline]
+fn set(block: &mut [u32; 8], key: u64) {
+    for (word, multiplier) in block.iter_mut().zip(&MULTIPLIERS) {
+        *word |= 1 << ((key as u32).wrapping_mul(*multiplier) >> 27);
+    }
 }
 
 /// For each word of the block the bit that a key sets.
@@ -238,6 +356,10 @@ fn bits(key: u64) -> [u32; 8] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn blooms(groups: &[Range<u64>]) -> Vec<u8> {
@@ -312,6 +434,47 @@ mod tests {
         for end in 0..file.len() {
             assert!(!is_whole(&file[..end]), "cut at {end}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn each_key_is_left_once(
+            keys in prop::collection::vec(prop_oneof![Just(0_u64), any::<u64>(), 0..20_u64, (0..9_u64).prop_map(|n| n << 60)], 0..3000),
+            repeated in 1_usize..8,
+        ) {
+            let mut found = keys.repeat(repeated);
+            leave_each_once(&mut found);
+            let expected: BTreeSet<u64> = keys.into_iter().collect();
+            prop_assert_eq!(found.len(), expected.len());
+            prop_assert_eq!(found.into_iter().collect::<BTreeSet<u64>>(), expected);
+        }
+
+        #[test]
+        fn short_words_are_told_apart(one in "[ab\\x00]{1,8}", other in "[ab\\x00]{1,8}") {
+            prop_assert_eq!(packed(one.as_bytes()) == packed(other.as_bytes()), one == other || one.len() == 8 && other.len() == 8);
+            prop_assert!(packed(one.as_bytes()) != Some(0));
+        }
+
+        /// Whatever was seen lately: a word is in its own row group.
+        #[test]
+        fn words_are_keys_of_every_row_group_that_has_them(groups in prop::collection::vec(prop::collection::vec("[ab]{1,9}", 0..60), 1..4)) {
+            let (mut by_word, mut by_key) = (BloomsBuilder::new(), BloomsBuilder::new());
+            for words in &groups {
+                words.iter().for_each(|word| by_word.add_word(word.as_bytes()));
+                words.iter().for_each(|word| by_key.add(word_key(word)));
+                by_word.end_group();
+                by_key.end_group();
+            }
+            prop_assert_eq!(by_word.finish(), by_key.finish());
+        }
+    }
+
+    #[test]
+    fn keys_that_somebody_chose_to_be_near_each_other_are_left_once_too() {
+        let mut keys: Vec<u64> = (0..2 * PART_KEYS_MAX as u64).map(|n| n / 2 * 4096).collect();
+        let expected: BTreeSet<u64> = keys.iter().copied().collect();
+        leave_each_once(&mut keys);
+        assert_eq!(keys, expected.into_iter().collect::<Vec<u64>>());
     }
 
     #[test]

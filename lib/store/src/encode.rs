@@ -29,6 +29,8 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.05;
 const NO_DICTIONARY: [&str; 8] =
     ["body", "trace_id", "span_id", "parent_span_id", "histogram", "value", "sum", "duration_ns"];
 const DELTA_ENCODED: [&str; 6] = ["time", "observed_time", "start_time", "window_start", "duration_ns", "line"];
+/// Texts whose lengths stand apart: between texts they would be in the way of the compression.
+const LENGTHS_APART: [&str; 4] = ["body", "trace_id", "span_id", "parent_span_id"];
 /// Their smallest and largest value say nothing that a query could skip by, and finding them compares every text: ids are
 /// spread over their whole range in every page.
 const NO_STATISTICS: [&str; 6] = ["body", "histogram", "trace_id", "span_id", "parent_span_id", "pattern_id"];
@@ -166,7 +168,7 @@ fn note_words(
     let bodies = text(batch, "body");
     let Some(index) = index else {
         for body in bodies.iter().flatten() {
-            each_word_bytes(body, |word| blooms.add(word_key(word)));
+            each_word_bytes(body, |word| blooms.add_word(word));
         }
         return Ok(());
     };
@@ -217,6 +219,7 @@ pub(crate) fn properties(table: Table, rows: usize) -> WriterProperties {
     if table == Table::Logs {
         builder = builder.set_data_page_row_count_limit(LOG_PAGE_ROWS);
         builder = builder.set_column_dictionary_enabled(entries("attributes", "values"), false);
+        builder = builder.set_column_encoding(entries("attributes", "values"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
         for name in LOG_PAGE_STATISTICS {
             builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Page);
         }
@@ -226,6 +229,9 @@ pub(crate) fn properties(table: Table, rows: usize) -> WriterProperties {
     }
     for name in DELTA_ENCODED.into_iter().filter(|name| has(name)) {
         builder = builder.set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in LENGTHS_APART.into_iter().filter(|name| has(name)) {
+        builder = builder.set_column_encoding(ColumnPath::from(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
     for name in NO_STATISTICS.into_iter().filter(|name| has(name)) {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);

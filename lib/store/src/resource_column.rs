@@ -209,7 +209,7 @@ impl ResourceColumn {
         let mut plain = Vec::new();
         if self.descr.max_rep_level() > 0 {
             put_levels(&mut plain, |out| {
-                put_repetition(rows().map(|values| values.levels.len()), self.page_values, out)
+                put_repetition(rows().map(|values| values.levels.len()), self.page_values, out);
             });
         }
         if self.descr.max_def_level() > 0 {

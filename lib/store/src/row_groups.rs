@@ -196,6 +196,8 @@ mod tests {
     type Said = (String, Vec<(String, Option<String>)>);
     /// The smallest and the largest text.
     type Ends = (Option<Vec<u8>>, Option<Vec<u8>>);
+    /// Rows of a row group, the ends of its services, and of each page the first row and the ends.
+    type GroupSaid = (i64, Ends, Vec<(i64, Ends)>);
 
     const PAGE_ROWS: usize = 64;
 
@@ -263,9 +265,7 @@ mod tests {
         concat_batches(&schema, &batches).expect("the same schema").columns().to_vec()
     }
 
-    /// Of each row group: its rows, and of its services the smallest and the largest, of the whole and of each page, with the first row
-    /// of that.
-    fn services_said(file: &Bytes) -> Vec<(i64, Ends, Vec<(i64, Ends)>)> {
+    fn services_said(file: &Bytes) -> Vec<GroupSaid> {
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
         let metadata = reader.parse_and_finish(file).expect("reads");
         let ends = |min: Option<&[u8]>, max: Option<&[u8]>| (min.map(<[u8]>::to_vec), max.map(<[u8]>::to_vec));
