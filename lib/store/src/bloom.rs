@@ -462,8 +462,8 @@ mod tests {
             for words in &groups {
                 words.iter().for_each(|word| by_word.add_word(word.as_bytes()));
                 words.iter().for_each(|word| by_key.add(word_key(word)));
-                by_word.end_group();
-                by_key.end_group();
+                by_word.end_group(7);
+                by_key.end_group(7);
             }
             prop_assert_eq!(by_word.finish(), by_key.finish());
         }
