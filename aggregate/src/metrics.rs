@@ -54,6 +54,14 @@ struct ResultLabels {
     result: &'static str,
 }
 
+/// Records whose times were too far ahead.
+#[derive(Clone, Debug, Default)]
+struct Ahead {
+    records: Family<ServiceLabels, Counter>,
+    /// Services that have a counter.
+    services: Arc<Mutex<BTreeSet<Arc<str>>>>,
+}
+
 /// Metrics of all shards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -61,9 +69,7 @@ pub struct Metrics {
     deduplicated: Family<SignalLabels, Counter>,
     unusable: Family<SignalLabels, Counter>,
     unusual: Family<KindLabels, Gauge>,
-    ahead: Family<ServiceLabels, Counter>,
-    /// Services that have a counter there.
-    ahead_services: Arc<Mutex<BTreeSet<Arc<str>>>>,
+    ahead: Ahead,
     visible_lag: Histogram,
     event_lag: Histogram,
     watermark: Family<ShardLabels, Gauge<f64, AtomicU64>>,
@@ -88,8 +94,7 @@ impl Metrics {
             deduplicated: Family::default(),
             unusable: Family::default(),
             unusual: Family::default(),
-            ahead: Family::default(),
-            ahead_services: Arc::default(),
+            ahead: Ahead::default(),
             visible_lag: Histogram::new(LAG_BUCKETS),
             event_lag: Histogram::new(LAG_BUCKETS),
             watermark: Family::default(),
@@ -118,11 +123,8 @@ impl Metrics {
             "Records that were late, from the future, beyond a bound of cardinality, or stored and counted nowhere",
             metrics.unusual.clone(),
         );
-        registry.register(
-            "shipwake_records_ahead",
-            "Records whose time was more than five minutes ahead: they count when they were received",
-            metrics.ahead.clone(),
-        );
+        let help = "Records whose time was more than five minutes ahead: they count when they were received";
+        registry.register("shipwake_records_ahead", help, metrics.ahead.records.clone());
         registry.register("shipwake_visible_lag_seconds", "From receiving a request to its being visible", visible_lag);
         registry.register(
             "shipwake_event_lag_seconds",
@@ -193,14 +195,14 @@ impl Metrics {
     /// Takes note of records whose times were too far ahead, by service.
     pub fn ahead(&self, records: &BTreeMap<Arc<str>, u64>) {
         for (service, count) in records {
-            let mut services = lock(&self.ahead_services);
+            let mut services = lock(&self.ahead.services);
             let has_room = services.len() < AHEAD_SERVICES_MAX || services.contains(service);
-            let service = if has_room { &**service } else { OVERFLOW };
+            let name = if has_room { &**service } else { OVERFLOW };
             if has_room {
-                services.insert(service.into());
+                services.insert(service.clone());
             }
             drop(services);
-            self.ahead.get_or_create(&ServiceLabels { service: service.to_owned() }).inc_by(*count);
+            self.ahead.records.get_or_create(&ServiceLabels { service: name.to_owned() }).inc_by(*count);
         }
     }
 

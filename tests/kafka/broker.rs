@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use metadata::metadata;
 
-/// More of a core than a broker takes to start and to read back what it has kept: it takes a tenth of that. How long it waits for the
+/// Several times what a broker has of a core until it has started and read back what it kept. How long it waits for the
 /// cores is up to whatever else runs on the machine, and says nothing about the broker.
 const START_CPU_MAX: Duration = Duration::from_secs(60);
 /// A broker that hangs uses no core. Longer than any machine that gets a test done takes to give a start what it needs.
