@@ -96,3 +96,10 @@ pub(crate) fn common(a: &[Has], b: &[Has]) -> Option<Measured> {
     let mut measured = a.iter().filter(with_durations).map(|has| has.measured);
     measured.find(|measured| b.iter().filter(with_durations).any(|has| has.measured == *measured))
 }
+
+/// The best measure that both sides have requests of, whether their durations are known or not.
+pub(crate) fn counted(a: &[Has], b: &[Has]) -> Option<Measured> {
+    let with_requests = |has: &&Has| has.requests > 0;
+    let mut measured = a.iter().filter(with_requests).map(|has| has.measured);
+    measured.find(|measured| b.iter().filter(with_requests).any(|has| has.measured == *measured))
+}

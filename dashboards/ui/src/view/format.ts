@@ -66,6 +66,15 @@ export function rate(value: Num | undefined): string {
   return `${significant(value)}${GAP}/s`;
 }
 
+/** A number in a unit that we do not know: 60.7, 1,240 EUR, 0.0042. Units of counts (`1`, `{request}`) are words or nothing. */
+export function quantity(value: Num | undefined, unit: string): string {
+  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
+  const size = Math.abs(value);
+  const text = size > 0 && size < 0.1 ? String(Number(value.toPrecision(3))) : significant(value);
+  const name = unit === '1' ? '' : unit.replace(/[{}]/g, '');
+  return name === '' ? text : `${text}${GAP}${name}`;
+}
+
 /** Of things that are rarer than once a second. `value` is a second's. */
 export function minuteRate(value: Num | undefined): string {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
