@@ -21,7 +21,7 @@ describe('the banner', () => {
     render(VerdictBanner, banner);
     const said = plain(screen.getByTestId('verdict'));
     expect(screen.getByRole('heading', { level: 2 }).textContent).toContain('NO-GO');
-    for (const text of ['since 14:05', '2.14.0', 'against', '2.13.4', 'canary 12 %', 'policy default', 'Evidence enough', 'in 9 min', 'one instance']) expect(said).toContain(text);
+    for (const text of ['since 23/11 14:05', '2.14.0', 'against', '2.13.4', 'canary 12 %', 'policy default', 'Evidence enough', 'in 9 min', 'one instance']) expect(said).toContain(text);
     expect(plain(screen.getByTestId('verdict-sentence'))).toBe(verdict.headline);
     expect(screen.getByTestId('record-link').getAttribute('href')).toBe('/v/checkout/2.14.0?env=production&tz=utc');
     expect(plain(screen.getByTestId('latched'))).toContain('stays NO-GO');

@@ -108,6 +108,9 @@ export function age(ms: number): string {
   return `${Math.floor(h / 24)}${GAP}d`;
 }
 
+/** A sentence of the server whose numbers are not torn apart: 65 000, 26 %. */
+export const unbroken = (text: string): string => text.replace(/(\d) (?=\d{3}\b|%)/g, `$1${GAP}`);
+
 export type Zone = 'local' | 'utc';
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
@@ -137,6 +140,12 @@ export function clockTime(ms: number, zone: Zone = 'local'): string {
 /** 23/11 14:02 */
 export function dayMinute(ms: number, zone: Zone = 'local'): string {
   return `${fullTime(ms, zone).slice(0, 5)} ${clockMinute(ms, zone)}`;
+}
+
+/** The clock of today, and with the date of any other day: a time alone would be taken for today's. */
+export function moment(ms: number, now: number, zone: Zone = 'local'): string {
+  const isToday = fullTime(ms, zone).slice(0, 10) === fullTime(now, zone).slice(0, 10);
+  return isToday ? clockTime(ms, zone) : dayMinute(ms, zone);
 }
 
 /** Times along an axis, as short as their distance allows and never the same label twice. */

@@ -102,6 +102,13 @@ describe('an effect', () => {
   it('of a baseline without events is only known from below', () => {
     const given: Check = { id: 'errors', state: 'worse', effect: effect(900, 14, null), counts: { candidate: [31, 100], baseline: [0, 900] } };
     expect(plain(check.effectWords(given))).toBe('at least × 14');
+    const silent: Check = { ...given, state: 'undecided', effect: effect(0.05, null, null), counts: { candidate: [0, 100], baseline: [0, 900] } };
+    expect(check.effectWords(silent), 'no crash on either side is not 95 % fewer').toBe('—');
+  });
+
+  it('is counted of what there is, and of nothing where there is none', () => {
+    expect([[3, 60], [102, 0], [0, 0]].map((tally) => check.tallyWords(tally as [number, number]))).toEqual(['3 of 60', '102', '—']);
+    expect(check.tallyWords(undefined)).toBe('—');
   });
 });
 
