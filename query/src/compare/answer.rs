@@ -155,10 +155,8 @@ fn of_number(
         }
         (Metric::Rate, _) => {
             answer.explains = "rate";
-            let seconds = [(a, &asked.window_a), (b, &asked.window_b)].map(|(side, window)| {
-                let rate = sentence::rate(side, window, facts.watermark_ms).unwrap_or(0.0);
-                if rate > 0.0 { side.total.requests as f64 / rate } else { 0.0 }
-            });
+            let seconds = [(a, &asked.window_a), (b, &asked.window_b)]
+                .map(|(side, window)| sides::seconds_there(side, window, facts.watermark_ms));
             answer.explain = explain::of_rate(&a.parts, &b.parts, seconds).into_iter().map(wire_explained).collect();
         }
         _ => {}
@@ -317,7 +315,7 @@ fn wire_side(cohort: &Cohort, window: &Window, side: &Side, has: &[Has], waterma
         n: side.total.n(),
         requests: side.total.requests,
         errors: side.total.errors,
-        rps: sentence::rate(side, window, watermark_ms).map(round),
+        rps: sides::rate(side, window, watermark_ms).map(round),
         first: side.total.seen_ms.map(|(first, _)| first),
         last: side.total.seen_ms.map(|(_, last)| last),
         counts: Vec::new(),

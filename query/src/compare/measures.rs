@@ -14,9 +14,8 @@ use super::metric::Metric;
 use super::numbers::{self, Errors, Quantile};
 use super::request::{Cohort, Window};
 use super::sentence;
-use super::sides::Side;
+use super::sides::{self, Side};
 use super::values::{Valued, alike};
-use crate::time::SECOND_MS;
 
 /// Metrics of the app that are told; the ones with the most values.
 const METRICS_MAX: usize = 24;
@@ -185,7 +184,7 @@ fn of_requests(facts: &Facts<'_>, [a, b]: [&Side; 2], unit_s: f64) -> Vec<Row> {
     }
     let errors = Row::blank(Metric::Errors, "requests", "Error ratio", Form::Ratio);
     found.push(Row { better: Some("lower"), ..errors.share(numbers::errors(&a.total, &b.total), 1.0, n) });
-    let rate = |side: &Side, window: &Window| sentence::rate(side, window, facts.watermark_ms);
+    let rate = |side: &Side, window: &Window| sides::rate(side, window, facts.watermark_ms);
     found.push(Row {
         a: rate(a, &asked.window_a),
         b: rate(b, &asked.window_b),
@@ -345,11 +344,7 @@ fn exposure(per: Per, of: &Products<'_>, side: &Side, window: &Window, watermark
         Per::Request => side.total.requests as f64,
         Per::Session => of.by_window("sessions") as f64,
         Per::User => of.by_window("users") as f64,
-        // While there was traffic: neither before nor after that did nothing happen.
-        Per::None => side.total.seen_ms.map_or(0.0, |(first, last)| {
-            let end_ms = (last + window.resolution_s * SECOND_MS).min(watermark_ms.max(first + SECOND_MS));
-            (end_ms - first) as f64 / 1_000.0
-        }),
+        Per::None => sides::seconds_there(side, window, watermark_ms),
     }
 }
 

@@ -619,7 +619,7 @@ fn what_is_compared_is_told_in_a_sentence_and_explained() {
     let rate = compare_told(&of_metric("rate"), &half, &Told::default());
     let adds: f64 = rate.explain.iter().map(|row| row.adds).sum();
     assert!((adds - row(&rate, "rate").diff.expect("both")).abs() < 1e-5, "{:?}", rate.explain);
-    assert!(rate.sentence.starts_with("Requests of 1.0 and 2.0: 5.6/s → 2.2/s, −60 %"), "{}", rate.sentence);
+    assert!(rate.sentence.starts_with("Requests of 1.0 and 2.0: 8.7/s → 3.5/s, −60 %"), "{}", rate.sentence);
     let none = compare_told(&of_metric("crash_free"), &parts, &Told::default());
     assert_eq!(none.sentence, "nothing to compare: 1.0 and 2.0 do not both have sessions");
 }

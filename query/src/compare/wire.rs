@@ -60,7 +60,7 @@ pub(crate) struct Side {
     pub n: u64,
     pub requests: u64,
     pub errors: u64,
-    /// Requests a second.
+    /// Requests a second while there were any.
     pub rps: Option<f64>,
     /// Start of the first and of the last window with a request.
     pub first: Option<i64>,
