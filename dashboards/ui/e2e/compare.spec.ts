@@ -93,6 +93,7 @@ test('durations are selected by dragging and by writing, and explained', async (
   const chart = page.getByTestId('overlay').locator('svg');
   await expect(chart).toBeVisible();
   await expect(page.getByRole('button', { name: 'Cumulated' })).toHaveAttribute('aria-pressed', 'true');
+  await chart.scrollIntoViewIfNeeded();
   const box = (await chart.boundingBox())!;
   await page.mouse.move(box.x + box.width * 0.5, box.y + 60);
   await page.mouse.down();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use shipwake_store::patterns::merge_patterns;
-use shipwake_store::{MeasureQuery, MeasureSeries, PatternQuery, PatternRow, ReleaseRow};
+use shipwake_store::{MeasureSeries, PatternQuery, PatternRow, ReleaseRow};
 
 use super::answer::{self, Facts, pattern_window};
 use super::cells::{self, Part, Place};
@@ -12,7 +12,7 @@ use super::request::{self, Asked, Body, Known, Window};
 use super::values::{self, Explaining, Valued};
 use super::wire;
 use crate::error::QueryError;
-use crate::pages::{freshness, history, pattern_history, wire as pages};
+use crate::pages::{freshness, pattern_history, wire as pages};
 use crate::query::{HISTORY_TIMEOUT, Query, ServiceQuestion, of_service};
 use crate::release::patterns::Shapes;
 use crate::spans::QuestionSpan;
@@ -218,17 +218,7 @@ async fn own(engine: &Engine, place: &Place, asked: &Asked, memory_bytes: usize)
             found.compared[1] = found.compared[0].clone();
             break;
         }
-        let query = MeasureQuery {
-            service: Some(place.service.clone()),
-            environment: Some(place.environment.clone()),
-            signals: &["kpi", "usage"],
-            values: &["kpi"],
-            from_ms: windows[at].from_ms,
-            to_ms: windows[at].to_ms,
-            step_s: u32::try_from(windows[at].resolution_s).unwrap_or(3_600),
-        };
-        found.measures[at] = history::measures(engine, &query, memory_bytes).await?;
-        found.valued[at] = values::all(engine, place, windows[at], memory_bytes).await?;
+        (found.measures[at], found.valued[at]) = values::all(engine, place, windows[at], memory_bytes).await?;
         if let Some(named) = asked.metric.of_windows() {
             found.compared[at] = values::one(engine, place, windows[at], named, memory_bytes).await?;
         }

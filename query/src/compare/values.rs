@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int8Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int8Type, Int64Type};
 use datafusion::common::DataFusionError;
-use datafusion::functions_aggregate::expr_fn::{max, min};
-use datafusion::logical_expr::{Expr, cast};
+use datafusion::functions_aggregate::expr_fn::{max, min, sum};
+use datafusion::logical_expr::{Expr, cast, when};
 use datafusion::prelude::{SessionContext, col, lit};
+use shipwake_model::ReleaseId;
 use shipwake_model::sketch::Sketch;
-use shipwake_store::Table;
+use shipwake_store::{MeasureCell, MeasureKey, MeasureSeries, Table, merge_measures};
 
 use super::cells::{Measured, Part, Place, in_window};
 use super::request::Window;
@@ -47,24 +48,64 @@ pub(crate) struct Explaining {
     pub attributes: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// All metrics of a window that are histograms.
+/// KPIs and usage of a window by time, and all metrics that are histograms over the whole of it: one pass over the rows.
 pub(crate) async fn all(
     engine: &Engine,
     place: &Place,
     window: &Window,
     memory_bytes: usize,
-) -> Result<Vec<Valued>, QueryError> {
-    let key = ["namespace", "version", "metric", "unit"].map(col).to_vec();
-    let batches = read(engine, place, window, ("metric", None), key, memory_bytes).await?;
-    let mut found = Vec::new();
+) -> Result<(Vec<MeasureSeries>, Vec<Valued>), QueryError> {
+    let is_metric = || col("signal").eq(lit("metric"));
+    let wanted = col("signal")
+        .in_list(vec![lit("kpi"), lit("usage")], false)
+        .or(is_metric().and(col("histogram").is_not_null()));
+    let time = when(is_metric(), lit(0_i64)).otherwise(cast(col("window_start"), DataType::Int64)).map_err(fail)?;
+    let mut key = ["namespace", "version", "signal", "metric", "unit"].map(col).to_vec();
+    key.push(time.alias("time"));
+    let values = vec![
+        functions::hdr_merge().call(vec![col("histogram")]).alias("histogram"),
+        sum(col("count")).alias("count"),
+        sum(col("sum")).alias("sum"),
+    ];
+    let batches = read(engine, in_window(place, window).and(wanted), key, values, memory_bytes).await?;
+    let (mut measures, mut valued) = (Vec::new(), Vec::new());
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let Some(values) = sketch(batch, row, 4).map_err(fail)? else { continue };
-            let [namespace, version, name, unit] = [0, 1, 2, 3].map(|column| text(batch, row, column));
-            found.push(Valued { namespace, version, name, unit, values });
+            let [namespace, version, signal, name, unit] = [0, 1, 2, 3, 4].map(|column| text(batch, row, column));
+            let values = decoded(batch, row, 6).map_err(fail)?;
+            let signal = match &*signal {
+                "kpi" => "kpi",
+                "usage" => "usage",
+                _ => {
+                    let values = values.filter(says_values);
+                    valued.extend(values.map(|values| Valued { namespace, version, name, unit, values }));
+                    continue;
+                }
+            };
+            let service: Arc<str> = place.service.as_str().into();
+            let environment: Arc<str> = place.environment.as_str().into();
+            let release = Arc::new(ReleaseId { service, namespace, environment, version });
+            let key = MeasureKey { release, signal, metric: name, unit, attributes: Vec::new() };
+            measures.push(MeasureSeries { key: Arc::new(key), cells: vec![cell(batch, row, values)] });
         }
     }
-    Ok(found)
+    Ok((merge_measures(measures), valued))
+}
+
+fn cell(batch: &RecordBatch, row: usize, values: Option<Sketch>) -> MeasureCell {
+    let (counts, sums) = (batch.column(7).as_primitive::<Int64Type>(), batch.column(8).as_primitive::<Float64Type>());
+    let (distinct, values) = match values {
+        Some(Sketch::Distinct(distinct)) => (Some(distinct), None),
+        Some(Sketch::Exponential(values)) => (None, Some(values)),
+        _ => (None, None),
+    };
+    MeasureCell {
+        t_ms: batch.column(5).as_primitive::<Int64Type>().value(row) / NS_PER_MS,
+        count: u64::try_from(counts.value(row)).unwrap_or(0),
+        sum: if sums.is_valid(row) { sums.value(row) } else { 0.0 },
+        distinct,
+        values,
+    }
 }
 
 /// One KPI or metric of a window.
@@ -76,12 +117,22 @@ pub(crate) async fn one(
     memory_bytes: usize,
 ) -> Result<Vec<Explaining>, QueryError> {
     let key = ["namespace", "version", "unit", "slot", "attributes"].map(col).to_vec();
-    let batches = read(engine, place, window, (signal, Some(name)), key, memory_bytes).await?;
+    let condition = in_window(place, window)
+        .and(col("signal").eq(lit(signal)))
+        .and(col("metric").eq(lit(name)))
+        .and(col("histogram").is_not_null());
+    let start = || cast(col("window_start"), DataType::Int64);
+    let values = vec![
+        functions::hdr_merge().call(vec![col("histogram")]).alias("histogram"),
+        min(start()).alias("first"),
+        max(start()).alias("last"),
+    ];
+    let batches = read(engine, condition, key, values, memory_bytes).await?;
     let measured = if signal == "kpi" { Measured::Kpi } else { Measured::Metric };
     let mut found = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let Some(values) = sketch(batch, row, 5).map_err(fail)? else { continue };
+            let Some(values) = decoded(batch, row, 5).map_err(fail)?.filter(says_values) else { continue };
             let attributes = attributes(batch, row, 4);
             let route = attributes.iter().find(|(key, _)| **key == *ROUTE).map(|(_, route)| route.clone());
             let time = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(row) / NS_PER_MS;
@@ -123,24 +174,13 @@ pub(crate) fn alike(sketches: &mut [&mut Sketch]) -> f64 {
 
 async fn read(
     engine: &Engine,
-    place: &Place,
-    window: &Window,
-    (signal, name): (&str, Option<&str>),
+    condition: Expr,
     key: Vec<Expr>,
+    values: Vec<Expr>,
     memory_bytes: usize,
 ) -> Result<Vec<RecordBatch>, QueryError> {
     let (state, read) = engine.session_for(&[Table::Windows], memory_bytes).await?;
     let parts = SessionContext::new_with_state(state).read_table(window_parts(&read)).map_err(fail)?;
-    let mut condition = in_window(place, window).and(col("signal").eq(lit(signal))).and(col("histogram").is_not_null());
-    if let Some(name) = name {
-        condition = condition.and(col("metric").eq(lit(name)));
-    }
-    let start = || cast(col("window_start"), DataType::Int64);
-    let values = vec![
-        functions::hdr_merge().call(vec![col("histogram")]).alias("histogram"),
-        min(start()).alias("first"),
-        max(start()).alias("last"),
-    ];
     let rows = parts.filter(condition).map_err(fail)?.aggregate(key, values).map_err(fail)?;
     rows.collect().await.map_err(fail)
 }
@@ -159,15 +199,15 @@ fn attributes(batch: &RecordBatch, row: usize, column: usize) -> Vec<(Arc<str>, 
     (0..entries.len()).map(|at| (keys.value(at).into(), values.value(at).into())).collect()
 }
 
-/// A histogram that says something about values.
-fn sketch(batch: &RecordBatch, row: usize, column: usize) -> Result<Option<Sketch>, DataFusionError> {
+fn decoded(batch: &RecordBatch, row: usize, column: usize) -> Result<Option<Sketch>, DataFusionError> {
     let histograms = batch.column(column).as_binary::<i32>();
-    if histograms.is_null(row) {
-        return Ok(None);
-    }
-    let sketch = Sketch::decode(histograms.value(row))
-        .map_err(|error| DataFusionError::Execution(format!("a stored histogram cannot be read: {error}")))?;
-    Ok(Some(sketch).filter(|sketch| sketch.quantile(0.5).is_some()))
+    let sketch = histograms.is_valid(row).then(|| Sketch::decode(histograms.value(row))).transpose();
+    sketch.map_err(|error| DataFusionError::Execution(format!("a stored histogram cannot be read: {error}")))
+}
+
+/// A histogram of one bucket without ends says nothing about any value.
+fn says_values(sketch: &Sketch) -> bool {
+    sketch.quantile(0.5).is_some()
 }
 
 #[cfg(test)]
