@@ -39,7 +39,7 @@ describe('the banner', () => {
   it('says what became of the release, and whether that worked', () => {
     const over = { ...verdict, ending: { kind: 'rolled_back', at: T0 + 9 * 60_000 } };
     render(VerdictBanner, { ...banner, verdict: over, recovery: ' — it worked: errors are back at 0.50 %' });
-    expect(plain(screen.getByTestId('ending'))).toBe('Rolled back at 14:09 — it worked: errors are back at 0.50 %.');
+    expect(plain(screen.getByTestId('ending'))).toBe('Rolled back at 23/11 14:09 — it worked: errors are back at 0.50 %.');
     expect(plain(screen.getByTestId('verdict'))).not.toContain('canary 12 %');
   });
 

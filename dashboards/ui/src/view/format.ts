@@ -144,8 +144,11 @@ export function dayMinute(ms: number, zone: Zone = 'local'): string {
 
 /** The clock of today, and with the date of any other day: a time alone would be taken for today's. */
 export function moment(ms: number, now: number, zone: Zone = 'local'): string {
-  const isToday = fullTime(ms, zone).slice(0, 10) === fullTime(now, zone).slice(0, 10);
-  return isToday ? clockTime(ms, zone) : dayMinute(ms, zone);
+  return isSameDay(ms, now, zone) ? clockTime(ms, zone) : dayMinute(ms, zone);
+}
+
+export function isSameDay(ms: number, other: number, zone: Zone = 'local'): boolean {
+  return fullTime(ms, zone).slice(0, 10) === fullTime(other, zone).slice(0, 10);
 }
 
 /** Times along an axis, as short as their distance allows and never the same label twice. */

@@ -173,13 +173,14 @@ describe('evidence in words', () => {
 
 describe('sentences around a verdict', () => {
   it('say what became of a release', () => {
-    const over = (kind: string) => verdict.endingSentence({ ...noGo.verdict, ending: { kind, at: T0 + 9 * 60_000 } }, 'utc');
+    const over = (kind: string) => verdict.endingSentence({ ...noGo.verdict, ending: { kind, at: T0 + 9 * 60_000 } }, 'utc', T0 + 9 * 60_000);
     expect(over('rolled_back')).toBe('Rolled back at 14:09');
     expect(over('gone_silent')).toBe('Gone silent, noticed at 14:09: nobody got its traffic');
     expect(over('promoted')).toBe('Promoted at 14:09: others are compared with it now');
     expect(over('replaced')).toContain('a later version took its traffic');
     expect(over('set_aside')).toBe('set aside at 14:09');
-    expect(verdict.endingSentence(noGo.verdict, 'utc')).toBe('');
+    expect(verdict.endingSentence({ ...noGo.verdict, ending: { kind: 'rolled_back', at: T0 } }, 'utc', T0 + 86_400_000), 'on another day with its date').toBe('Rolled back at 23/11 14:00');
+    expect(verdict.endingSentence(noGo.verdict, 'utc', T0)).toBe('');
   });
 
   it('say what a policy has otherwise than the default', () => {
