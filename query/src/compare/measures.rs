@@ -233,7 +233,7 @@ impl<'a> Products<'a> {
                     let windows = found.usage.entry(&series.key.metric).or_default();
                     for cell in &series.cells {
                         if let Some(distinct) = &cell.distinct {
-                            windows.entry(cell.t_ms).or_insert_with(Distinct::new).merge(distinct);
+                            windows.entry(cell.t_ms).or_default().merge(distinct);
                         }
                     }
                 }
@@ -379,7 +379,7 @@ fn of_metrics(valued: [&[Valued]; 2], cohorts: [&Cohort; 2]) -> (Vec<Row>, usize
     let rows = both.into_iter().filter(|(key, _)| told.contains(key)).filter_map(|((name, unit), mut sides)| {
         let (one, two) = sides.split_at_mut(1);
         let unit_s = alike(&mut one.iter_mut().chain(two).flatten().collect::<Vec<_>>());
-        let merged = sides.map(|side| side.into_iter().reduce(merged));
+        let merged = sides.map(|side| side.into_iter().reduce(|held, more| merged(held, &more)));
         let [Some(a), Some(b)] = merged else { return None };
         // The tail where it is known, since that is what hurts; else the middle.
         let of = |q: f64| numbers::quantile(&a, &b, q, unit_s);
@@ -391,7 +391,7 @@ fn of_metrics(valued: [&[Valued]; 2], cohorts: [&Cohort; 2]) -> (Vec<Row>, usize
     (rows.collect(), more)
 }
 
-fn merged(mut held: Sketch, more: Sketch) -> Sketch {
-    held.merge(&more).unwrap_or_else(|error| debug_assert!(false, "{error}"));
+fn merged(mut held: Sketch, more: &Sketch) -> Sketch {
+    held.merge(more).unwrap_or_else(|error| debug_assert!(false, "{error}"));
     held
 }

@@ -59,7 +59,9 @@ pub(crate) async fn all(
     let wanted = col("signal")
         .in_list(vec![lit("kpi"), lit("usage")], false)
         .or(is_metric().and(col("histogram").is_not_null()));
-    let time = when(is_metric(), lit(0_i64)).otherwise(cast(col("window_start"), DataType::Int64)).map_err(fail)?;
+    let time = when(is_metric(), lit(0_i64))
+        .otherwise(cast(col("window_start"), DataType::Int64))
+        .map_err(|error| fail(&error))?;
     let mut key = ["namespace", "version", "signal", "metric", "unit"].map(col).to_vec();
     key.push(time.alias("time"));
     let values = vec![
@@ -72,7 +74,7 @@ pub(crate) async fn all(
     for batch in &batches {
         for row in 0..batch.num_rows() {
             let [namespace, version, signal, name, unit] = [0, 1, 2, 3, 4].map(|column| text(batch, row, column));
-            let values = decoded(batch, row, 6).map_err(fail)?;
+            let values = decoded(batch, row, 6).map_err(|error| fail(&error))?;
             let signal = match &*signal {
                 "kpi" => "kpi",
                 "usage" => "usage",
@@ -132,7 +134,9 @@ pub(crate) async fn one(
     let mut found = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let Some(values) = decoded(batch, row, 5).map_err(fail)?.filter(says_values) else { continue };
+            let Some(values) = decoded(batch, row, 5).map_err(|error| fail(&error))?.filter(says_values) else {
+                continue;
+            };
             let attributes = attributes(batch, row, 4);
             let route = attributes.iter().find(|(key, _)| **key == *ROUTE).map(|(_, route)| route.clone());
             let time = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(row) / NS_PER_MS;
@@ -180,13 +184,14 @@ async fn read(
     memory_bytes: usize,
 ) -> Result<Vec<RecordBatch>, QueryError> {
     let (state, read) = engine.session_for(&[Table::Windows], memory_bytes).await?;
-    let parts = SessionContext::new_with_state(state).read_table(window_parts(&read)).map_err(fail)?;
-    let rows = parts.filter(condition).map_err(fail)?.aggregate(key, values).map_err(fail)?;
-    rows.collect().await.map_err(fail)
+    let parts = SessionContext::new_with_state(state).read_table(window_parts(&read)).map_err(|error| fail(&error))?;
+    let rows =
+        parts.filter(condition).map_err(|error| fail(&error))?.aggregate(key, values).map_err(|error| fail(&error))?;
+    rows.collect().await.map_err(|error| fail(&error))
 }
 
-fn fail(error: DataFusionError) -> QueryError {
-    explain(&error, "", None)
+fn fail(error: &DataFusionError) -> QueryError {
+    explain(error, "", None)
 }
 
 fn text(batch: &RecordBatch, row: usize, column: usize) -> Arc<str> {
