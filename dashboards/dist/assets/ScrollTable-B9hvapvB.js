@@ -1,1 +1,0 @@
-import{Pt as e,St as t,X as n,Xt as r,lt as i,pt as a,rt as o,wt as s,zt as c}from"./format-CslHVDck.js";var l=s(`<div role="region" tabindex="0"><!></div>`);function u(s,u){let d=n(u,`look`,3,`card`);var f=l();let p;var m=c(f);a(m,()=>u.children),r(f),e(()=>{p=i(f,1,`scroll`,null,p,{cut:d()!==`bare`,card:d()===`card`}),o(f,`aria-label`,u.label)}),t(s,f)}export{u as t};
