@@ -13,7 +13,7 @@ use shipwake_rollout::Place;
 use shipwake_verdict::audit::{Audit, Cut, audit, dispersion_that_fits};
 use shipwake_verdict::{Noise, Part};
 
-use super::engine::{REACH_S, query_of_place};
+use super::questions::{REACH_S, query_of_place};
 use super::learn::SlotWindows;
 use super::windows::Windows;
 use crate::board::{PlaceId, SelfAudit};

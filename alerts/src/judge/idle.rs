@@ -9,7 +9,7 @@ use shipwake_rollout::Place;
 use shipwake_store::ReleaseRow;
 use shipwake_verdict::{Guard, Verdict, Word};
 
-use super::engine::place_of;
+use super::questions::place_of;
 use crate::board::{Judged, PlaceId, Strategy, Versions};
 use crate::policies::Policies;
 use crate::time::clock_time;

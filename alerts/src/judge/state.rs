@@ -12,8 +12,9 @@ use shipwake_verdict::latency::Thresholds;
 use shipwake_verdict::{Comparison, Word};
 
 use super::case::{Case, Moment, PastWindow, Trial};
-use super::engine::{Engine, JudgeConfig, place_of};
+use super::engine::{Engine, JudgeConfig};
 use super::learn::Again;
+use super::questions::place_of;
 use super::words::Told;
 use crate::board::{Past, TrailPoint};
 use crate::state_bytes::{Reader, put_bytes, put_f64, put_i64, put_optional, put_release, put_text, put_u64};
