@@ -15,6 +15,7 @@ use shipwake_store::ReleaseRow;
 use super::audit::Audits;
 use super::case::{Case, Moment};
 use super::changes;
+use super::clocks::Clocks;
 use super::idle;
 use super::notices::Taken;
 use super::questions::{instances_of, place_of, query, row_of};
@@ -71,13 +72,15 @@ pub(crate) struct Engine {
     /// The number of the last change of releases whose cases are forgotten.
     pub numbers: VecDeque<(Arc<ReleaseId>, u64)>,
     pub revision: u64,
-    /// How often it would have been wrong, since the start; not stored.
+    /// How often it would have been wrong.
     pub audits: Audits,
     /// Markers that were taken; not stored, taking one again changes nothing.
     taken: Taken,
     traffic_at_ms: i64,
     read_all_ms: i64,
-    /// Versions that run and have taken no request yet.
+    /// Whose times are those of now; not stored.
+    clocks: Clocks,
+    /// Versions that run and cannot be judged yet: without a request, or with a clock that is behind.
     pub(super) idle: Vec<Arc<Judged>>,
     /// The versions that were seen of each service, of so many rows; not stored.
     pub(super) versions: Arc<Versions>,
@@ -155,10 +158,17 @@ impl Engine {
         }
         let now_s = now_ms.div_euclid(10_000) * 10;
         let question = |from_s: i64, to_s: i64| query(None, from_s, to_s, false);
+        self.clocks.look(rows, now_ms);
+        // What is behind and not known yet stays unknown until its times are those of now.
+        let is_behind = |row: &ReleaseRow| {
+            let has_settled = |place: &Place| place.has_settled(&row.release.version);
+            self.clocks.behind_s(&row.release).is_some()
+                && !self.places.get(&place_of(&row.release)).is_some_and(has_settled)
+        };
         // When a version came is told by its first window, which may have been sent after later ones.
         let is_new = |row: &ReleaseRow| {
             let place = self.places.get(&place_of(&row.release));
-            row.requests > 0 && place.is_none_or(|place| !place.has_settled(&row.release.version))
+            row.requests > 0 && place.is_none_or(|place| !place.has_settled(&row.release.version)) && !is_behind(row)
         };
         let unsettled: HashSet<Arc<ReleaseId>> =
             rows.iter().filter(|row| is_new(row)).map(|row| row.release.clone()).collect();
@@ -189,7 +199,7 @@ impl Engine {
         }
         let mut seen: BTreeMap<PlaceId, Vec<Sight>> = BTreeMap::new();
         // Of services beyond their bound nobody knows which is which.
-        for row in rows.iter().filter(|row| &*row.release.service != OVERFLOW) {
+        for row in rows.iter().filter(|row| &*row.release.service != OVERFLOW && !is_behind(row)) {
             seen.entry(place_of(&row.release)).or_default().push(Sight {
                 version: row.release.version.clone(),
                 first_seen_s: row.first_seen_ns.div_euclid(1_000_000_000),
@@ -206,7 +216,7 @@ impl Engine {
         for (id, seen) in seen {
             self.places.entry(id).or_default().look(&seen, complete_s, &self.config.limits);
         }
-        self.idle = idle::waiting(rows, &self.places, &self.config.policies, now_ms);
+        self.idle = idle::waiting(rows, &self.places, &self.clocks, &self.config.policies, now_ms);
         if self.rows != rows.len() {
             self.rows = rows.len();
             self.versions = idle::versions(rows);

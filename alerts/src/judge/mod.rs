@@ -6,14 +6,16 @@
 //!
 //! - [`windows`]: what is read, by `questions`. `engine`: a look. `case`: one release. `opening`: how it begins. `learn`: what its baseline
 //!   says beforehand. `feeding`: what it grows by. `showing`: what people see.
-//! - `idle`: versions without a request yet. `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
+//! - `idle`: versions without a request yet. `clocks`: those whose times cannot be compared. `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
 //! - `audit`: how often it would have been wrong. [`kayenta`]: what another judge would have said.
 //! - [`replay`]: past releases, judged again.
-//! - `notices`: what people and tools announce. `state`: what is kept between starts.
+//! - `notices`: what people and tools announce. `state`: what is kept between starts, with `audit_bytes`.
 
 mod audit;
+mod audit_bytes;
 mod case;
 mod changes;
+mod clocks;
 mod engine;
 mod feeding;
 mod idle;
