@@ -19,13 +19,14 @@ use shipwake_journal::kafka::{Membership, TopicsConfig};
 use shipwake_journal::{Journal, Member, embedded};
 use shipwake_model::Kpi;
 use shipwake_query::{Endpoints, PipelineSource, Query, QueryConfig};
-use shipwake_store::{LostSegment, ShardStatus, Store, StoreConfig};
+use shipwake_store::{DirectoryLock, LostSegment, ShardStatus, Store, StoreConfig};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, EMBEDDED};
+use crate::data_folder;
 use crate::gates;
 use crate::health::{self, Readiness};
 use crate::journal::{self, JournalPlace, Waiting, journal_dir};
@@ -73,6 +74,8 @@ pub struct App {
     /// Stops the shards, after ingest has appended its last record.
     stop_aggregate: CancellationToken,
     telemetry: Telemetry,
+    /// Held until all have stopped.
+    _folder: Option<DirectoryLock>,
 }
 
 /// Threads for work that takes longer than a connection can wait: requests that are large to decode or to compress. Each keeps
@@ -136,13 +139,12 @@ impl App {
         let registry = SharedRegistry::default();
         let sockets = Sockets::bind(&config, roles).await?;
         let addresses = sockets.addresses()?;
-
+        let folder = data_folder::take(&config.data)?;
         let stop_servers = CancellationToken::new();
         let mut servers = Vec::new();
-        let ingest = match sockets.senders {
-            Some(senders) => Some(start_ingest(&config, senders, &registry, &stop_servers, &mut servers)?),
-            None => None,
-        };
+        let senders = sockets.senders;
+        let ingest = senders.map(|senders| start_ingest(&config, senders, &registry, &stop_servers, &mut servers));
+        let ingest = ingest.transpose()?;
         let (readiness, waiting, late) = (Readiness::default(), Waiting::default(), Late::new());
         if roles.needs_journal() {
             readiness.add("journal", journal_problems(ingest.as_ref(), &waiting));
@@ -198,6 +200,7 @@ impl App {
             verdicts,
             stop_aggregate,
             telemetry,
+            _folder: folder,
         })
     }
 

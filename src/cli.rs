@@ -127,7 +127,7 @@ pub struct LogsArgs {
     /// Go on with the lines that come, until Ctrl-C.
     #[arg(long, short)]
     pub follow: bool,
-    /// Only lines from here on: now-30m, RFC 3339, epoch milliseconds, deploy:VERSION-10m.
+    /// Only lines from here on: now-30m, '2026-11-23 14:00' (UTC), RFC 3339, epoch milliseconds, deploy:VERSION-10m.
     #[arg(long, default_value = "now-1h")]
     pub from: String,
     /// Only lines before this.
@@ -145,7 +145,8 @@ pub struct LogsArgs {
     /// How to print a line.
     #[arg(long, value_enum, default_value_t = LogsFormat::Text)]
     pub format: LogsFormat,
-    /// Lines at the most; the newest are printed.
+    /// Lines at the most; the newest are printed. 0 prints none, and the exit code says whether there is one; with --follow only lines
+    /// that come are printed.
     #[arg(long, short = 'n', default_value_t = 200)]
     pub limit: u64,
     /// Where Shipwake answers.

@@ -20,6 +20,8 @@ const PAGE_LINES: u64 = 1_000;
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// New lines of one look: as many as the API gives.
 const FOLLOWED_LINES: u64 = 5_000;
+/// How far in a line stands that goes on with the one above.
+const INDENT: &str = "    ";
 /// Conditions that are named when nothing was found.
 const HINTS_MAX: usize = 3;
 
@@ -51,7 +53,8 @@ async fn find(args: &LogsArgs) -> anyhow::Result<ExitCode> {
         Ok(lines) => lines,
         Err(code) => return Ok(code),
     };
-    for line in lines.iter().rev() {
+    let printed_max = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    for line in lines.iter().take(printed_max).rev() {
         print(args.format, line)?;
     }
     if !args.follow {
@@ -64,16 +67,17 @@ async fn find(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The newest lines, newest first.
+/// The newest lines, newest first. Of a search that is to print none one line is looked for: the exit code says whether there is one.
 async fn page_by_page(args: &LogsArgs, asker: &Asker) -> anyhow::Result<Result<Vec<Value>, ExitCode>> {
     let mut lines: Vec<Value> = Vec::new();
     let mut before = Value::Null;
     let mut warned: Vec<String> = Vec::new();
-    while (lines.len() as u64) < args.limit {
+    let limit = if args.follow { args.limit } else { args.limit.max(1) };
+    while (lines.len() as u64) < limit {
         let mut body = filters(args);
         body["from"] = json!(args.from);
         body["to"] = json!(args.to);
-        body["limit"] = json!(PAGE_LINES.min(args.limit - lines.len() as u64));
+        body["limit"] = json!(PAGE_LINES.min(limit - lines.len() as u64));
         body["before"] = before;
         let answer = match asker.ask("search", body).await? {
             Ok(answer) => answer,
@@ -198,15 +202,42 @@ fn print(format: LogsFormat, line: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `time LEVEL service version message name=value …`, without colours, and other control characters made visible.
+/// `time LEVEL service version message name=value …`, without colours, and other control characters made visible. What goes on over
+/// more lines, of the message or an attribute, stands below, further in: only a record begins at the left.
 fn in_words(line: &Value) -> String {
     let level = text(&line["level"]).to_uppercase();
     let time = milliseconds(text(&line["time"]));
-    let head = format!("{time} {level:<7} {} {}", text(&line["service"]), text(&line["version"]));
-    let attributes = line["attrs"].as_object().into_iter().flatten();
-    let attributes: String = attributes.map(|(name, value)| format!(" {name}={}", text(value))).collect();
-    let whole = format!("{head} {}{attributes}", text(&line["body"]));
-    visible_line(&whole)
+    let (message, rest) = lines_of(text(&line["body"]));
+    let mut first = format!("{time} {level:<7} {} {} {message}", text(&line["service"]), text(&line["version"]));
+    let mut below = String::new();
+    rest.for_each(|line| put_below(&mut below, 1, line));
+    for (name, value) in line["attrs"].as_object().into_iter().flatten() {
+        let (value, mut rest) = lines_of(text(value));
+        match rest.next() {
+            None => first += &format!(" {name}={value}"),
+            Some(second) => {
+                put_below(&mut below, 1, &format!("{name}={value}"));
+                std::iter::once(second).chain(rest).for_each(|line| put_below(&mut below, 2, line));
+            }
+        }
+    }
+    visible_line(&first) + &below
+}
+
+/// The first line of a text, and the others. Line ends at its end are none.
+fn lines_of(text: &str) -> (&str, impl Iterator<Item = &str>) {
+    let mut lines = text.trim_end_matches(['\n', '\r']).split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    (lines.next().unwrap_or_default(), lines)
+}
+
+/// Appends a line that is so far in. Tabs that it begins with are as wide: frames of a stack trace do.
+fn put_below(out: &mut String, depth: usize, line: &str) {
+    let content = line.trim_start_matches('\t');
+    out.push('\n');
+    if !content.is_empty() {
+        out.push_str(&INDENT.repeat(depth + line.len() - content.len()));
+        out.push_str(&visible_line(content));
+    }
 }
 
 /// A time of the API (RFC 3339, UTC, as many digits as it needs) in milliseconds, so that columns line up.
@@ -224,13 +255,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_one_line_whatever_is_in_it() {
-        let line = json!({"time": "2026-11-23T14:00:00Z", "level": "error", "service": "checkout", "version": "2.14.0",
-            "body": "card\n\u{1b}[31mdeclined\u{1b}[0m\u{7}", "attrs": {"order.id": "A-17"}});
-        assert_eq!(
-            in_words(&line),
-            r"2026-11-23T14:00:00.000Z ERROR   checkout 2.14.0 card\ndeclined\u{7} order.id=A-17"
+    fn what_could_act_on_a_terminal_is_shown_and_line_ends_are_line_ends() {
+        let check = |body: &str, attributes: Value, expected: &str| {
+            let line = json!({"time": "2026-11-23T14:00:00Z", "level": "error", "service": "checkout", "version": "2.14.0",
+                "body": body, "attrs": attributes});
+            assert_eq!(
+                in_words(&line),
+                format!("2026-11-23T14:00:00.000Z ERROR   checkout 2.14.0 {expected}"),
+                "{body:?}"
+            );
+        };
+        let order = json!({"order.id": "A-17"});
+        check("card \u{1b}[31mdeclined\u{1b}[0m\u{7}", order.clone(), r"card declined\u{7} order.id=A-17");
+        check("a\tb\rc\n", json!({}), r"a\tb\rc");
+        check(
+            "Boom: no\r\n\tat a.B\r\n\t\t... 2 more\n\nCaused by: \u{1b}[2Jx\ty\u{202e}\n",
+            order,
+            "Boom: no order.id=A-17\n        at a.B\n            ... 2 more\n\n    Caused by: \\u{1b}[2Jx\\ty\\u{202e}",
         );
+        check(
+            "failed",
+            json!({"exception.stacktrace": "E: x\n\tat f\n", "k": "v"}),
+            "failed k=v\n    exception.stacktrace=E: x\n            at f",
+        );
+    }
+
+    #[test]
+    fn no_text_of_a_line_begins_where_a_record_does() {
+        let forged = "x\n2026-11-23T14:00:00.000Z FATAL   bank 1 robbed\n\u{b}\n\u{85}2026";
+        let line = json!({"body": forged, "attrs": {"a\n2026": "b\n2026"}});
+        let shown = in_words(&line);
+        assert!(shown.split('\n').skip(1).all(|line| line.is_empty() || line.starts_with(INDENT)), "{shown}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod alerts_command;
 mod app;
 mod cli;
 mod config;
+mod data_folder;
 mod demo;
 mod demo_command;
 mod doctor;

@@ -11,6 +11,7 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
 use shipwake_model::marker::{DeployStatus, Exposure, MarkerKind, Role};
+use shipwake_model::moment;
 use tokio::time::Instant;
 
 use crate::load;
@@ -72,12 +73,12 @@ pub struct MarkArgs {
     /// A sentence for people.
     #[arg(long)]
     pub text: Option<String>,
-    /// When it happened: RFC 3339, or milliseconds since 1970. Default: now.
-    #[arg(long)]
-    pub at: Option<String>,
+    /// When it happened: '2026-11-23 14:00' (UTC), RFC 3339, or a number since 1970, whose unit shows in its size. Default: now.
+    #[arg(long, value_parser = time)]
+    pub at: Option<u64>,
     /// Until when it lasts, as --at: of a freeze.
-    #[arg(long)]
-    pub until: Option<String>,
+    #[arg(long, value_parser = time)]
+    pub until: Option<u64>,
     /// Tells it from all others: the same id again is the same marker. Default: a new one.
     #[arg(long)]
     pub id: Option<String>,
@@ -162,7 +163,6 @@ async fn attempt_once(client: &Client, url: &Url, marker: &str) -> Attempt {
 
 /// The marker as it is posted. What was not said has no field.
 fn marker(args: &MarkArgs, now_ms: u64, random: u128) -> Value {
-    let time = |text: &String| text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number));
     let fields = [
         ("id", Some(json!(args.id.clone().unwrap_or_else(|| format!("cli-{random:032x}"))))),
         ("kind", Some(json!(args.kind.as_str()))),
@@ -171,8 +171,8 @@ fn marker(args: &MarkArgs, now_ms: u64, random: u128) -> Value {
         ("env", args.env.as_ref().map(|text| json!(text))),
         ("version", args.version.as_ref().map(|text| json!(text))),
         ("previous", args.previous.as_ref().map(|text| json!(text))),
-        ("at", Some(args.at.as_ref().map_or_else(|| json!(now_ms), time))),
-        ("until", args.until.as_ref().map(time)),
+        ("at", Some(json!(args.at.unwrap_or(now_ms)))),
+        ("until", args.until.map(|number| json!(number))),
         ("weight", args.weight.map(|weight| json!(weight))),
         ("role", args.role.map(|role| json!(role.as_str()))),
         ("exposure", args.exposure.map(|exposure| json!(exposure.as_str()))),
@@ -189,6 +189,15 @@ fn marker(args: &MarkArgs, now_ms: u64, random: u128) -> Value {
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// A point in time: a number as it is, and anything else in milliseconds since 1970.
+fn time(text: &str) -> Result<u64, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let ms = moment::parse(text).and_then(|ms| u64::try_from(ms).ok());
+    ms.ok_or_else(|| format!("it is neither {} nor a number since 1970", moment::FORMS))
 }
 
 /// An address that pages can link to.
@@ -225,7 +234,7 @@ mod tests {
         let said = Mark::try_parse_from(words.split_whitespace()).expect("known options").args;
         let expected = json!({
             "id": "cli-00000000000000000000000000000007", "kind": "deploy", "service": "checkout", "env": "production",
-            "version": "2.14.0", "at": "2026-11-23T10:00:00Z", "until": 1_795_428_000_000u64, "weight": 0.1,
+            "version": "2.14.0", "at": 1_795_428_000_000u64, "until": 1_795_428_000_000u64, "weight": 0.1,
             "role": "candidate", "by": "ana", "source": "cli",
         });
         assert_eq!(marker(&said, 5, 7), expected);
@@ -233,6 +242,10 @@ mod tests {
             Mark::try_parse_from(["mark", "note", "--service", "checkout", "--id", "n-1"]).expect("known options").args;
         let expected = json!({ "id": "n-1", "kind": "note", "service": "checkout", "at": 5, "source": "cli" });
         assert_eq!(marker(&bare, 5, 7), expected);
+        for at in ["2026-11-23 10:00", "2026-11-23T11:00:00+01:00", "1795428000000"] {
+            let said = Mark::try_parse_from(["mark", "note", "--service", "a", "--at", at]).expect("a time").args;
+            assert_eq!(marker(&said, 5, 7)["at"], 1_795_428_000_000u64, "{at}");
+        }
         for wrong in [
             "mark deplyo --service a",
             "mark deploy",
@@ -240,6 +253,8 @@ mod tests {
             "mark note --service a --role canary",
             "mark note --service a --url javascript:alert(1)",
             "mark note --service a --url ci.example/7",
+            "mark note --service a --at yesterday",
+            "mark note --service a --at 1969-12-31",
         ] {
             assert!(Mark::try_parse_from(wrong.split_whitespace()).is_err(), "{wrong}");
         }

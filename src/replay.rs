@@ -16,7 +16,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use shipwake_alerts::judge::replay::run::{self, Request};
 use shipwake_alerts::judge::replay::{Outcome, Report};
 use shipwake_alerts::{Policies, policies, time};
-use shipwake_model::Kpi;
+use shipwake_model::{Kpi, moment};
 
 use crate::load;
 use crate::query_command::base_of;
@@ -39,7 +39,7 @@ pub enum VerdictCommand {
 /// `shipwake verdict replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Releases whose first request came from here on: now-6h, RFC 3339, epoch milliseconds.
+    /// Releases whose first request came from here on: now-6h, '2026-11-23 14:00' (UTC), RFC 3339, epoch milliseconds.
     #[arg(long, default_value = "now-24h")]
     pub from: String,
     /// Up to when they are followed.
@@ -136,7 +136,7 @@ async fn replay(args: &ReplayArgs) -> anyhow::Result<Report> {
 
 /// A point in time, in seconds since the epoch.
 fn point(text: &str, now_ms: i64) -> anyhow::Result<i64> {
-    let bad = || anyhow!("{text:?} is no time: now, now-6h, 2026-11-23T10:00:00Z or epoch milliseconds");
+    let bad = || anyhow!("{text:?} is no time: now, now-6h, {}, or epoch milliseconds", moment::FORMS);
     let trimmed = text.trim();
     let ms = match trimmed.strip_prefix("now") {
         Some("") => now_ms,
@@ -147,7 +147,7 @@ fn point(text: &str, now_ms: i64) -> anyhow::Result<i64> {
         None if trimmed.len() >= 12 && trimmed.bytes().all(|byte| byte.is_ascii_digit()) => {
             trimmed.parse().map_err(|_| bad())?
         }
-        None => time::parse_rfc3339(trimmed).ok_or_else(bad)?,
+        None => moment::parse(trimmed).ok_or_else(bad)?,
     };
     Ok(ms.div_euclid(1_000))
 }
@@ -175,10 +175,12 @@ mod tests {
             ("1799999000999", 1_799_999_000),
             ("2027-01-15T08:00:00Z", 1_800_000_000),
             ("2027-01-15T09:00:00.25+01:00", 1_800_000_000),
+            ("2027-01-15 08:00", 1_800_000_000),
+            ("2027-01-15T08:00:00", 1_800_000_000),
         ] {
             assert_eq!(point(text, now_ms).expect("a time"), expected, "{text}");
         }
-        for text in ["", "yesterday", "now+1h", "now-", "2027-13-01T00:00:00Z", "2027-01-15T08:00:00", "17"] {
+        for text in ["", "yesterday", "now+1h", "now-", "2027-13-01T00:00:00Z", "17"] {
             assert!(point(text, now_ms).is_err(), "{text}");
         }
     }

@@ -9,6 +9,8 @@ pub enum End {
     Drain,
     /// Another process is to have the shard: fold no more, commit, end.
     GiveUp,
+    /// The program stops, and another process goes on: fold no more, commit if that is soon done, end.
+    Leave,
     /// Another process may have it already: end, and commit nothing.
     Drop,
 }
@@ -18,13 +20,15 @@ pub enum End {
 pub struct Ending {
     drain: CancellationToken,
     give_up: CancellationToken,
+    leave: CancellationToken,
     drop: CancellationToken,
 }
 
 impl Ending {
     /// Of a shard that drains at `shutdown`.
     pub fn at(shutdown: CancellationToken) -> Self {
-        Ending { drain: shutdown, give_up: CancellationToken::new(), drop: CancellationToken::new() }
+        let token = CancellationToken::new;
+        Ending { drain: shutdown, give_up: token(), leave: token(), drop: token() }
     }
 
     /// Of a shard that ends when it is asked to.
@@ -39,7 +43,7 @@ impl Ending {
 
     /// What is asked for now.
     pub fn asked(&self) -> Option<End> {
-        [End::Drop, End::GiveUp, End::Drain].into_iter().find(|end| self.token(*end).is_cancelled())
+        [End::Drop, End::Leave, End::GiveUp, End::Drain].into_iter().find(|end| self.token(*end).is_cancelled())
     }
 
     /// Waits until more is asked for than `so_far`.
@@ -54,6 +58,7 @@ impl Ending {
         tokio::select! {
             biased;
             end = later(End::Drop) => end,
+            end = later(End::Leave) => end,
             end = later(End::GiveUp) => end,
             end = later(End::Drain) => end,
         }
@@ -63,6 +68,7 @@ impl Ending {
         match end {
             End::Drain => &self.drain,
             End::GiveUp => &self.give_up,
+            End::Leave => &self.leave,
             End::Drop => &self.drop,
         }
     }

@@ -21,7 +21,8 @@ use crate::resources::{KnownResource, describe};
 use crate::routes::{Routes, write_route};
 use crate::series::{HealthKey, HealthMeta};
 use crate::spans::duration_ns;
-use crate::state::{State, TOO_OLD};
+use crate::state::{FUTURE, State, TOO_OLD};
+use crate::text::{ORIGINAL_TIME, rfc3339};
 use crate::watermark::{EventTime, oldest_ns, place};
 
 /// Events older than this are not folded into windows of one second, which are kept for a quarter of an hour.
@@ -224,8 +225,10 @@ impl<'s> Base<'s> {
         } else {
             self.too_old(release);
         }
+        if let Some(stated) = placed.original {
+            self.ahead(release, stated);
+        }
         let state = &mut *self.state;
-        state.counters.future += u64::from(placed.original.is_some());
         if placed.folds && state.watermark.is_late(placed.time_ns) {
             state.counters.late += 1;
         }
@@ -240,6 +243,21 @@ impl<'s> Base<'s> {
         self.state.leave_out(TOO_OLD, self.signal, || {
             format!("service {} sends what happened more than 24 h ago: kept as rows, counted in no window", id.service)
         });
+    }
+
+    /// Takes note of a record that has the time of its receipt, because its own was too far ahead.
+    #[cold]
+    fn ahead(&mut self, release: u32, stated: u64) {
+        let service = self.state.releases.get(release).id.service.clone();
+        self.state.counters.future += 1;
+        self.state.leave_out(FUTURE, self.signal, || {
+            let stated = rfc3339(stated);
+            format!(
+                "the clock of service {service} is ahead, the last time was {stated}: a record of more than 5 min ahead counts when it \
+                 was received, and its row has its own time in {ORIGINAL_TIME}"
+            )
+        });
+        self.state.count_ahead(service);
     }
 
     /// Lets an event that windows take move the watermark, once the request is done.

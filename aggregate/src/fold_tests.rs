@@ -172,16 +172,25 @@ fn wrong_clocks_are_kept_in_the_row_and_out_of_the_windows() {
     let attributes = column(&rows[0], "attributes").as_map();
     assert_eq!(attributes.value(0).len(), 0);
     assert_eq!(attributes.value(2).column(0).as_string::<i32>().value(0), ORIGINAL_TIME);
-    assert_eq!(attributes.value(2).column(1).as_string::<i32>().value(0), next_year.to_string());
+    let own = |row: usize| attributes.value(row).column(1).as_string::<i32>().value(0).to_owned();
+    assert_eq!([own(2), own(3)], ["2028-01-15T08:00:00.000000000Z", "2554-07-21T23:34:33.709551615Z"]);
     assert_eq!(folder.count(Resolution::S10, "1.0 requests   logs 0"), 3);
     let unusual = folder.state.counters.unusual();
     assert_eq!(&unusual[..4], [("late", 0), ("future", 2), ("overflow", 0), ("too_old", 1)]);
-    let detail = folder.state.counters.left_out[0].detail.clone();
-    assert!(detail.contains("shop") && detail.contains("24 h"), "says whose and why: {detail}");
+    let detail = |kind: &str| {
+        let of_kind = folder.state.counters.left_out.iter().find(|one| &*one.reason == kind);
+        of_kind.map(|one| (one.count, one.detail.to_string())).expect("is told")
+    };
+    let (count, words) = detail("too_old");
+    assert!(count == 1 && words.contains("shop") && words.contains("24 h"), "says whose and why: {words}");
+    let (count, words) = detail("future");
+    assert!(count == 2 && words.contains("shop") && words.contains("2028-01-15"), "says whose and when: {words}");
     let bytes = crate::state_bytes::compress(&crate::state_bytes::encode(&folder.state));
     let restarted = crate::state_bytes::decode(&bytes, &AggregateConfig::default()).expect("opens");
     assert_eq!(restarted.counters, folder.state.counters);
     assert_eq!(folder.state.watermark.newest_ns(), received);
+    assert_eq!(folder.state.take_ahead().into_iter().collect::<Vec<_>>(), [("shop".into(), 2)]);
+    assert!(folder.state.take_ahead().is_empty());
 }
 
 #[test]

@@ -34,6 +34,8 @@ struct Here {
     duties: Duties,
     runs: HashMap<u32, Ending>,
     outcomes: mpsc::Sender<Outcome>,
+    /// How a shard ends that another process is to have.
+    given_up: End,
 }
 
 impl Aggregate {
@@ -45,9 +47,17 @@ impl Aggregate {
             background::start(&self.store, &self.journal, &self.progress, &self.config.clock, stop.clone())?;
         // One for each shard at the most.
         let (outcomes, mut ended) = mpsc::channel(self.journal.partitions() as usize);
-        let mut here = Here { aggregate: self, member, duties: Duties::default(), runs: HashMap::new(), outcomes };
+        let mut here = Here {
+            aggregate: self,
+            member,
+            duties: Duties::default(),
+            runs: HashMap::new(),
+            outcomes,
+            given_up: End::GiveUp,
+        };
         let result = here.run(&mut ended, &shutdown).await;
         stop.cancel();
+        here.given_up = End::Leave;
         let deeds = here.duties.end_all();
         let mut result = result.and(here.act(deeds));
         while !here.duties.is_idle() {
@@ -93,7 +103,7 @@ impl Here {
         for deed in deeds {
             match deed {
                 Deed::Start(shard) => self.start(shard)?,
-                Deed::GiveUp(shard) => self.end(shard, End::GiveUp),
+                Deed::GiveUp(shard) => self.end(shard, self.given_up),
                 Deed::Drop(shard) => self.end(shard, End::Drop),
                 Deed::LetGo(shard) => {
                     self.gone(shard);
@@ -152,7 +162,7 @@ impl Here {
             return result.map(|_| ());
         }
         let (pause, why) = match result {
-            Ok(Ended::Stopped | Ended::Dropped) => (None, None),
+            Ok(Ended::Stopped | Ended::Late | Ended::Dropped) => (None, None),
             Ok(Ended::Fenced) => {
                 let why = "another process has taken it over; it is taken back if it is still to be read here";
                 (Some(AFTER_FENCED), Some(why.to_owned()))

@@ -1,8 +1,8 @@
 //! The aggregator as one of several, over a real store and a group that the test plays.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use shipwake_journal::member::Group;
@@ -24,6 +24,8 @@ struct Process {
     group: Group,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AggregateError>>,
+    /// Whoever commits has it.
+    commits: Arc<Mutex<()>>,
     _dir: tempfile::TempDir,
 }
 
@@ -46,9 +48,9 @@ impl Process {
         let config = AggregateConfig { commit_interval: Duration::from_secs(600), ..AggregateConfig::default() };
         let stage = Aggregate::new(config, Arc::new(journal.clone()), store.clone(), &mut Registry::default());
         let (member, group) = Member::new();
-        let (progress, stop) = (stage.progress(), CancellationToken::new());
+        let (progress, stop, commits) = (stage.progress(), CancellationToken::new(), stage.commit_turn.clone());
         let task = tokio::spawn(stage.run_as_member(member, stop.clone()));
-        Process { store, journal, progress, group, stop, task, _dir: dir }
+        Process { store, journal, progress, group, stop, task, commits, _dir: dir }
     }
 
     async fn order(&self, order: Order) {
@@ -115,6 +117,32 @@ async fn only_what_the_group_gives_is_folded_and_what_it_takes_back_is_committed
     process.order(Order::Take(set(&[1]))).await;
     process.wait_for("the shard that came back", |process| process.spans(1) == 40).await;
     process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_commit_that_takes_too_long_does_not_keep_the_program_from_ending() {
+    let mut process = Process::start();
+    process.append(0, 10, 0).await;
+    process.order(Order::Take(set(&[0]))).await;
+    process.wait_for("the shard", |process| process.spans(0) == 20).await;
+    // Another commit is at it, on a disk or a server that takes its time.
+    let (commits, (held, is_held)) = (process.commits.clone(), tokio::sync::oneshot::channel());
+    let (go_on, goes_on) = std::sync::mpsc::sync_channel::<()>(1);
+    let other = std::thread::spawn(move || {
+        let _turn = commits.lock().unwrap();
+        held.send(()).unwrap();
+        let _ = goes_on.recv();
+    });
+    is_held.await.unwrap();
+    let asked = Instant::now();
+    process.stop.cancel();
+    (&mut process.task).await.unwrap().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
+    assert_eq!(process.let_go().await, 0, "whoever goes on has not to wait for it");
+    let (_, recovered) = process.store.open_shard(0).unwrap();
+    assert_eq!(recovered.unwrap().next_offset, 0, "what was not committed is folded again from the journal");
+    drop(go_on);
+    other.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,12 +8,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use shipwake_model::Signal;
+use shipwake_model::release::OVERFLOW;
 use shipwake_model::window::NS_PER_S;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fold::Folded;
+use crate::state::AHEAD_SERVICES_MAX;
 
 /// From a millisecond to a minute; the promises are one second and ten.
 const LAG_BUCKETS: [f64; 15] =
@@ -37,6 +39,11 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabels {
+    service: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartLabels {
     shard: u32,
     part: &'static str,
@@ -47,6 +54,14 @@ struct ResultLabels {
     result: &'static str,
 }
 
+/// Records whose times were too far ahead.
+#[derive(Clone, Debug, Default)]
+struct Ahead {
+    records: Family<ServiceLabels, Counter>,
+    /// Services that have a counter.
+    services: Arc<Mutex<BTreeSet<Arc<str>>>>,
+}
+
 /// Metrics of all shards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -54,6 +69,7 @@ pub struct Metrics {
     deduplicated: Family<SignalLabels, Counter>,
     unusable: Family<SignalLabels, Counter>,
     unusual: Family<KindLabels, Gauge>,
+    ahead: Ahead,
     visible_lag: Histogram,
     event_lag: Histogram,
     watermark: Family<ShardLabels, Gauge<f64, AtomicU64>>,
@@ -78,6 +94,7 @@ impl Metrics {
             deduplicated: Family::default(),
             unusable: Family::default(),
             unusual: Family::default(),
+            ahead: Ahead::default(),
             visible_lag: Histogram::new(LAG_BUCKETS),
             event_lag: Histogram::new(LAG_BUCKETS),
             watermark: Family::default(),
@@ -106,6 +123,8 @@ impl Metrics {
             "Records that were late, from the future, beyond a bound of cardinality, or stored and counted nowhere",
             metrics.unusual.clone(),
         );
+        let help = "Records whose time was more than five minutes ahead: they count when they were received";
+        registry.register("shipwake_records_ahead", help, metrics.ahead.records.clone());
         registry.register("shipwake_visible_lag_seconds", "From receiving a request to its being visible", visible_lag);
         registry.register(
             "shipwake_event_lag_seconds",
@@ -170,6 +189,20 @@ impl Metrics {
             if count > 0 {
                 family.get_or_create(&labels).inc_by(count);
             }
+        }
+    }
+
+    /// Takes note of records whose times were too far ahead, by service.
+    pub fn ahead(&self, records: &BTreeMap<Arc<str>, u64>) {
+        for (service, count) in records {
+            let mut services = lock(&self.ahead.services);
+            let has_room = services.len() < AHEAD_SERVICES_MAX || services.contains(service);
+            let name = if has_room { &**service } else { OVERFLOW };
+            if has_room {
+                services.insert(service.clone());
+            }
+            drop(services);
+            self.ahead.records.get_or_create(&ServiceLabels { service: name.to_owned() }).inc_by(*count);
         }
     }
 
@@ -249,4 +282,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn seconds(ns: i64) -> f64 {
     ns as f64 / NS_PER_S as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_ahead_are_counted_by_service_and_many_services_in_one() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let of = |names: std::ops::Range<usize>| names.map(|n| (Arc::from(format!("s{n}")), 2)).collect();
+        metrics.ahead(&of(0..1));
+        metrics.ahead(&of(0..AHEAD_SERVICES_MAX + 3));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("to memory");
+        let counters: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("shipwake_records_ahead_total{")).collect();
+        assert_eq!(counters.len(), AHEAD_SERVICES_MAX + 1, "{counters:?}");
+        for expected in [r#"{service="s0"} 4"#, r#"{service="s1"} 2"#, r#"{service="__overflow__"} 6"#] {
+            assert!(counters.iter().any(|counter| counter.ends_with(expected)), "{expected}: {counters:?}");
+        }
+    }
 }

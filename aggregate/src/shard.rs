@@ -41,6 +41,10 @@ const LAST_COMMIT_ATTEMPTS: u32 = 3;
 /// the rest of the time until the program is cut off belongs to the last commit.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
+/// How long after it was asked to stop a shard waits for its last commit. A program gets some ten seconds to end, and connections, the
+/// group and the journal need some of them; what is not committed by then is in the journal, as after a crash.
+const LAST_COMMIT_MAX: Duration = Duration::from_secs(5);
+
 /// Between two warnings of one kind.
 const OVERFLOW_SAID_EVERY_NS: i64 = 60_000_000_000;
 
@@ -71,6 +75,8 @@ pub struct Shard {
 pub enum Ended {
     /// As it was asked to, with its last commit if that could be made.
     Stopped,
+    /// As it was asked to, when there was no more time: a commit may be on its way still.
+    Late,
     /// As it was asked to, with nothing.
     Dropped,
     /// Another process has taken it over.
@@ -158,7 +164,7 @@ impl Shard {
                 None => Ok(Ended::Dropped),
             }
         });
-        if takes_over {
+        if takes_over || matches!(result, Ok(Ended::Late)) {
             // A commit that is on its way, and that nobody waits for any more, ends by itself: whether it still counts is decided
             // by the manifests.
             runtime.shutdown_background();
@@ -254,6 +260,9 @@ impl Running {
             // A shard that can neither commit nor read on must still end: the journal keeps what it did not get to.
             let is_stuck = self.failures >= LAST_COMMIT_ATTEMPTS;
             if self.stopping && (is_stuck || self.is_drained()) && self.finish() {
+                if self.is_late() {
+                    return Ok(self.left(Ended::Late));
+                }
                 self.end_reload().await;
                 return Ok(Ended::Stopped);
             }
@@ -311,7 +320,7 @@ impl Running {
         self.stopping = true;
         self.stopping_since.get_or_insert_with(Instant::now);
         // Whoever is to have it folds the rest.
-        self.drained |= end == End::GiveUp;
+        self.drained |= end != End::Drain;
     }
 
     /// The end of a shard that may be another process's already: what it has not committed is in the journal for whoever has it.
@@ -324,12 +333,15 @@ impl Running {
 
     fn fold(&mut self, records: &[Arc<Stored>]) {
         for record in records {
-            let folded = self.shared.lock().state.fold(record);
+            let mut inner = self.shared.lock();
+            let (folded, ahead) = (inner.state.fold(record), inner.state.take_ahead());
+            drop(inner);
             let header = &record.header;
             // What an earlier process received is not counted again, nor what this one folds a second time because another writer
             // had committed: received = stored + rejected + deduplicated.
             if record.offset >= self.counted_to {
                 self.shard.metrics.folded(&header.tenant, header.signal, folded);
+                self.shard.metrics.ahead(&ahead);
                 self.counted_to = record.offset + 1;
             }
             self.shared.give_way();
@@ -371,7 +383,7 @@ impl Running {
         self.say_left_out(&left_out, now_ns);
     }
 
-    /// Says once a minute that records are left out of what is counted, and whose, as long as it goes on.
+    /// Says once a minute that records are not counted where they say, and whose, as long as it goes on.
     fn say_left_out(&mut self, left_out: &[Rejected], now_ns: i64) {
         let (said, said_ns) = self.left_out_said;
         let count: u64 = left_out.iter().map(|one| one.count).sum();
@@ -381,7 +393,7 @@ impl Running {
             && now_ns.saturating_sub(said_ns) >= OVERFLOW_SAID_EVERY_NS
         {
             let (shard, records, kind, newest) = (self.shard.shard, count - said, &*newest.reason, &*newest.detail);
-            tracing::warn!(shard, records, kind, newest, "records are stored and left out of what is counted");
+            tracing::warn!(shard, records, kind, newest, "records are stored, and not counted where they say");
             self.left_out_said = (count, now_ns);
         }
     }
@@ -626,11 +638,9 @@ impl Running {
 
     /// Whether nothing is left to do before the end.
     fn finish(&mut self) -> bool {
-        if self.commit.is_some() {
-            return false;
-        }
         let changed = self.shared.lock().state.has_changes(self.committed_offset);
-        if changed && self.failures < LAST_COMMIT_ATTEMPTS {
+        let may_wait = self.commit.is_some() || changed && self.failures < LAST_COMMIT_ATTEMPTS;
+        if may_wait && !self.is_late() {
             return false;
         }
         let (shard, offset) = (self.shard.shard, self.committed_offset);
@@ -644,6 +654,12 @@ impl Running {
             tracing::info!(shard, offset, "shard stopped");
         }
         true
+    }
+
+    /// Whether the program would rather be gone. A shard that is given up while the program goes on has the time that the group grants.
+    fn is_late(&self) -> bool {
+        let is_to_be_gone = matches!(self.end, Some(End::Drain | End::Leave));
+        is_to_be_gone && self.stopping_since.is_some_and(|since| since.elapsed() >= LAST_COMMIT_MAX)
     }
 
     fn is_drained(&self) -> bool {

@@ -23,7 +23,7 @@ pub struct Aggregate {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Metrics,
-    commit_turn: Arc<Mutex<()>>,
+    pub(crate) commit_turn: Arc<Mutex<()>>,
     /// Where each partition ended before this process appended anything.
     ends: Vec<u64>,
     pub(crate) progress: Progress,

@@ -3,8 +3,10 @@
 //! Plain data with a few operations; `fold.rs` changes it record by record, `commit.rs` takes rows and cells out of it,
 //! `state_bytes.rs` writes down what must survive.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use shipwake_model::release::OVERFLOW;
 use shipwake_model::{Resolution, Signal};
 use shipwake_store::{HotRows, Rejected, RowChunk, Table};
 
@@ -30,6 +32,9 @@ use crate::windows::{Deltas, HealthWindows, MetricWindows};
 /// resources of a chunk do not matter.
 const CHUNK_ROWS: usize = 16_384;
 
+/// Services whose clocks are ahead and that are counted by name.
+pub(crate) const AHEAD_SERVICES_MAX: usize = 100;
+
 /// What has been counted since the data directory was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -45,7 +50,7 @@ pub struct Counters {
     pub overflow: u64,
     /// Records that could not be used, by reason and signal.
     pub rejected: Vec<Rejected>,
-    /// Records that are stored and left out of what is counted, by kind and signal.
+    /// Records that are stored and not counted where they say, by kind and signal.
     pub left_out: Vec<Rejected>,
 }
 
@@ -55,7 +60,7 @@ impl Counters {
         let left_out = |kind: &str| self.left_out.iter().filter(|one| &*one.reason == kind).map(|one| one.count).sum();
         [
             ("late", self.late),
-            ("future", self.future),
+            (FUTURE, self.future),
             ("overflow", self.overflow),
             (TOO_OLD, left_out(TOO_OLD)),
             (OTHER_UNIT, left_out(OTHER_UNIT)),
@@ -64,6 +69,8 @@ impl Counters {
     }
 }
 
+/// Kind of records whose time was too far ahead: they count when they were received.
+pub(crate) const FUTURE: &str = "future";
 /// Kind of records that are too old for windows.
 pub(crate) const TOO_OLD: &str = "too_old";
 /// Kind of events whose value is in another unit than the one that their KPI declares.
@@ -95,6 +102,8 @@ pub struct State {
     pub(crate) product: Product,
     pub(crate) markers: Markers,
     pub(crate) counters: Counters,
+    /// Records whose time was too far ahead, by service, since they were last taken out.
+    ahead: BTreeMap<Arc<str>, u64>,
     pub(crate) rows: Rows,
     /// Receive time of the newest record, ns.
     pub(crate) received_ns: i64,
@@ -141,6 +150,7 @@ impl State {
             product: Product::new(config),
             markers: Markers::new(&limits),
             counters: Counters::default(),
+            ahead: BTreeMap::new(),
             rows: Rows::default(),
             received_ns: i64::MIN,
             swept_ns: i64::MIN,
@@ -200,7 +210,18 @@ impl State {
         self.next_offset != committed_offset
     }
 
-    /// Counts a record that is stored and left out of what is counted. The newest case is put in words once a request.
+    /// Counts a record of a service whose time was too far ahead.
+    pub(crate) fn count_ahead(&mut self, service: Arc<str>) {
+        let is_full = self.ahead.len() >= AHEAD_SERVICES_MAX && !self.ahead.contains_key(&service);
+        *self.ahead.entry(if is_full { OVERFLOW.into() } else { service }).or_default() += 1;
+    }
+
+    /// Takes out how many records of which services had times too far ahead.
+    pub(crate) fn take_ahead(&mut self) -> BTreeMap<Arc<str>, u64> {
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// Counts a record that is stored and not counted where it says. The newest case is put in words once a request.
     pub(crate) fn leave_out(&mut self, kind: &str, signal: Signal, detail: impl FnOnce() -> String) {
         let last_ns = self.received_ns;
         let left_out = &mut self.counters.left_out;

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveBuilder, StringBuilder};
+use arrow::temporal_conversions::timestamp_s_to_datetime;
 use shipwake_otlp::{AnyValue, KeyValues};
 use shipwake_store::tables::TextMapBuilder;
 
 use crate::health::RequestParts;
 
-/// The attribute that keeps the time of a record whose clock was too far ahead.
+/// The attribute that keeps the time of a record whose clock was too far ahead, as RFC 3339.
 pub const ORIGINAL_TIME: &str = "shipwake.original_time";
 
 /// Appends text.
@@ -103,11 +104,21 @@ pub fn append_attributes<'a>(
     }
     if let Some(time) = original_time {
         column.keys().append_value(ORIGINAL_TIME);
-        column.values().append_value(time.to_string());
-        bytes += 48;
+        column.values().append_value(rfc3339(time));
+        bytes += 64;
     }
     column.append(true).expect("as many keys as values were appended");
     bytes
+}
+
+/// Nanoseconds since the epoch as people read them.
+pub fn rfc3339(time_ns: u64) -> String {
+    let (seconds, ns) = ((time_ns / 1_000_000_000).cast_signed(), time_ns % 1_000_000_000);
+    match timestamp_s_to_datetime(seconds) {
+        Some(time) => format!("{}.{ns:09}Z", time.format("%Y-%m-%dT%H:%M:%S")),
+        // The last nanosecond is in the year 2554.
+        None => time_ns.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +127,12 @@ mod tests {
     use arrow::array::{TimestampNanosecondArray, TimestampNanosecondBuilder};
     use proptest::prelude::*;
     use shipwake_store::tables::text_map_builder;
+
+    #[test]
+    fn a_time_that_was_stated_is_written_to_the_nanosecond() {
+        assert_eq!(rfc3339(1_795_428_000_000_000_001), "2026-11-23T10:00:00.000000001Z");
+        assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+    }
 
     proptest! {
         #[test]

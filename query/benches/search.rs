@@ -30,7 +30,9 @@ const START_NS: i64 = 1_795_392_000_000_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
 const WINDOW_NS: i64 = 900 * SECOND_NS;
 const WINDOWS: u64 = 96;
-const CHUNK_ROWS: u64 = 50_000;
+const CHUNK_ROWS: u64 = 35_000;
+/// Chunks of a commit: as many lines as a shard commits at a time under load.
+const COMMIT_CHUNKS: u64 = 2;
 const RESOURCES: u32 = 12;
 /// One line in so many has the word.
 const RARE: u64 = 1_000_000;
@@ -197,7 +199,7 @@ fn fill(folder: &Path, lines: u64) {
         let step_ns = WINDOW_NS / (last - first).max(1) as i64;
         let mut at = first;
         while at < last {
-            let to = (at + 4 * CHUNK_ROWS).min(last);
+            let to = (at + COMMIT_CHUNKS * CHUNK_ROWS).min(last);
             let chunks = (at..to).step_by(CHUNK_ROWS as usize).map(|from| {
                 let rows = from..(from + CHUNK_ROWS).min(to);
                 HotRows::Chunk(Arc::new(chunk(rows, start_ns - first as i64 * step_ns, step_ns)))

@@ -1,10 +1,10 @@
 //! Points in time as people write them in a query string, and as they read them in a sentence. Pure: the present and the
 //! first sight of a release are arguments.
 //!
-//! `now`, `now-30m`, `now-1h30m`, RFC 3339, epoch milliseconds, `deploy:2.14.0-10m`, `deploy:checkout@2.14.0+5m`.
+//! `now`, `now-30m`, `now-1h30m`, a date and time, epoch milliseconds, `deploy:2.14.0-10m`, `deploy:checkout@2.14.0+5m`.
 
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
+use shipwake_model::moment;
 
 use crate::error::QueryError;
 
@@ -45,13 +45,9 @@ pub(crate) fn parse_time(
     if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit()) {
         return parse_epoch_ms(trimmed).map_err(bad);
     }
-    match string_to_timestamp_nanos(trimmed) {
-        Ok(ns) => Ok(ns.div_euclid(1_000_000)),
-        Err(_) => Err(bad(
-            "expected now, now-30m, RFC 3339 (2026-11-23T14:00:00Z), epoch milliseconds, or deploy:VERSION-10m"
-                .to_owned(),
-        )),
-    }
+    moment::parse(trimmed).ok_or_else(|| {
+        bad(format!("expected now, now-30m, {}, epoch milliseconds, or deploy:VERSION-10m", moment::FORMS))
+    })
 }
 
 fn parse_epoch_ms(digits: &str) -> Result<i64, String> {
@@ -156,6 +152,9 @@ mod tests {
         check("1795404460000", 1_795_404_460_000);
         check("2026-11-23T10:00:00Z", 1_795_428_000_000);
         check("2026-11-23T12:00:00+02:00", 1_795_428_000_000);
+        check("2026-11-23 10:00", 1_795_428_000_000);
+        check("2026-11-23T10:00:00", 1_795_428_000_000);
+        check("2026-11-23", 1_795_392_000_000);
         check("deploy:2.14.0", 1_000_000);
         check("deploy:2.14.0-10m", 1_000_000 - 10 * MINUTE_MS);
         check("deploy:checkout@2.14.0+1s", 1_001_000);
@@ -171,6 +170,10 @@ mod tests {
             assert!(matches!(error, QueryError::BadArgument { argument: "from", .. }), "{text}: {error}");
         }
         assert!(read("1795404460").expect_err("seconds").to_string().contains("seconds"));
+        let forms = read("yesterday").expect_err("no time").to_string();
+        for form in ["now-30m", "2026-11-23 14:00", "2026-11-23T15:00:00+01:00", "epoch milliseconds", "deploy:"] {
+            assert!(forms.contains(form), "{forms}");
+        }
         assert!(read("now-99999999999999999w").is_err(), "an offset that overflows is refused");
     }
 

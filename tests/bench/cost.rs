@@ -2,8 +2,9 @@
 //! and, where it is to be, indexed. `cargo bench --bench cost`; options through the environment, see [`Plan`].
 //!
 //! Windows are merged five minutes after their end. So lines are sent in the last minute of a window, and the rest is waiting: up to
-//! half an hour. Servers with and without the index run at the same time, each with a generator of its own, and so does another build
-//! if one is given: the machine is then the same for all, whatever else it does, and their ratios count.
+//! half an hour. Servers with and without the index run at the same time, each with a generator of its own, and so do another build
+//! and a peer if they are given: the machine is then the same for all, whatever else it does, and their ratios count. All take OTLP
+//! over HTTP, which the peer does, too.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -27,14 +28,18 @@ struct Plan {
     rate_mb: f64,
     /// `SHIPWAKE_BENCH_BEFORE`: the program of another build, to be measured beside this one. Default none.
     before: Option<PathBuf>,
+    /// `SHIPWAKE_BENCH_VICTORIALOGS`: the program of VictoriaLogs, to be measured beside this one. Default none.
+    victoria_logs: Option<PathBuf>,
 }
 
 /// A server that is measured.
 struct Server {
     child: Child,
-    ports: [u16; 3],
+    /// Where it says that it is ready, and its metrics.
+    ready: (u16, &'static str),
     name: String,
-    program: PathBuf,
+    /// Where OTLP is taken over HTTP.
+    endpoint: String,
     /// Where its data is; goes with it.
     _folder: tempfile::TempDir,
 }
@@ -52,6 +57,7 @@ fn main() {
         servers.push(Server::start(&format!("{build}, index"), program, true));
         servers.push(Server::start(&format!("{build}, blooms only"), program, false));
     }
+    servers.extend(plan.victoria_logs.as_deref().map(Server::start_victoria_logs));
     servers.iter().for_each(Server::wait_until_ready);
     let left_s = WINDOW_S - unix_s() % WINDOW_S;
     let lead_s = plan.seconds + 20;
@@ -91,6 +97,7 @@ fn plan() -> Plan {
         seconds: variable("SHIPWAKE_BENCH_SECONDS").map_or(60, |text| text.parse().expect("whole seconds")),
         rate_mb: variable("SHIPWAKE_BENCH_RATE").map_or(13.9, |text| text.parse().expect("a rate in MB/s")),
         before: variable("SHIPWAKE_BENCH_BEFORE").map(PathBuf::from),
+        victoria_logs: variable("SHIPWAKE_BENCH_VICTORIALOGS").map(PathBuf::from),
     }
 }
 
@@ -100,10 +107,7 @@ impl Server {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let config = folder.path().join("shipwake.toml");
         std::fs::write(&config, format!("full_text_index = {with_index}\n")).expect("writes");
-        let ports = std::array::from_fn(|_| {
-            let any = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-            any.expect("a free port").port()
-        });
+        let ports = std::array::from_fn(|_| free_port());
         let [grpc, http, ui] = ports.map(|port| format!("127.0.0.1:{port}"));
         let child = Command::new(program)
             .arg("serve")
@@ -116,22 +120,53 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("it runs");
-        Self { child, ports, name: name.to_owned(), program: program.to_owned(), _folder: folder }
+        Self {
+            child,
+            ready: (ports[2], "/readyz"),
+            name: name.to_owned(),
+            endpoint: format!("http://{http}"),
+            _folder: folder,
+        }
+    }
+
+    /// With what it does by itself, but for how long it keeps lines.
+    fn start_victoria_logs(program: &Path) -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let port = free_port();
+        let child = Command::new(program)
+            .arg(format!("-storageDataPath={}", folder.path().display()))
+            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            .args(["-retentionPeriod=1y", "-loggerLevel=ERROR"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        let endpoint = format!("http://127.0.0.1:{port}/insert/opentelemetry");
+        Self { child, ready: (port, "/health"), name: "VictoriaLogs".to_owned(), endpoint, _folder: folder }
     }
 
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        while !self.get(self.ready.1).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             assert!(Instant::now() < deadline, "{} is not ready", self.name);
             rest(Duration::from_millis(100));
         }
     }
 
     fn load(&self, plan: &Plan) -> Child {
-        Command::new(&self.program)
-            .args(["load", "--json", "--mix", "logs=1", "--rate", &format!("{}MB/s", plan.rate_mb)])
+        Command::new(env!("CARGO_BIN_EXE_shipwake"))
+            .args([
+                "load",
+                "--json",
+                "--mix",
+                "logs=1",
+                "--protocol",
+                "http",
+                "--rate",
+                &format!("{}MB/s", plan.rate_mb),
+            ])
             .args(["--duration", &format!("{}s", plan.seconds)])
-            .args(["--endpoint", &format!("http://127.0.0.1:{}", self.ports[0])])
+            .args(["--endpoint", &self.endpoint])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -147,8 +182,9 @@ impl Server {
     }
 
     fn get(&self, path: &str) -> Option<String> {
-        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[2])).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n\r\n", self.ports[2]);
+        let port = self.ready.0;
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
         connection.write_all(request.as_bytes()).ok()?;
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer).ok()?;
@@ -177,6 +213,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn free_port() -> u16 {
+    let any = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    any.expect("a free port").port()
 }
 
 /// Bytes and lines that a generator has sent, all of which were acknowledged.

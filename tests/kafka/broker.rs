@@ -11,14 +11,18 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use metadata::metadata;
 
-/// Longer than a broker takes to start on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Several times what a broker has of a core until it has started and read back what it kept. How long it waits for the
+/// cores is up to whatever else runs on the machine, and says nothing about the broker.
+const START_CPU_MAX: Duration = Duration::from_secs(60);
+/// A broker that hangs uses no core. Longer than any machine that gets a test done takes to give a start what it needs.
+const LIMIT: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Any sixteen bytes will do.
 const CLUSTER: &str = "c2hpcHdha2UtdGVzdHMtMQ";
@@ -32,6 +36,8 @@ pub const PASSWORD: &str = "alice-secret";
 pub struct Kafka {
     folder: TempDir,
     brokers: Vec<Broker>,
+    /// The broker that was started last, and when: the others wait for it.
+    newest: (usize, Instant),
 }
 
 struct Broker {
@@ -78,7 +84,7 @@ impl Kafka {
         for (number, broker) in brokers.iter().enumerate() {
             format(&installed, broker, number, &controllers, settings.secure);
         }
-        let mut kafka = Kafka { folder, brokers };
+        let mut kafka = Kafka { folder, brokers, newest: (0, Instant::now()) };
         for number in 0..settings.brokers {
             kafka.start_broker(number);
         }
@@ -110,6 +116,22 @@ impl Kafka {
         child.wait().expect("it was started here");
     }
 
+    /// Stops a broker (SIGSTOP): its connections are there, and nobody answers.
+    pub fn stall(&self, number: usize) {
+        self.signal(number, "-STOP");
+    }
+
+    /// A broker that was stopped goes on.
+    pub fn go_on(&self, number: usize) {
+        self.signal(number, "-CONT");
+    }
+
+    fn signal(&self, number: usize, signal: &str) {
+        let child = self.brokers[number].child.as_ref().expect("it runs");
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill exists");
+        assert!(sent.success());
+    }
+
     /// Starts a broker that was ended, on what it has kept.
     pub fn start_broker(&mut self, number: usize) {
         let installed = installed();
@@ -119,30 +141,37 @@ impl Kafka {
         command.arg("kafka.Kafka").arg(&broker.settings);
         command.stdout(log.try_clone().expect("a file")).stderr(log);
         broker.child = Some(command.spawn().expect("java and setpriv exist"));
+        self.newest = (number, Instant::now());
     }
 
     /// Waits until every broker knows all that run.
     pub fn wait_ready(&mut self) {
+        while !self.is_ready() {
+            pause();
+        }
+    }
+
+    /// Whether every broker knows all that run. Fails when one has ended by itself, or has had everything that it needs to start.
+    pub fn is_ready(&mut self) -> bool {
         let running = self.brokers.iter().filter(|broker| broker.child.is_some()).count();
-        let deadline = Instant::now() + LIMIT;
-        for number in 0..self.brokers.len() {
-            if self.brokers[number].child.is_none() {
+        for (number, broker) in self.brokers.iter_mut().enumerate() {
+            let Some(child) = broker.child.as_mut() else { continue };
+            if metadata(broker.port, None).is_some_and(|found| found.brokers == running) {
                 continue;
             }
-            loop {
-                let port = self.brokers[number].port;
-                if metadata(port, None).is_some_and(|found| found.brokers == running) {
-                    break;
-                }
-                let child = self.brokers[number].child.as_mut().expect("it runs");
-                let has_ended = child.try_wait().expect("it was started here");
-                let log = self.brokers[number].settings.with_extension("log");
-                let said = || fs::read_to_string(&log).unwrap_or_default();
-                assert!(has_ended.is_none(), "broker {number} ended: {has_ended:?}\n{}", said());
-                assert!(Instant::now() < deadline, "broker {number} is not ready within {LIMIT:?}\n{}", said());
-                pause();
-            }
+            let has_ended = child.try_wait().expect("it was started here");
+            assert!(has_ended.is_none(), "broker {number} ended: {has_ended:?}\n{}", broker.said());
+            let (newest, since) = self.newest;
+            let newest = &self.brokers[newest];
+            let (took, used) = (since.elapsed(), newest.child.as_ref().map_or(Duration::ZERO, cpu_time));
+            assert!(
+                took < LIMIT && used < START_CPU_MAX,
+                "broker {number} is not ready, {took:?} after the last start, which has used {used:?} of a core\n{}",
+                newest.said()
+            );
+            return false;
         }
+        true
     }
 
     /// Makes a topic.
@@ -195,6 +224,23 @@ impl Kafka {
     }
 }
 
+impl Broker {
+    /// What it has logged since its start.
+    fn said(&self) -> String {
+        fs::read_to_string(self.settings.with_extension("log")).unwrap_or_default()
+    }
+}
+
+/// How long a process has had a core so far.
+fn cpu_time(child: &Child) -> Duration {
+    const TICKS_A_SECOND: u32 = 100;
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    // Behind the name, which may hold blanks, come the state and ten other fields, then the ticks in programs and in the kernel.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u32 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum();
+    Duration::from_secs(1) * ticks / TICKS_A_SECOND
+}
+
 impl Drop for Kafka {
     fn drop(&mut self) {
         for child in self.brokers.iter_mut().filter_map(|broker| broker.child.as_mut()) {
@@ -214,11 +260,21 @@ pub fn pause() {
     std::thread::sleep(LOOK_EVERY);
 }
 
-/// Nobody uses them right now.
+/// Nobody uses them right now, and the kernel gives none of them to an outgoing connection: while a broker is away, its clients knock at
+/// its port all the time, and sooner or later one of them would call from that very port, and keep it.
 fn free_ports(count: usize) -> Vec<u16> {
-    let sockets: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")).collect();
-    sockets.iter().map(|socket| socket.local_addr().expect("bound").port()).collect()
+    const PORTS: std::ops::Range<u32> = 5_000..12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Programs of tests that run at once begin at different places.
+    let begin = std::process::id().wrapping_mul(613);
+    let ports = PORTS.map(|_| {
+        let at = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        u16::try_from(PORTS.start + at).expect("a port")
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let found: Vec<u16> = ports.filter(is_free).take(count).collect();
+    assert_eq!(found.len(), count, "there are free ports");
+    found
 }
 
 fn properties(

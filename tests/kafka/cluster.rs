@@ -157,17 +157,16 @@ impl Site {
         newest("state", ".bin") > newest("manifest", ".json")
     }
 
-    /// A beat of a storm of brokers: whoever leads a partition is killed; at the next beat it comes back, and at the one after that it is
-    /// the next one's turn. So that one of three is away at the most.
+    /// A beat of a storm of brokers: whoever leads a partition is killed; at the next beat it is started again, and when it is back, it is
+    /// the next one's turn. So that one of three is away at the most; the storm of processes goes on meanwhile.
     fn next_broker(&mut self, killed: Option<usize>, partition: u32) -> Option<usize> {
-        let Some(broker) = killed else {
-            let leader = self.kafka.leader("journal", partition)?;
-            self.kafka.kill(leader);
-            return Some(leader);
-        };
-        self.kafka.start_broker(broker);
-        self.kafka.wait_ready();
-        None
+        if let Some(broker) = killed {
+            self.kafka.start_broker(broker);
+            return None;
+        }
+        let leader = self.kafka.leader("journal", partition).filter(|_| self.kafka.is_ready())?;
+        self.kafka.kill(leader);
+        Some(leader)
     }
 
     /// Ends whoever folds, and lets one process read what is there.
@@ -309,6 +308,30 @@ async fn an_owner_that_was_stopped_and_comes_back_is_fenced_and_counts_nothing_t
     site.judge(vec![one, two], &site.oracle()).await;
 }
 
+/// A client that leaves says so to its broker, and would wait for an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_end_in_time_while_the_broker_does_not_answer() {
+    let site = Site::start();
+    let (ingest, aggregate) = (site.ready("ingest").await, site.ready("aggregate").await);
+    let both = site.ready("all").await;
+    wait_shards(&[&aggregate, &both], PARTITIONS).await;
+    let load = Load::start_at(&ingest.grpc(), &site.oracle(), RATE);
+    wait_folding(&[&aggregate]).await;
+    wait_folding(&[&both]).await;
+    load.stop();
+    site.kafka.stall(0);
+    let ends: Vec<_> = [ingest, aggregate, both]
+        .map(|process| tokio::task::spawn_blocking(move || (process.log(), process.terminate())))
+        .into();
+    for end in ends {
+        let (log, (status, took)) = end.await.expect("joined");
+        assert!(status.success() && took < Duration::from_secs(10), "{status} after {took:?}\n{log}");
+    }
+    site.kafka.go_on(0);
+    // What they could not say to the broker costs nothing but the time until they are missed.
+    site.judge(Vec::new(), &site.oracle()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn brokers_that_die_under_several_processes_cost_no_record_and_no_process() {
     let mut site = Site::on(Kafka::three());
@@ -369,7 +392,7 @@ async fn a_storm_of_processes_that_come_and_go_counts_every_record_once_and_is_c
 async fn storm(site: &mut Site, aggregates: &mut Vec<Shipwake>, random: &mut rand::rngs::StdRng) {
     let lasts = Duration::from_secs(40) * if longer() > 1 { 8 } else { 1 };
     let begun = Instant::now();
-    let mut killed_broker = None;
+    let (mut killed_broker, mut killed_brokers) = (None, 0);
     while begun.elapsed() < lasts {
         let next = Instant::now() + Duration::from_secs(5);
         let what = match aggregates.len() {
@@ -388,12 +411,17 @@ async fn storm(site: &mut Site, aggregates: &mut Vec<Shipwake>, random: &mut ran
         }
         if longer() > 1 {
             killed_broker = site.next_broker(killed_broker, random.random_range(0..PARTITIONS));
+            killed_brokers += u32::from(killed_broker.is_some());
         }
         // The beat of the storm, not a wait for anything.
         tokio::time::sleep_until(next.into()).await;
     }
     if let Some(broker) = killed_broker {
         site.kafka.start_broker(broker);
+    }
+    if longer() > 1 {
+        site.kafka.wait_ready();
+        println!("{killed_brokers} times the broker that led a partition was killed");
     }
 }
 

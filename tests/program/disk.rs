@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Start, eventually, spawn, start};
+use crate::harness::{Start, eventually, free_ports, spawn, start};
 use crate::otlp::{logs, post, post_bytes, resource};
 use prost::Message;
 
@@ -18,6 +18,35 @@ async fn a_directory_in_use_names_the_process_that_uses_it() {
     assert!(!status.success());
     assert!(second.log().contains(&first.pid().to_string()), "{}", second.log());
     post(&first.http(), "logs", &logs(resource("a", "1", "a"), &["unharmed"])).await;
+}
+
+/// There is next to nothing of them in the folder, and no journal or store that could be in use.
+#[tokio::test]
+async fn a_directory_of_a_process_with_few_roles_is_in_use_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let nobody = free_ports()[0];
+    let (journal, store) =
+        (format!("kafka://127.0.0.1:{nobody}/journal"), format!("s3://bucket/shop?endpoint=http://127.0.0.1:{nobody}"));
+    let options = |roles: &'static str| ["--roles", roles, "--journal", &journal, "--store", &store];
+    let first = spawn(&Start { data: &data, options: &options("ingest"), ports: None });
+    eventually("the first one answers", || async {
+        let answer = reqwest::get(format!("{}/healthz", first.ui())).await.ok()?;
+        (answer.status().is_success() && data.join("PROCESS").exists()).then_some(())
+    })
+    .await;
+    let embedded = ["--roles", "all"];
+    for options in [&options("ingest")[..], &options("aggregate"), &options("query"), &embedded] {
+        let mut second = spawn(&Start { data: &data, options, ports: None });
+        let status = second.wait_exit().await;
+        assert_eq!(status.code(), Some(1), "{options:?}: {}", second.log());
+        let expected = format!("in use by process {}", first.pid());
+        assert!(second.log().contains(&expected) && second.log().contains("--data"), "{options:?}: {}", second.log());
+    }
+    // It is the process that has it, not its file.
+    first.kill();
+    let third = spawn(&Start { data: &data, options: &options("ingest"), ports: None });
+    eventually("the next one answers", || async { reqwest::get(format!("{}/healthz", third.ui())).await.ok() }).await;
 }
 
 #[tokio::test]

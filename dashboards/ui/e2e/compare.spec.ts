@@ -28,7 +28,7 @@ test('the page of a service leads to its two versions, by button and by key, and
   await expect(page).toHaveURL(/\/compare\?.*s=checkout/);
   await expect(page.getByTestId('sentence')).toContainText('is slower than', { timeout: 150_000 });
   // Which quantile is known first depends on how many requests there are: the tail needs the most.
-  await expect(page.locator('[data-testid="quantile"][data-kind="slower"]').first()).toBeVisible();
+  await expect(page.locator('[data-testid="quantile"][data-kind="more"]').first()).toBeVisible();
   await expect(page.getByTestId('gap')).toHaveAttribute('d', /^M/);
   await expect(page.getByTestId('band')).toHaveAttribute('d', /^M/);
 });
@@ -93,6 +93,7 @@ test('durations are selected by dragging and by writing, and explained', async (
   const chart = page.getByTestId('overlay').locator('svg');
   await expect(chart).toBeVisible();
   await expect(page.getByRole('button', { name: 'Cumulated' })).toHaveAttribute('aria-pressed', 'true');
+  await chart.scrollIntoViewIfNeeded();
   const box = (await chart.boundingBox())!;
   await page.mouse.move(box.x + box.width * 0.5, box.y + 60);
   await page.mouse.down();
@@ -113,13 +114,59 @@ test('durations are selected by dragging and by writing, and explained', async (
   await expect(page.getByTestId('overlay-reading')).toContainText(/A .* B .* of the requests/);
 });
 
+test('everything that both versions have stands in one list, and a row of it is drawn and explained by one question', async ({ page }) => {
+  const to = Date.now();
+  await page.goto(`${shipwake.url}/compare?s=checkout&from=${to - 240_000}&to=${to}`);
+  await expect(page).toHaveURL(/a=ver%3A.*b=ver%3A/);
+  const answer = await answerOf(page);
+  const groups = new Set(answer.measures.map(({ group }) => group));
+  for (const group of ['requests', 'sessions', 'kpi'] as const) expect(groups, `${group} of ${JSON.stringify(answer.measures.map(({ metric }) => metric))}`).toContain(group);
+  await expect(page.getByTestId('measure')).toHaveCount(answer.measures.length);
+  for (const { metric, q, a, b, lo, hi } of answer.measures) {
+    const row = page.locator(`[data-testid="measure"][data-metric="${metric}"][data-q="${q ?? ''}"]`);
+    await expect(row.locator('[data-name="A"]')).toHaveAttribute('data-value', String(a ?? ''));
+    await expect(row.locator('[data-name="B"]')).toHaveAttribute('data-value', String(b ?? ''));
+    await expect(row.locator('[data-lo]')).toHaveAttribute('data-lo', String(lo ?? ''));
+    await expect(row.locator('[data-hi]')).toHaveAttribute('data-hi', String(hi ?? ''));
+  }
+  let asked = 0;
+  page.on('request', (request) => (asked += request.url().endsWith('/api/v1/compare') ? 1 : 0));
+  await page.locator('[data-testid="measure"][data-metric="errors"]').getByRole('button').click();
+  await expect(page).toHaveURL(/m=errors/);
+  await expect(page.getByTestId('sentence')).toContainText('Error ratio');
+  await expect(page.getByTestId('explain')).toContainText('error ratios');
+  await expect(page.getByTestId('overlay')).toHaveCount(0);
+  expect(asked, 'one question for one choice').toBe(1);
+  const valued = answer.measures.find(({ distribution, group }) => distribution && group !== 'requests');
+  if (valued) {
+    await page.locator(`[data-testid="measure"][data-metric="${valued.metric}"]`).first().getByRole('button').click();
+    await expect(page.getByTestId('overlay')).toContainText('is distributed');
+    await expect(page.getByTestId('shift')).toBeVisible();
+    await page.reload();
+    await expect(page.locator(`[data-testid="measure"][data-metric="${valued.metric}"]`).first().getByRole('button')).toHaveAttribute('aria-pressed', 'true');
+  }
+  await page.goBack();
+});
+
+test('the sides that the server chose are written down without asking again', async ({ page }) => {
+  const to = Date.now();
+  let asked = 0;
+  page.on('request', (request) => (asked += request.url().endsWith('/api/v1/compare') ? 1 : 0));
+  await page.goto(`${shipwake.url}/compare?s=checkout&from=${to - 240_000}&to=${to}`);
+  await expect(page).toHaveURL(/a=ver%3A.*b=ver%3A/);
+  await expect(page.getByTestId('measures')).toBeVisible();
+  await page.getByTestId('swap').click();
+  await expect(page.getByTestId('facts-a')).toBeVisible();
+  await expect.poll(() => asked, { message: 'one for the page, one for the swap' }).toBe(2);
+});
+
 test('a version against its own past says that two times are compared, and against itself marks nothing', async ({ page }) => {
   await page.goto(`${shipwake.url}/compare?s=checkout&from=now-1m`);
   await expect(page).toHaveURL(/a=ver%3A.*b=ver%3A/);
   const baseline = await page.getByTestId('version-a').inputValue();
   await page.getByTestId('version-b').selectOption(baseline);
   await expect(page.getByTestId('warnings')).toContainText('the same requests');
-  await expect(page.locator('[data-testid="quantile"][data-kind="slower"], [data-testid="quantile"][data-kind="faster"]')).toHaveCount(0);
+  await expect(page.locator('[data-testid="quantile"][data-kind="more"], [data-testid="quantile"][data-kind="less"]')).toHaveCount(0);
   await page.getByTestId('time-a').selectOption('before');
   await expect(page).toHaveURL(/win%3A/);
   await expect(page.getByTestId('warnings')).toContainText(/times|not the same/);

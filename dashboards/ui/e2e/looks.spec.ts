@@ -16,6 +16,8 @@ const PAGES = [
   { name: 'service', path: '/s/checkout', testid: 'charts' },
   { name: 'toggle', path: '/s/checkout/toggle/checkout-v2', testid: 'toggle-cells' },
   { name: 'compare', path: '/compare?s=checkout', testid: 'overlay' },
+  { name: 'compare, errors', path: '/compare?s=checkout&m=errors', testid: 'measures' },
+  { name: 'compare, a KPI', path: '/compare?s=checkout&m=kpi:revenue', testid: 'measures' },
   { name: 'compare, to choose', path: '/compare', testid: 'choose' },
   { name: 'start', path: '/start?lang=otlp', testid: 'checklist' },
   { name: 'not found', path: '/no/such/page', testid: 'not-found' },

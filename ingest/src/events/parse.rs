@@ -49,13 +49,13 @@ pub(super) fn parse(text: &[u8], bytes_max: usize) -> Result<Event, String> {
             "session" => event.session = id_of("session", &value)?,
             "time" => event.time_ns = Some(time_of(&value)?),
             "attributes" => match value {
-                Json::Object(attributes) => flatten(attributes, "", 0, ATTRIBUTES_MAX, &mut event.attributes),
+                Json::Object(attributes) => flatten::<false>(attributes, "", 0, ATTRIBUTES_MAX, &mut event.attributes),
                 _ => return Err("attributes is not an object".to_owned()),
             },
             "service" | "version" | "environment" | "namespace" | "instance" => {
                 put_identity(&mut event.identity, &field, id_of(&field, &value)?);
             }
-            _ => flatten(Map::from_iter([(field, value)]), "", 0, ATTRIBUTES_MAX, &mut event.attributes),
+            _ => flatten::<false>(Map::from_iter([(field, value)]), "", 0, ATTRIBUTES_MAX, &mut event.attributes),
         }
     }
     if event.name.is_empty() {

@@ -82,7 +82,11 @@ fn put<'a>(attributes: &mut Vec<Field<'a>>, name: &'static str, value: Value<'a>
 }
 
 fn says_something(value: &Value<'_>) -> bool {
-    !matches!(value, Value::Text(text) if text.is_empty() || text == "-")
+    match value {
+        Value::Text(text) => !text.is_empty() && text != "-",
+        Value::Null => false,
+        _ => true,
+    }
 }
 
 impl<'a> Fields<'_, 'a> {
@@ -262,7 +266,7 @@ fn seconds(value: &Value<'_>, in_second: Option<f64>) -> Option<f64> {
             };
             text[..len].parse::<f64>().ok()? / in_second
         }
-        Value::Bool(_) => return None,
+        Value::Bool(_) | Value::Null | Value::Object(_) => return None,
     };
     (seconds.is_finite() && seconds >= 0.0).then_some(seconds)
 }

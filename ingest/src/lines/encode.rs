@@ -259,7 +259,8 @@ impl Value<'_> {
     #[inline]
     pub(crate) fn borrowed(&self) -> write::Value<'_> {
         match self {
-            Value::Text(text) => write::Value::String(text.as_bytes()),
+            Value::Text(text) | Value::Object(text) => write::Value::String(text.as_bytes()),
+            Value::Null => write::Value::Empty,
             Value::Int(number) => write::Value::Int(*number),
             Value::Double(number) => write::Value::Double(*number),
             Value::Bool(value) => write::Value::Bool(*value),

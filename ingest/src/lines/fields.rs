@@ -13,8 +13,9 @@
 //! | message | `message`, `msg`, `body`, `log`, `event` |
 //! | trace, span | `trace_id`, `traceid`, `trace.id`; `span_id`, `spanid`, `span.id` |
 //!
-//! Everything else, and a field whose value does not fit its meaning, is an attribute: nothing of a line is lost. Fields that
-//! are those of an access log get the names of one: `access_fields.rs`.
+//! Everything else, and a field whose value does not fit its meaning, is an attribute: nothing of a line is lost. A message that is an
+//! object is kept as JSON text, and its members are attributes besides. Fields that are those of an access log get the names of one:
+//! `access_fields.rs`.
 
 use std::borrow::Cow;
 
@@ -52,6 +53,11 @@ pub(crate) enum Value<'a> {
     Int(i64),
     Double(f64),
     Bool(bool),
+    /// A field that has no value.
+    Null,
+    /// The JSON text of an object under a name of a message. Its members are fields of their own: it is no attribute, and the message
+    /// where nothing else is.
+    Object(Cow<'a, str>),
 }
 
 /// A field: its name, and its value.
@@ -83,10 +89,14 @@ pub(super) fn assign<'a>(mut fields: Vec<Field<'a>>, rules: &Rules) -> Line<'a> 
         }
     }
     let access = access_fields::recognise(&mut line, &mut fields, &known, &mut taken, rules);
+    if line.message.is_none() {
+        let object = known.first(Role::Message, |index| matches!(fields[index].1, Value::Object(_)));
+        line.message = object.map(|index| fields[index].1.to_text());
+    }
     let mut index = 0;
-    fields.retain(|_| {
+    fields.retain(|(_, value)| {
         index += 1;
-        !taken[index - 1]
+        !taken[index - 1] && !matches!(value, Value::Object(_))
     });
     fields.extend(access);
     line.attributes = fields;
@@ -116,8 +126,11 @@ impl<'a> Line<'a> {
                 self.severity != 0
             }
             Role::Message => {
-                self.message = Some(value.to_text());
-                true
+                self.message = match value {
+                    Value::Null | Value::Object(_) => None,
+                    value => Some(value.to_text()),
+                };
+                self.message.is_some()
             }
             Role::Trace => put_id(&mut self.trace_id, value, 16),
             Role::Span => put_id(&mut self.span_id, value, 8),
@@ -134,14 +147,15 @@ impl<'a> Value<'a> {
             Value::Text(text) => time::from_text(text, Some(rules.zone())),
             Value::Int(number) => time::from_epoch(*number as f64, Some(*number)),
             Value::Double(number) => time::from_epoch(*number, None),
-            Value::Bool(_) => None,
+            Value::Bool(_) | Value::Null | Value::Object(_) => None,
         }
     }
 
     /// The value as text, which is not copied when it is a slice of the line.
     pub(super) fn to_text(&self) -> Cow<'a, str> {
         match self {
-            Value::Text(text) => text.clone(),
+            Value::Text(text) | Value::Object(text) => text.clone(),
+            Value::Null => Cow::Borrowed(""),
             Value::Int(number) => number.to_string().into(),
             Value::Double(number) => number.to_string().into(),
             Value::Bool(value) => value.to_string().into(),
@@ -209,6 +223,29 @@ mod tests {
             vec![text("time", "yesterday"), text("level", "loud"), text("trace_id", "xyz"), text("service", " ")];
         let line = read(fields.clone());
         assert_eq!(line, Line { attributes: fields, ..Line::default() });
+    }
+
+    #[test]
+    fn a_field_without_a_value_means_nothing_and_stays() {
+        let null = |name: &'static str| (Cow::Borrowed(name), Value::Null);
+        let fields = vec![null("level"), null("message"), null("service"), null("time"), null("trace_id"), null("x")];
+        let line = read(fields.clone());
+        assert_eq!(line, Line { attributes: fields.clone(), ..Line::default() });
+        let line = read([fields, vec![text("msg", "hello")]].concat());
+        assert_eq!(line.message.as_deref(), Some("hello"));
+    }
+
+    #[test]
+    fn an_object_is_the_message_only_where_there_is_no_other() {
+        let object = |name: &'static str| (Cow::Borrowed(name), Value::Object("{\"a\":1}".into()));
+        let member = text("message.a", "1");
+        let line = read(vec![object("message"), member.clone()]);
+        assert_eq!(
+            line,
+            Line { message: Some("{\"a\":1}".into()), attributes: vec![member.clone()], ..Line::default() }
+        );
+        let line = read(vec![object("event"), object("message"), member.clone(), text("msg", "hello")]);
+        assert_eq!(line, Line { message: Some("hello".into()), attributes: vec![member], ..Line::default() });
     }
 
     #[test]

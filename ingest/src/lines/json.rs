@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 
 use super::exact::with_wide_integers_quoted;
 use super::fields::{Field, Value};
+use super::names::is_name_of_message;
 
 /// Objects nested deeper than this stay JSON text.
 const DEPTH_MAX: usize = 8;
@@ -38,6 +39,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Field<'_>>, String> {
 fn into_owned((name, value): Field<'_>) -> Field<'static> {
     let value = match value {
         Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+        Value::Object(text) => Value::Object(Cow::Owned(text.into_owned())),
+        Value::Null => Value::Null,
         Value::Bool(value) => Value::Bool(value),
         Value::Int(value) => Value::Int(value),
         Value::Double(value) => Value::Double(value),
@@ -175,7 +178,7 @@ impl<'a> Visitor<'a> for Name {
     }
 }
 
-/// The value of a member, which becomes a field, or several, or none if it is null.
+/// The value of a member, which becomes a field, or several.
 struct Content<'f, 'a> {
     fields: &'f mut Vec<Field<'a>>,
     name: Cow<'a, str>,
@@ -187,6 +190,18 @@ impl<'a> Content<'_, 'a> {
     #[inline]
     fn put<E>(self, value: Value<'a>) -> Result<(), E> {
         self.fields.push((self.name, value));
+        Ok(())
+    }
+
+    /// A message that is an object: whole, for people who look for its words, and its members, for those who know their names.
+    fn put_message<E>(self, object: Map<String, Json>) -> Result<(), E> {
+        if object.is_empty() {
+            return self.put(Value::Text(Cow::Borrowed("{}")));
+        }
+        let (text, mut members) = (Json::Object(object.clone()).to_string(), Vec::new());
+        flatten::<true>(object, &self.name, 1, usize::MAX, &mut members);
+        self.fields.push((self.name, Value::Object(Cow::Owned(text))));
+        self.fields.extend(members.into_iter().map(|(name, value)| (Cow::Owned(name), value)));
         Ok(())
     }
 }
@@ -207,7 +222,7 @@ impl<'a> Visitor<'a> for Content<'_, 'a> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
+        self.put(Value::Null)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
@@ -244,14 +259,17 @@ impl<'a> Visitor<'a> for Content<'_, 'a> {
             let object = Json::deserialize(MapAccessDeserializer::new(map))?;
             return self.put(Value::Text(Cow::Owned(object.to_string())));
         }
+        if self.depth == 0 && is_name_of_message(&self.name) {
+            return self.put_message(Map::deserialize(MapAccessDeserializer::new(map))?);
+        }
         let members = read_members(map, self.fields, &self.name, self.depth + 1)?;
         if members == 0 { self.put(Value::Text(Cow::Borrowed("{}"))) } else { Ok(()) }
     }
 }
 
 /// Appends the members of an object under their dotted names, until there are more than `fields_max`: one too many is enough
-/// for a caller to refuse.
-pub(crate) fn flatten(
+/// for a caller to refuse. `WITH_NULLS`: also those that have no value.
+pub(crate) fn flatten<const WITH_NULLS: bool>(
     object: Map<String, Json>,
     prefix: &str,
     depth: usize,
@@ -264,7 +282,8 @@ pub(crate) fn flatten(
         }
         let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         let value = match value {
-            Json::Null => continue,
+            Json::Null if !WITH_NULLS => continue,
+            Json::Null => Value::Null,
             Json::Bool(value) => Value::Bool(value),
             Json::String(text) => Value::Text(Cow::Owned(text)),
             Json::Number(number) => match number.as_i64() {
@@ -272,7 +291,7 @@ pub(crate) fn flatten(
                 None => number.as_f64().map_or_else(|| Value::Text(Cow::Owned(number.to_string())), Value::Double),
             },
             Json::Object(inner) if depth < DEPTH_MAX && !inner.is_empty() => {
-                flatten(inner, &name, depth + 1, fields_max, fields);
+                flatten::<WITH_NULLS>(inner, &name, depth + 1, fields_max, fields);
                 continue;
             }
             list => Value::Text(Cow::Owned(list.to_string())),
@@ -291,7 +310,12 @@ mod tests {
     fn slowly(text: &str) -> Option<Vec<Field<'static>>> {
         let Ok(Json::Object(object)) = serde_json::from_str(&with_wide_integers_quoted(text)) else { return None };
         let mut fields = Vec::new();
-        flatten(object, "", 0, usize::MAX, &mut fields);
+        for (name, value) in object {
+            if value.as_object().is_some_and(|object| !object.is_empty() && is_name_of_message(&name)) {
+                fields.push((name.clone(), Value::Object(value.to_string().into())));
+            }
+            flatten::<true>(Map::from_iter([(name, value)]), "", 0, usize::MAX, &mut fields);
+        }
         Some(fields.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect())
     }
 
@@ -326,7 +350,7 @@ mod tests {
             "\"[ !#-\\[\\]-~é]{0,8}\"",
         ];
         leaf.prop_recursive(10, 60, 5, |inner| {
-            let name = prop::sample::select(vec!["a", "b", "a.b", "A", "c-d", "", "\\u0061", "é"]);
+            let name = prop::sample::select(vec!["a", "b", "a.b", "A", "c-d", "", "\\u0061", "é", "message", "Log"]);
             prop_oneof![
                 prop::collection::vec((name, inner.clone()), 0..6).prop_map(|members| {
                     let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{value}"));
@@ -353,9 +377,19 @@ mod tests {
         let text = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.to_text());
         assert_eq!(text("a.b.c").as_deref(), Some("1"));
         assert_eq!(text("l").as_deref(), Some(r#"[1,{"x":2}]"#));
-        assert_eq!(text("n"), None);
+        assert!(fields.contains(&(Cow::Borrowed("n"), Value::Null)), "{fields:?}");
         assert_eq!(text("f").as_deref(), Some("0.5"));
         assert_eq!(text("u").as_deref(), Some("18446744073709551615"), "to the last digit");
+    }
+
+    #[test]
+    fn a_message_that_is_an_object_is_whole_and_in_parts() {
+        let fields = parse(r#"{"MSG":{"b":[1],"a":{"c":null}},"x":{"message":{"y":1}}}"#).expect("valid");
+        let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["MSG", "MSG.a.c", "MSG.b", "x.message.y"]);
+        assert_eq!(fields[0].1, Value::Object(r#"{"a":{"c":null},"b":[1]}"#.into()));
+        assert_eq!(fields[1].1, Value::Null);
+        assert_eq!(parse(r#"{"msg":{}}"#), Ok(vec![("msg".into(), Value::Text("{}".into()))]));
     }
 
     #[test]

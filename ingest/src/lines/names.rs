@@ -276,6 +276,11 @@ impl Known {
     }
 }
 
+/// Whether a field of this name may be the message of a line.
+pub(super) fn is_name_of_message(name: &str) -> bool {
+    NAMES[Role::Message as usize].1.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// The name of a role with this rank.
 pub(super) fn name(role: Role, rank: usize) -> &'static str {
     NAMES[role as usize].1[rank]

@@ -2,6 +2,7 @@
 //!
 //! - [`kpi`]: declared business figures and what they are counted from.
 //! - [`marker`]: what somebody said about a release: deployed, rolled back, weighted.
+//! - [`moment`]: a point in time as a person writes it.
 //! - [`notification`]: an attempt to tell somebody of a verdict, as it is recorded.
 //! - [`pattern`]: what stays the same in log lines that differ only in their parameters.
 //! - [`release`]: which release a record belongs to, read from resource attributes.
@@ -15,6 +16,7 @@
 
 pub mod kpi;
 pub mod marker;
+pub mod moment;
 pub mod notification;
 pub mod pattern;
 pub mod phrase;

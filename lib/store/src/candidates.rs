@@ -6,8 +6,6 @@
 
 use std::ops::Range;
 
-use crate::encode::ROW_GROUP_ROWS;
-
 /// What a row must have, all of it together. Empty: nothing is asked, so every row has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -24,8 +22,8 @@ pub struct Wanted {
 pub enum Candidates {
     /// Nothing can be ruled out.
     All,
-    /// Only rows of these row groups, ascending. A row group has 131 072 rows, the last one what is left.
-    RowGroups(Vec<u32>),
+    /// Only rows of these ranges, ascending and apart, counted from the beginning of the segment: whole row groups.
+    Ranges(Vec<Range<u32>>),
     /// Only these rows, ascending, counted from the beginning of the segment.
     Rows(Vec<u32>),
 }
@@ -50,7 +48,7 @@ impl Candidates {
     pub fn is_none(&self) -> bool {
         match self {
             Candidates::All => false,
-            Candidates::RowGroups(groups) => groups.is_empty(),
+            Candidates::Ranges(ranges) => ranges.is_empty(),
             Candidates::Rows(rows) => rows.is_empty(),
         }
     }
@@ -58,27 +56,47 @@ impl Candidates {
     /// Rows that are in both sets.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        use Candidates::{All, RowGroups, Rows};
+        use Candidates::{All, Ranges, Rows};
         match (self, other) {
             (All, set) | (set, All) => set,
-            (RowGroups(one), RowGroups(two)) => RowGroups(common(one, &two, |group| group)),
-            (RowGroups(groups), Rows(rows)) | (Rows(rows), RowGroups(groups)) => Rows(common(rows, &groups, group_of)),
-            (Rows(one), Rows(two)) => Rows(common(one, &two, |row| row)),
+            (Ranges(one), Ranges(two)) => Ranges(common(&one, &two)),
+            (Ranges(ranges), Rows(mut rows)) | (Rows(mut rows), Ranges(ranges)) => {
+                rows.retain(|row| overlaps(&ranges, &(*row..*row + 1)));
+                Rows(rows)
+            }
+            (Rows(mut one), Rows(two)) => {
+                one.retain(|row| two.binary_search(row).is_ok());
+                Rows(one)
+            }
         }
     }
 
     /// Rows that are in either set.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        use Candidates::{All, RowGroups, Rows};
+        use Candidates::{All, Ranges, Rows};
         match (self, other) {
             (All, _) | (_, All) => All,
-            (RowGroups(one), RowGroups(two)) => RowGroups(either(one, two)),
-            (Rows(one), Rows(two)) => Rows(either(one, two)),
-            (RowGroups(groups), Rows(rows)) | (Rows(rows), RowGroups(groups)) => {
-                let mut of_rows: Vec<u32> = rows.into_iter().map(group_of).collect();
-                of_rows.dedup();
-                RowGroups(either(groups, of_rows))
+            (Ranges(one), Ranges(two)) => Ranges(either(one, two)),
+            (Rows(mut one), Rows(two)) => {
+                one.extend(two);
+                one.sort_unstable();
+                one.dedup();
+                Rows(one)
+            }
+            (Ranges(ranges), Rows(rows)) | (Rows(rows), Ranges(ranges)) => {
+                Ranges(either(ranges, rows.into_iter().map(|row| row..row + 1).collect()))
+            }
+        }
+    }
+
+    /// Whether any row of a range can be in the set.
+    pub fn overlaps(&self, rows: &Range<u32>) -> bool {
+        match self {
+            Candidates::All => true,
+            Candidates::Ranges(ranges) => overlaps(ranges, rows),
+            Candidates::Rows(found) => {
+                found.get(found.partition_point(|row| *row < rows.start)).is_some_and(|row| *row < rows.end)
             }
         }
     }
@@ -86,51 +104,51 @@ impl Candidates {
     /// The rows as ranges, ascending and apart, of a segment with `rows` rows.
     pub fn ranges(&self, rows: u64) -> Vec<Range<u64>> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        let mut add = |range: Range<u64>| match ranges.last_mut() {
-            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-            _ if range.is_empty() => {}
-            _ => ranges.push(range),
-        };
+        let mut add =
+            |range: &Range<u32>| push(&mut ranges, u64::from(range.start).min(rows)..u64::from(range.end).min(rows));
         match self {
-            Candidates::All => add(0..rows),
-            Candidates::RowGroups(groups) => {
-                for group in groups {
-                    let start = u64::from(*group) * ROW_GROUP_ROWS as u64;
-                    add(start.min(rows)..(start + ROW_GROUP_ROWS as u64).min(rows));
-                }
-            }
-            Candidates::Rows(found) => {
-                for row in found {
-                    add(u64::from(*row).min(rows)..(u64::from(*row) + 1).min(rows));
-                }
-            }
+            Candidates::All => push(&mut ranges, 0..rows),
+            Candidates::Ranges(found) => found.iter().for_each(add),
+            Candidates::Rows(found) => found.iter().for_each(|row| add(&(*row..*row + 1))),
         }
         ranges
     }
 }
 
-fn group_of(row: u32) -> u32 {
-    row / ROW_GROUP_ROWS as u32
+/// Adds a range behind others, to the last of them where it touches it.
+fn push<N: Copy + Ord>(ranges: &mut Vec<Range<N>>, range: Range<N>) {
+    match ranges.last_mut() {
+        Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+        _ if range.is_empty() => {}
+        _ => ranges.push(range),
+    }
 }
 
-/// Those of `values` whose `key` is in `keys`. Both ascend, and so do the keys.
-fn common(mut values: Vec<u32>, keys: &[u32], key: impl Fn(u32) -> u32) -> Vec<u32> {
-    let mut at = 0;
-    values.retain(|value| {
-        let wanted = key(*value);
-        while keys.get(at).is_some_and(|found| *found < wanted) {
+/// Whether any of the ranges, which ascend and are apart, has a row of another one.
+fn overlaps(ranges: &[Range<u32>], rows: &Range<u32>) -> bool {
+    let next = &ranges[ranges.partition_point(|range| range.end <= rows.start)..];
+    next.first().is_some_and(|range| range.start < rows.end)
+}
+
+fn common(one: &[Range<u32>], two: &[Range<u32>]) -> Vec<Range<u32>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    for range in one {
+        while two.get(at).is_some_and(|other| other.end <= range.start) {
             at += 1;
         }
-        keys.get(at) == Some(&wanted)
-    });
-    values
+        for other in two[at..].iter().take_while(|other| other.start < range.end) {
+            push(&mut found, range.start.max(other.start)..range.end.min(other.end));
+        }
+    }
+    found
 }
 
-fn either(mut one: Vec<u32>, two: Vec<u32>) -> Vec<u32> {
+fn either(mut one: Vec<Range<u32>>, two: Vec<Range<u32>>) -> Vec<Range<u32>> {
     one.extend(two);
-    one.sort_unstable();
-    one.dedup();
-    one
+    one.sort_unstable_by_key(|range| range.start);
+    let mut found = Vec::with_capacity(one.len());
+    one.into_iter().for_each(|range| push(&mut found, range));
+    found
 }
 
 #[cfg(test)]
@@ -139,11 +157,15 @@ mod tests {
 
     use super::*;
 
-    const GROUP: u32 = ROW_GROUP_ROWS as u32;
-    const ROWS: u64 = 3 * ROW_GROUP_ROWS as u64 - 100;
+    const ROWS: u64 = 3 * GROUP as u64 - 100;
+    const GROUP: u32 = 1000;
 
     fn rows(set: &Candidates) -> BTreeSet<u64> {
         set.ranges(ROWS).into_iter().flatten().collect()
+    }
+
+    fn groups(groups: &[u32]) -> Candidates {
+        Candidates::Ranges(either(groups.iter().map(|group| group * GROUP..(group + 1) * GROUP).collect(), Vec::new()))
     }
 
     #[test]
@@ -151,9 +173,10 @@ mod tests {
         let sets = [
             Candidates::All,
             Candidates::NONE,
-            Candidates::RowGroups(vec![]),
-            Candidates::RowGroups(vec![0, 2]),
-            Candidates::RowGroups(vec![1]),
+            groups(&[]),
+            groups(&[0, 2]),
+            groups(&[1]),
+            Candidates::Ranges(vec![3..7, 900..1100, 2999..5000]),
             Candidates::Rows(vec![0, 5, GROUP - 1, GROUP, 2 * GROUP + 7]),
             Candidates::Rows(vec![5, GROUP + 1]),
         ];
@@ -161,11 +184,11 @@ mod tests {
             for two in &sets {
                 let (left, right) = (rows(one), rows(two));
                 assert_eq!(rows(&one.clone().and(two.clone())), &left & &right, "{one:?} and {two:?}");
-                let either = rows(&one.clone().or(two.clone()));
-                assert!(either.is_superset(&(&left | &right)), "{one:?} or {two:?}");
-                if matches!((one, two), (Candidates::Rows(_), Candidates::Rows(_))) {
-                    assert_eq!(either, &left | &right);
-                }
+                assert_eq!(rows(&one.clone().or(two.clone())), &left | &right, "{one:?} or {two:?}");
+            }
+            for range in [0..1, 5..6, 6..999, 999..1000, 1001..2000, 2500..2600, 2800..2900] {
+                let is_any = rows(one).iter().any(|row| range.contains(&(*row as u32)));
+                assert_eq!(one.overlaps(&range), is_any, "{one:?} and {range:?}");
             }
         }
     }
@@ -175,9 +198,9 @@ mod tests {
         let only = |range: Range<u64>| vec![range];
         assert_eq!(Candidates::All.ranges(ROWS), only(0..ROWS));
         assert_eq!(Candidates::All.ranges(0), []);
-        let groups = Candidates::RowGroups(vec![1, 2, 9]);
-        assert_eq!(groups.ranges(ROWS), only(u64::from(GROUP)..ROWS));
+        let found = groups(&[1, 2, 9]);
+        assert_eq!(found.ranges(ROWS), only(u64::from(GROUP)..ROWS));
         assert_eq!(Candidates::Rows(vec![3, 4, 5, 9]).ranges(ROWS), [3..6, 9..10]);
-        assert!(Candidates::NONE.is_none() && Candidates::RowGroups(vec![]).is_none() && !groups.is_none());
+        assert!(Candidates::NONE.is_none() && Candidates::Ranges(vec![]).is_none() && !found.is_none());
     }
 }

@@ -11,7 +11,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampNanosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampNanosecondType, UInt32Type};
 use shipwake_model::window::NS_PER_S;
 
 use crate::tables::time_type;
@@ -54,9 +54,32 @@ struct Kind {
     minutes: Vec<(i64, u64)>,
 }
 
+/// A column of texts: of rows, or of the resources that rows are of by their numbers.
+#[derive(Clone, Copy)]
+enum Texts<'a> {
+    OfRows(&'a StringArray),
+    OfResources(&'a [u32], &'a StringArray),
+}
+
+impl<'a> Texts<'a> {
+    fn of(column: &'a ArrayRef) -> Self {
+        match column.as_dictionary_opt::<UInt32Type>() {
+            Some(dictionary) => Self::OfResources(dictionary.keys().values(), dictionary.values().as_string()),
+            None => Self::OfRows(column.as_string()),
+        }
+    }
+
+    fn value(self, row: usize) -> &'a str {
+        match self {
+            Self::OfRows(texts) => texts.value(row),
+            Self::OfResources(numbers, texts) => texts.value(numbers[row] as usize),
+        }
+    }
+}
+
 /// The columns of a batch that matter.
 struct Columns<'a> {
-    texts: [&'a StringArray; TEXTS.len()],
+    texts: [Texts<'a>; TEXTS.len()],
     severity_numbers: &'a Int32Array,
     severity_texts: &'a StringArray,
     times: &'a [i64],
@@ -66,7 +89,7 @@ impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Self {
         let column = |name: &str| batch.column_by_name(name).expect("log rows have the column");
         Self {
-            texts: TEXTS.map(|name| column(name).as_string()),
+            texts: TEXTS.map(|name| Texts::of(column(name))),
             severity_numbers: column("severity_number").as_primitive(),
             severity_texts: column("severity_text").as_string(),
             times: column("time").as_primitive::<TimestampNanosecondType>().values(),
@@ -100,7 +123,7 @@ impl CountsBuilder {
             let kind = match known {
                 Some(at) => self.recent[at],
                 None => {
-                    let kind = self.kind(&columns, row);
+                    let kind = self.kind_of(&columns, row);
                     (rows[next], self.recent[next]) = (Some(row), kind);
                     next = (next + 1) % RECENT;
                     kind
@@ -118,12 +141,44 @@ impl CountsBuilder {
         }
     }
 
-    fn kind(&mut self, columns: &Columns<'_>, row: usize) -> usize {
+    /// Adds counts that were stored, of a segment with so many rows; without any (`None`) there will be none of all together.
+    pub(crate) fn append(&mut self, counts: Option<&RecordBatch>, rows: usize) {
+        self.rows += rows;
+        let Some(counts) = counts else {
+            self.cells = CELLS_MAX + 1;
+            return;
+        };
+        let text = |name: &str| counts[name].as_dictionary::<Int32Type>();
+        let columns = TEXTS.map(text);
+        let numbers = counts["severity_number"].as_primitive::<Int32Type>();
+        let severity_texts = text("severity_text");
+        let times = counts["time"].as_primitive::<TimestampNanosecondType>();
+        let lines = counts["lines"].as_primitive::<Int64Type>();
+        // The texts of one file are the same for all columns: each is looked up once.
+        let own: Vec<u32> =
+            columns[0].values().as_string::<i32>().iter().map(|text| self.text(text.unwrap_or_default())).collect();
+        for row in 0..counts.num_rows() {
+            let key = Key {
+                texts: columns.map(|column| column.key(row).map_or(0, |at| own[at])),
+                severity_number: numbers.value(row),
+                severity_text: severity_texts.key(row).map(|at| own[at]),
+            };
+            let kind = self.kind(key);
+            self.kinds[kind].minutes.push((times.value(row).div_euclid(MINUTE_NS), lines.value(row) as u64));
+            self.cells += 1;
+        }
+    }
+
+    fn kind_of(&mut self, columns: &Columns<'_>, row: usize) -> usize {
         let key = Key {
             texts: columns.texts.map(|texts| self.text(texts.value(row))),
             severity_number: columns.severity_numbers.value(row),
             severity_text: columns.severity_text(row).map(|text| self.text(text)),
         };
+        self.kind(key)
+    }
+
+    fn kind(&mut self, key: Key) -> usize {
         *self.by_key.entry(key).or_insert_with(|| {
             self.kinds.push(Kind { key, minutes: Vec::new() });
             self.kinds.len() - 1
@@ -140,7 +195,11 @@ impl CountsBuilder {
     }
 
     /// The counts as they are stored; nothing where they are not worth it.
-    pub(crate) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        if self.cells <= CELLS_MAX {
+            self.kinds.iter_mut().for_each(Kind::sum_up);
+            self.cells = self.kinds.iter().map(|kind| kind.minutes.len()).sum();
+        }
         if self.cells > CELLS_MAX || self.cells * ROWS_PER_CELL_MIN > self.rows {
             return Vec::new();
         }
@@ -167,6 +226,18 @@ impl CountsBuilder {
             }
         }
         bytes
+    }
+}
+
+impl Kind {
+    /// Each minute once: what is put together of several segments has a minute of each of them.
+    fn sum_up(&mut self) {
+        self.minutes.sort_unstable();
+        self.minutes.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            kept.1 += if is_same { next.1 } else { 0 };
+            is_same
+        });
     }
 }
 
@@ -308,7 +379,7 @@ mod tests {
         };
         let numbers = counts["severity_number"].as_primitive::<Int32Type>();
         let times = counts["time"].as_primitive::<TimestampNanosecondType>();
-        let lines = counts["lines"].as_primitive::<arrow::datatypes::Int64Type>();
+        let lines = counts["lines"].as_primitive::<Int64Type>();
         summed((0..counts.num_rows()).map(|row| {
             let (service, version) = (text("service", row).expect("is set"), text("version", row).expect("is set"));
             let line = (service, version, numbers.value(row), text("severity_text", row), times.value(row) / MINUTE_NS);
@@ -348,6 +419,28 @@ mod tests {
             put(&mut bytes, zigzag(number));
             prop_assert_eq!(take(&mut &bytes[..]).map(unzigzag), Some(number));
         }
+    }
+
+    #[test]
+    fn counts_of_several_segments_are_added_up_and_one_without_leaves_none() {
+        let of = |lines: &[Line]| {
+            let mut builder = CountsBuilder::default();
+            builder.add(&batch(lines));
+            read(&builder.finish()).expect("worth it")
+        };
+        let one = [(1, 0, 9, None, 5); 40];
+        let two: Vec<Line> =
+            [[(0, 1, 17, Some(1), 5); 20], [(1, 0, 9, None, 5); 20], [(1, 0, 9, None, 6); 20]].concat();
+        let mut builder = CountsBuilder::default();
+        builder.append(Some(&of(&one)), 40);
+        builder.append(Some(&of(&two)), 60);
+        let counts = read(&builder.finish()).expect("they were just written");
+        assert_eq!(counted(&counts), summed(one.iter().chain(&two).map(|line| (*line, 1))));
+        assert_eq!(counts.num_rows(), 3, "a minute of a kind once");
+        let mut builder = CountsBuilder::default();
+        builder.append(Some(&of(&one)), 40);
+        builder.append(None, 60);
+        assert_eq!(builder.finish(), Vec::<u8>::new());
     }
 
     #[test]

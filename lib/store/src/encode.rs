@@ -6,8 +6,6 @@
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
@@ -20,7 +18,8 @@ use crate::Table;
 use crate::bloom::{BloomsBuilder, attribute_key, trace_key, word_key};
 use crate::counts::CountsBuilder;
 use crate::index::IndexBuilder;
-use crate::parts::{self, Parts};
+use crate::parts::{Behind, Parts};
+use crate::row_groups::{RowGroups, ZSTD_LEVEL};
 
 /// Rows of a row group: the unit that a query skips or reads.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -30,6 +29,8 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.05;
 const NO_DICTIONARY: [&str; 8] =
     ["body", "trace_id", "span_id", "parent_span_id", "histogram", "value", "sum", "duration_ns"];
 const DELTA_ENCODED: [&str; 6] = ["time", "observed_time", "start_time", "window_start", "duration_ns", "line"];
+/// Texts whose lengths stand apart: between texts they would be in the way of the compression.
+const LENGTHS_APART: [&str; 4] = ["body", "trace_id", "span_id", "parent_span_id"];
 /// Their smallest and largest value say nothing that a query could skip by, and finding them compares every text: ids are
 /// spread over their whole range in every page.
 const NO_STATISTICS: [&str; 6] = ["body", "histogram", "trace_id", "span_id", "parent_span_id", "pattern_id"];
@@ -62,7 +63,7 @@ pub(crate) struct Encoded {
 /// Encodes a segment batch by batch.
 pub(crate) struct SegmentEncoder {
     table: Table,
-    parquet: ArrowWriter<Vec<u8>>,
+    parquet: RowGroups,
     rows: usize,
     counts: Option<CountsBuilder>,
     blooms: Option<BloomsBuilder>,
@@ -72,9 +73,8 @@ pub(crate) struct SegmentEncoder {
 impl SegmentEncoder {
     /// For about `rows` rows in about `bytes` bytes.
     pub(crate) fn new(table: Table, rows: usize, bytes: usize, beside: Beside) -> Result<Self, ParquetError> {
-        // Arrow's own copy of the schema adds a quarter to a small file, and Parquet's says the same.
-        let options = ArrowWriterOptions::new().with_properties(properties(table, rows)).with_skip_arrow_metadata(true);
-        let parquet = ArrowWriter::try_new_with_options(Vec::with_capacity(bytes), table.schema(), options)?;
+        // Without Arrow's own copy of the schema, which adds a quarter to a small file: Parquet's says the same.
+        let parquet = RowGroups::new(Vec::with_capacity(bytes), table.schema(), properties(table, rows))?;
         let is_searched = table == Table::Logs;
         Ok(Self {
             table,
@@ -86,7 +86,7 @@ impl SegmentEncoder {
         })
     }
 
-    /// Adds rows, in the order of the segment and the public schema.
+    /// Adds rows, in the order of the segment and the public schema; columns of resources may be dictionaries (`row_groups`).
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         let mut from = 0;
         while from < batch.num_rows() {
@@ -100,8 +100,9 @@ impl SegmentEncoder {
     /// The files.
     pub(crate) fn finish(mut self) -> Result<Encoded, ParquetError> {
         let external = |error| ParquetError::External(Box::new(error));
-        if let Some(blooms) = self.blooms.as_mut().filter(|_| !self.rows.is_multiple_of(ROW_GROUP_ROWS)) {
-            blooms.end_group();
+        let rest = self.rows % ROW_GROUP_ROWS;
+        if let Some(blooms) = self.blooms.as_mut().filter(|_| rest > 0) {
+            blooms.end_group(rest as u32);
         }
         let index = self.index.map(IndexBuilder::finish).transpose().map_err(external)?;
         let rows = self.rows as u64;
@@ -111,7 +112,11 @@ impl SegmentEncoder {
         let full = groups.iter().rev().skip(1).all(|group| group.num_rows() == ROW_GROUP_ROWS as i64);
         assert!(full && groups.len() == self.rows.div_ceil(ROW_GROUP_ROWS), "row groups of {} rows", self.table);
         let counts = self.counts.map(CountsBuilder::finish).unwrap_or_default();
-        let (segment, parts) = finished(self.parquet, &counts)?;
+        self.parquet.sync()?;
+        let behind = Behind::of(self.parquet.inner(), counts);
+        self.parquet.write_all(&behind.bytes())?;
+        let segment = self.parquet.into_inner()?;
+        let parts = behind.parts(&segment);
         Ok(Encoded {
             rows,
             segment: segment.into(),
@@ -124,6 +129,9 @@ impl SegmentEncoder {
     fn write_in_group(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.parquet.write(batch)?;
         self.rows += batch.num_rows();
+        if self.rows.is_multiple_of(ROW_GROUP_ROWS) {
+            self.parquet.flush()?;
+        }
         if let Some(counts) = &mut self.counts {
             counts.add(batch);
         }
@@ -131,31 +139,24 @@ impl SegmentEncoder {
             note_words(blooms, self.index.as_mut(), batch).map_err(|error| ParquetError::External(Box::new(error)))?;
             note_keys(blooms, batch);
             if self.rows.is_multiple_of(ROW_GROUP_ROWS) {
-                blooms.end_group();
+                blooms.end_group(ROW_GROUP_ROWS as u32);
             }
         }
         Ok(())
     }
 }
 
-/// The file, with what stands between its row groups and its end: readers of Parquet go by the offsets that its end names.
-fn finished(mut parquet: ArrowWriter<Vec<u8>>, counts: &[u8]) -> Result<(Vec<u8>, Parts), ParquetError> {
-    parquet.sync()?;
-    let data = parquet.inner().len();
-    let sums = parts::sums_of(parquet.inner());
-    parquet.write_all(&sums)?;
-    parquet.write_all(counts)?;
-    let segment = parquet.into_inner()?;
-    let end = data + sums.len() + counts.len();
-    let parts = Parts {
-        data: data as u64,
-        sums_crc32c: crc32c::crc32c(&sums),
-        counts: counts.len() as u64,
-        counts_crc32c: crc32c::crc32c(counts),
-        end_crc32c: crc32c::crc32c(&segment[end..]),
-    };
-    assert!(parts.fit(segment.len() as u64) && parts.end(segment.len() as u64).start == end as u64, "{parts:?}");
-    Ok((segment, parts))
+/// Words of bodies, for the index alone.
+pub(crate) fn index_words(index: &mut IndexBuilder, batch: &RecordBatch) -> Result<(), TantivyError> {
+    for body in text(batch, "body") {
+        each_word_bytes(body.unwrap_or_default(), |word| {
+            if is_indexed(word) {
+                index.add(word_key(word), word);
+            }
+        });
+        index.end_row()?;
+    }
+    Ok(())
 }
 
 /// Words of bodies, for blooms and, where there is one, the index: cut once, hashed once.
@@ -167,7 +168,7 @@ fn note_words(
     let bodies = text(batch, "body");
     let Some(index) = index else {
         for body in bodies.iter().flatten() {
-            each_word_bytes(body, |word| blooms.add(word_key(word)));
+            each_word_bytes(body, |word| blooms.add_word(word));
         }
         return Ok(());
     };
@@ -203,10 +204,11 @@ fn text<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
     batch.column_by_name(name).expect("log rows have the column").as_string()
 }
 
-fn properties(table: Table, rows: usize) -> WriterProperties {
+/// How segments of a table are written.
+pub(crate) fn properties(table: Table, rows: usize) -> WriterProperties {
     let schema = table.schema();
     let has = |name: &str| schema.field_with_name(name).is_ok();
-    let level = ZstdLevel::try_new(1).expect("1 is a level of zstd");
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("it is a level of zstd");
     let mut builder = WriterProperties::builder()
         .set_created_by("shipwake".to_owned())
         .set_compression(Compression::ZSTD(level))
@@ -217,6 +219,7 @@ fn properties(table: Table, rows: usize) -> WriterProperties {
     if table == Table::Logs {
         builder = builder.set_data_page_row_count_limit(LOG_PAGE_ROWS);
         builder = builder.set_column_dictionary_enabled(entries("attributes", "values"), false);
+        builder = builder.set_column_encoding(entries("attributes", "values"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
         for name in LOG_PAGE_STATISTICS {
             builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Page);
         }
@@ -226,6 +229,9 @@ fn properties(table: Table, rows: usize) -> WriterProperties {
     }
     for name in DELTA_ENCODED.into_iter().filter(|name| has(name)) {
         builder = builder.set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in LENGTHS_APART.into_iter().filter(|name| has(name)) {
+        builder = builder.set_column_encoding(ColumnPath::from(name), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
     for name in NO_STATISTICS.into_iter().filter(|name| has(name)) {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);

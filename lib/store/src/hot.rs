@@ -200,7 +200,7 @@ pub struct ShardStatus {
     pub stored_by_signal: [u64; 3],
     /// Records that were refused, by reason and signal.
     pub rejected: Vec<Rejected>,
-    /// Records that are stored and left out of what is counted, by kind (`too_old`, `other_unit`, `bad_marker`) and signal.
+    /// Records that are stored and not counted where they say, by kind (`too_old`, `future`, `other_unit`, `bad_marker`) and signal.
     pub left_out: Vec<Rejected>,
     /// Bytes in memory, by part.
     pub memory_bytes: Vec<(&'static str, u64)>,

@@ -8,6 +8,7 @@
 //! - [`store`]: opening a directory, snapshots, reading segments.
 //! - [`candidates`]: which rows of a segment a search has to look at.
 //! - [`commit`], `sort`, `encode`, `attempt`: the writer of a shard and the segments it writes; `bloom` and `index` lie beside them.
+//!   `resources`, `gather`: what `sort` puts together; `row_groups`, `resource_column`: what `encode` writes as Parquet.
 //! - `manifest`, `state`, `superblock`: the other files; `recover`: reading them again; `reaper`: removing segments.
 //! - [`durable`], [`s3`], `objects`: the object store below; `lock`: one process per directory.
 //! - [`compact`], [`retention`]: what becomes of segments with time.
@@ -33,6 +34,7 @@ pub mod elsewhere;
 mod encode;
 pub mod error;
 pub mod follow;
+mod gather;
 pub mod health;
 pub mod hot;
 mod index;
@@ -49,7 +51,10 @@ mod proposals;
 mod read;
 mod reaper;
 mod recover;
+mod resource_column;
+mod resources;
 pub mod retention;
+mod row_groups;
 pub mod s3;
 pub mod scan;
 pub mod segment;
@@ -73,6 +78,7 @@ pub use error::StoreError;
 pub use follow::{Follower, Published};
 pub use health::{HealthCell, HealthQuery, HealthSeries, SlotSeries, merge_health, merge_slots};
 pub use hot::{HotRows, HotShard, Rejected, ReleaseRow, ShardSnapshot, ShardStatus, Snapshot};
+pub use lock::DirectoryLock;
 pub use markers::{MarkerQuery, MarkerRow, VerdictRow, merge_markers, merge_verdicts};
 pub use measures::{
     MeasureCell, MeasureKey, MeasureQuery, MeasureSeries, ToggleRow, UsageOfDay, merge_measures, merge_toggles,

@@ -8,9 +8,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::StoreError;
+use crate::durable::make_directories;
 
-/// Name of the file in the data directory.
+/// Name of the file in the directory of a store.
 pub const LOCK: &str = "LOCK";
+/// Name of the file in the data directory of a process, which may be that of its store, too.
+const PROCESS: &str = "PROCESS";
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -21,7 +24,20 @@ pub struct DirectoryLock {
 impl DirectoryLock {
     /// Takes the lock of `dir`, or says which process has it.
     pub fn take(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join(LOCK);
+        Self::take_as(dir, LOCK)
+    }
+
+    /// Takes the data directory of a whole process, whatever it keeps there; makes it when it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] with the process that has it, or [`StoreError::Io`].
+    pub fn of_process(dir: &Path) -> Result<Self, StoreError> {
+        make_directories(dir).map_err(|error| StoreError::io("cannot make", dir, error, 0))?;
+        Self::take_as(dir, PROCESS)
+    }
+
+    fn take_as(dir: &Path, name: &str) -> Result<Self, StoreError> {
+        let path = dir.join(name);
         let io = |error| StoreError::io("cannot lock", &path, error, 0);
         let mut file = OpenOptions::new()
             .read(true)

@@ -87,8 +87,41 @@ impl Parts {
     }
 }
 
+/// What stands between the row groups of a new file and Parquet's end: readers of Parquet go by the offsets that its end names.
+pub(crate) struct Behind {
+    data: u64,
+    sums: Vec<u8>,
+    counts: Vec<u8>,
+}
+
+impl Behind {
+    /// Behind these row groups, which begin with the file.
+    pub(crate) fn of(row_groups: &[u8], counts: Vec<u8>) -> Self {
+        Self { data: row_groups.len() as u64, sums: sums_of(row_groups), counts }
+    }
+
+    /// What is to be written.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        [self.sums.as_slice(), &self.counts].concat()
+    }
+
+    /// The parts of the file, now that Parquet has written its end.
+    pub(crate) fn parts(&self, file: &[u8]) -> Parts {
+        let end = self.data as usize + self.sums.len() + self.counts.len();
+        let parts = Parts {
+            data: self.data,
+            sums_crc32c: crc32c::crc32c(&self.sums),
+            counts: self.counts.len() as u64,
+            counts_crc32c: crc32c::crc32c(&self.counts),
+            end_crc32c: crc32c::crc32c(&file[end..]),
+        };
+        assert!(parts.fit(file.len() as u64) && parts.end(file.len() as u64).start == end as u64, "{parts:?}");
+        parts
+    }
+}
+
 /// The sums of row groups, as they are stored.
-pub(crate) fn sums_of(row_groups: &[u8]) -> Vec<u8> {
+fn sums_of(row_groups: &[u8]) -> Vec<u8> {
     row_groups.chunks(CHUNK_BYTES as usize).flat_map(|chunk| crc32c::crc32c(chunk).to_le_bytes()).collect()
 }
 

@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
@@ -260,6 +260,11 @@ impl OpenSegment {
             .with_column_index_policy(PageIndexPolicy::Skip);
         let metadata = ArrowReaderMetadata::load(&ranges, options).map_err(|error| ranges.failed(&error))?;
         Ok(Self { ranges: Ranges { end: None, ..ranges }, metadata })
+    }
+
+    /// What its footer says.
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
     }
 
     /// Its rows, to be narrowed down; and who knows what an error of reading them means.

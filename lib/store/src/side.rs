@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::bloom::{self, Group, attribute_key, trace_key, word_key};
-use crate::encode::ROW_GROUP_ROWS;
 use crate::index::{self, Bundle, Found};
 use crate::objects::Objects;
 use crate::shared::Shared;
@@ -82,7 +81,7 @@ fn are_older(objects: &Objects, file: &SegmentFile) -> bool {
 fn ask(objects: &Objects, file: &SegmentFile, wanted: &Wanted) -> Result<Candidates, String> {
     let mut candidates = Candidates::All;
     if let Some(side) = &file.blooms {
-        candidates = Candidates::RowGroups(ask_blooms(objects, side, file, wanted)?);
+        candidates = Candidates::Ranges(ask_blooms(objects, side, file, wanted)?);
     }
     if let Some(side) = file.index.as_ref().filter(|_| !candidates.is_none() && !wanted.words.is_empty()) {
         let bundle = open_index(objects, side, file)?;
@@ -95,12 +94,19 @@ fn ask(objects: &Objects, file: &SegmentFile, wanted: &Wanted) -> Result<Candida
     Ok(candidates)
 }
 
-fn ask_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile, wanted: &Wanted) -> Result<Vec<u32>, String> {
+fn ask_blooms(
+    objects: &Objects,
+    side: &SideFile,
+    file: &SegmentFile,
+    wanted: &Wanted,
+) -> Result<Vec<Range<u32>>, String> {
     let groups = read_groups(objects, side, file.rows)?;
     let keys = keys(wanted);
-    let mut found = Vec::new();
+    let (mut found, mut next_row) = (Vec::<Range<u32>>::new(), 0_u32);
     let ahead = if objects.is_remote() { pages_ahead(objects, side, &groups, &keys)? } else { HashMap::new() };
-    for (number, group) in (0..).zip(&groups) {
+    for group in &groups {
+        let rows = next_row..next_row.saturating_add(group.rows);
+        next_row = rows.end;
         let mut may_have = true;
         for key in &keys {
             let at = group.page_of(*key);
@@ -113,8 +119,10 @@ fn ask_blooms(objects: &Objects, side: &SideFile, file: &SegmentFile, wanted: &W
                 break;
             }
         }
-        if may_have {
-            found.push(number);
+        match found.last_mut() {
+            _ if !may_have => {}
+            Some(last) if last.end == rows.start => last.end = rows.end,
+            _ => found.push(rows),
         }
     }
     Ok(found)
@@ -150,15 +158,13 @@ fn keys(wanted: &Wanted) -> Vec<u64> {
 
 /// The filters of a file of blooms, each of a row group.
 fn read_groups(objects: &Objects, side: &SideFile, rows: u64) -> Result<Vec<Group>, String> {
-    let expected = (rows as usize).div_ceil(ROW_GROUP_ROWS);
-    let header = read(objects, side, 0..bloom::header_bytes(expected).min(side.bytes))?;
-    let groups = bloom::read_header(&header, side.bytes)
-        .map_err(|(at, what)| named(objects, side, &format!("offset {at}: {what}")))?;
-    if groups.len() != expected {
-        let what = format!("it is of {} row groups, its segment has {expected}", groups.len());
-        return Err(named(objects, side, &what));
+    let is_wrong = |(at, what): (u64, String)| named(objects, side, &format!("offset {at}: {what}"));
+    let mut header = read(objects, side, 0..bloom::AHEAD_BYTES.min(side.bytes))?;
+    let bytes = bloom::header_bytes(&header).map_err(is_wrong)?.min(side.bytes);
+    if bytes > header.len() as u64 {
+        header = read(objects, side, 0..bytes)?;
     }
-    Ok(groups)
+    bloom::read_header(&header[..bytes as usize], side.bytes, rows).map_err(is_wrong)
 }
 
 fn open_index(objects: &Objects, side: &SideFile, file: &SegmentFile) -> Result<Arc<Bundle>, String> {

@@ -2,12 +2,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::datatypes::{Int64Type, TimestampNanosecondType};
+use arrow::util::display::array_value_to_string;
 use common::{Lent, SECOND, START, config, log_commit, open, rows, scratch};
 use prometheus_client::registry::Registry;
 use shipwake_store::{
@@ -173,7 +175,8 @@ fn blooms_and_index_rule_out_rows_and_never_one_that_matches() {
     let candidates = store.candidates(file, &Wanted::text(&took));
     // The number of the cart has more: the blooms alone find its row group.
     let cart = shipwake_model::words::words(&all[17])[4].clone();
-    assert_eq!(store.candidates(file, &Wanted::text(&cart)), Candidates::RowGroups(vec![0]));
+    let of_cart = store.candidates(file, &Wanted::text(&cart));
+    assert!(matches!(&of_cart, Candidates::Ranges(ranges) if ranges.first() == Some(&(0..480))), "{of_cart:?}");
     assert!(matches!(&candidates, Candidates::Rows(rows) if rows.len() == expected.len()), "{candidates:?}");
     assert_eq!(bodies(&candidates).iter().collect::<Vec<_>>(), expected);
     assert_eq!(
@@ -194,7 +197,7 @@ fn flip(path: &Path, at: usize) {
 fn damaged_and_missing_side_files_slow_a_search_down_and_are_named_and_made_again() {
     type Harm = fn(&Path);
     let harms: [(&str, Harm, &str); 6] = [
-        ("blooms", |path| flip(path, 40), "offset 24"),
+        ("blooms", |path| flip(path, 40), "offset 28"),
         ("blooms", |path| flip(path, 3), "offset 0"),
         ("blooms", |path| std::fs::remove_file(path).expect("removes"), "missing"),
         ("index", |path| flip(path, 12), "checksum"),
@@ -329,5 +332,128 @@ fn segments_of_many_row_groups_and_index_parts_are_searched_as_a_whole() {
         let has_all = |body: &str| wanted.iter().all(|word| indexed(body).contains(word));
         assert!(found.contains(&(row as u32)) && found.len() < 1000, "row {row}: {}", found.len());
         assert!(found.iter().all(|found| has_all(&bodies[*found as usize])), "row {row}");
+    }
+}
+
+/// Lines by service, version, level and minute.
+fn counted(store: &Store, files: &[SegmentFile]) -> BTreeMap<String, i64> {
+    let mut counted = BTreeMap::new();
+    for file in files.iter().filter(|file| file.table == Table::Logs) {
+        let counts = store.counts(file).expect("reads").expect("worth it");
+        let lines = counts["lines"].as_primitive::<Int64Type>();
+        for row in 0..counts.num_rows() {
+            let key: Vec<String> = ["service", "version", "severity_number", "severity_text", "time"]
+                .iter()
+                .map(|name| array_value_to_string(&counts[*name], row).expect("is shown"))
+                .collect();
+            *counted.entry(key.join(" ")).or_default() += lines.value(row);
+        }
+    }
+    counted
+}
+
+/// Large row groups are copied, small ones merged into one of them; whoever asks sees the same rows, and so does a later merge.
+#[test]
+fn large_segments_are_put_one_behind_the_other_as_they_are_with_small_ones_merged_between() {
+    let dir = scratch();
+    let mut config = StoreConfig { ..config(dir.path()) };
+    config.retention.services = vec![ServiceRetention { logs_ns: Some(24 * HOUR), ..ServiceRetention::new("search") }];
+    let store = Store::open(config, &mut Registry::default()).expect("opens");
+    let (mut committer, _) = store.open_shard(0).expect("opens");
+    for (commit, rows) in [40_000, 300, 35_000, 200, 33_000].into_iter().enumerate() {
+        let chunk = rows::logs(START + (100 + commit as i64) * SECOND, rows);
+        let rows = vec![(Table::Logs, vec![HotRows::Chunk(Arc::new(chunk))])];
+        let next_offset = commit as u64 + 1;
+        committer.commit(Commit { next_offset, commit_ns: START, rows, ..Commit::default() }).expect("commits");
+    }
+    let before = committer.files();
+    let lent = Lent::register(&store, before.clone());
+    let mut next_offset = 10;
+    let mut compact = |now_ns: i64| {
+        store.compact_now(now_ns).expect("compacts");
+        next_offset += 1;
+        let commit = Commit { next_offset, commit_ns: now_ns, ..Commit::default() };
+        let files = committer.commit(commit).expect("commits");
+        lent.publish(files.clone());
+        files
+    };
+    let files = compact(START + 2 * HOUR);
+    assert_eq!(files.len(), 1);
+    let file = &files[0];
+    assert_eq!(sorted(lines(&store, &files, Table::Logs)), sorted(lines(&store, &before, Table::Logs)));
+    assert_eq!(counted(&store, &files), counted(&store, &before));
+    let groups = store.open_segment(file, &[]).expect("opens");
+    let sizes: Vec<usize> = groups.groups().iter().map(|group| group.rows).collect();
+    assert_eq!(sizes, [40_000, 500, 35_000, 33_000], "by time");
+    let times = groups.groups().iter().map(|group| (group.time_min_ns, group.time_max_ns));
+    let (min_ns, max_ns) = times.reduce(|one, two| (one.0.min(two.0), one.1.max(two.1))).expect("groups");
+    assert_eq!((file.time_min_ns, file.time_max_ns), (min_ns, max_ns));
+    // The compressed pages of the first are in it, byte by byte, and what follows is checked as in every segment.
+    let read = |file: &SegmentFile| std::fs::read(dir.path().join(&*file.path)).expect("reads");
+    assert_eq!(read(file)[..1 << 20], read(&before[0])[..1 << 20]);
+    let blooms_of = |word: &str| store.candidates(file, &Wanted::text(word));
+    assert!(blooms_of("nowhere").is_none());
+    let all: Vec<String> = {
+        let batches = store.read_segment(file, Some(&["body"]), EVER).expect("reads");
+        batches
+            .iter()
+            .flat_map(|batch| batch.column(0).as_string::<i32>().iter())
+            .flatten()
+            .map(str::to_owned)
+            .collect()
+    };
+    for row in [0, 39_999, 40_000, 40_499, 40_500, 75_500, 108_499] {
+        let found = blooms_of(&all[row]);
+        assert!(found.overlaps(&(row as u32..row as u32 + 1)), "row {row}: {found:?}");
+        assert!(matches!(&found, Candidates::Rows(rows) if rows.len() < 1000), "row {row}: {found:?}");
+    }
+
+    // Merged again, because rows are to go: each row group is then an input of its own, and what comes out is in one order.
+    let files = compact(START + 30 * HOUR);
+    let kept = |files: &[SegmentFile]| {
+        let mut lines = sorted(lines(&store, files, Table::Logs));
+        lines.retain(|line| !line.starts_with("search|"));
+        lines
+    };
+    assert_eq!(sorted(lines(&store, &files, Table::Logs)), kept(&before));
+    assert_sorted(&store, &files[0]);
+    drop((store, committer, groups, files, lent, before));
+    // What was replaced is still there for a while, for those who read it.
+    let findings = shipwake_store::check(dir.path()).findings;
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Note), "{findings:?}");
+}
+
+/// What lies beside a segment is no reason to lose a row, and damage of it is not handed on.
+#[test]
+fn large_segments_with_damaged_blooms_are_merged_row_by_row_and_get_new_ones() {
+    type Harm = fn(&Path);
+    let harms: [(Harm, &[usize]); 4] = [
+        (|_| {}, &[33_000, 33_001]),
+        (|path| flip(path, 3), &[66_001]),
+        (|path| flip(path, std::fs::metadata(path).expect("is there").len() as usize - 9), &[66_001]),
+        (|path| std::fs::remove_file(path).expect("removes"), &[66_001]),
+    ];
+    for (harm, groups) in harms {
+        let dir = scratch();
+        let store = open(dir.path());
+        let (mut committer, _) = store.open_shard(0).expect("opens");
+        for (commit, rows) in [33_000, 33_001].into_iter().enumerate() {
+            let chunk = rows::logs(START + (100 + commit as i64) * SECOND, rows);
+            let rows = vec![(Table::Logs, vec![HotRows::Chunk(Arc::new(chunk))])];
+            let next_offset = commit as u64 + 1;
+            committer.commit(Commit { next_offset, commit_ns: START, rows, ..Commit::default() }).expect("commits");
+        }
+        let before = committer.files();
+        let lent = Lent::register(&store, before.clone());
+        harm(&dir.path().join(&*before[0].blooms.as_ref().expect("is there").path));
+        store.compact_now(START + HOUR).expect("compacts");
+        let commit = Commit { next_offset: 3, commit_ns: START + HOUR, ..Commit::default() };
+        let files = committer.commit(commit).expect("commits");
+        lent.publish(files.clone());
+        assert_eq!(files.len(), 1);
+        let opened = store.open_segment(&files[0], &[]).expect("opens");
+        assert_eq!(opened.groups().iter().map(|group| group.rows).collect::<Vec<_>>(), groups);
+        assert_eq!(sorted(lines(&store, &files, Table::Logs)), sorted(lines(&store, &before, Table::Logs)));
+        assert!(store.candidates(&files[0], &Wanted::text("nowhere")).is_none(), "its blooms are good");
     }
 }

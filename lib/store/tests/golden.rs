@@ -69,6 +69,7 @@ fn a_directory_of_format_version_2_opens_with_its_contents() {
         fs::remove_file(to.join("LOCK")).expect("removes");
         fs::remove_dir(to.join("tmp")).expect("removes");
     }
+    opens_with_its_contents(&golden("v2-row-groups"), true);
     opens_with_its_contents(&golden("v2-words"), true);
     opens_with_its_contents(&golden("v2"), false);
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use shipwake_store::patterns::merge_patterns;
-use shipwake_store::{PatternQuery, PatternRow, ReleaseRow};
+use shipwake_store::{MeasureSeries, PatternQuery, PatternRow, ReleaseRow};
 
 use super::answer::{self, Facts, pattern_window};
 use super::cells::{self, Part, Place};
 use super::request::{self, Asked, Body, Known, Window};
+use super::values::{self, Explaining, Valued};
 use super::wire;
 use crate::error::QueryError;
 use crate::pages::{freshness, pattern_history, wire as pages};
@@ -23,6 +24,16 @@ struct Read {
     parts: [Vec<Part>; 2],
     toggled: [Vec<Part>; 2],
     patterns: Option<Vec<PatternRow>>,
+    own: Own,
+}
+
+/// What is not told by requests: nothing where a route or a variant of a toggle is asked for.
+#[derive(Default)]
+struct Own {
+    measures: [Vec<MeasureSeries>; 2],
+    valued: [Vec<Valued>; 2],
+    /// The KPI or metric that is compared.
+    compared: [Vec<Explaining>; 2],
 }
 
 impl Query {
@@ -56,11 +67,13 @@ impl Query {
         let read = self.read_comparison(&asked, at, !toggles.is_empty()).await?;
         let watermark_ms = freshness::watermark_ms(&store.status());
         let kept = self.kept_patterns(&body, &environment, read.patterns, now_ms).await?;
+        let kpis = self.config().kpis.clone();
         let made = self.on_blocking_threads(move || {
             let of = |parts: Vec<Part>| -> Vec<Part> {
                 parts.into_iter().filter(|part| is_of(&part.namespace, &body)).collect()
             };
             let ([parts_a, parts_b], [toggled_a, toggled_b]) = (read.parts.map(of), read.toggled.map(of));
+            let own = of_namespace_only(read.own, &body);
             let meta = pages::Meta {
                 wm: watermark_ms,
                 lag_ms: freshness::lag_ms(watermark_ms, now_ms),
@@ -80,6 +93,10 @@ impl Query {
                 shapes: kept.as_ref(),
                 releases: &releases,
                 toggles: &toggles,
+                kpis: &kpis,
+                measures: own.measures.each_ref().map(Vec::as_slice),
+                valued: own.valued.each_ref().map(Vec::as_slice),
+                own: own.compared.each_ref().map(Vec::as_slice),
                 filters: &body.filters,
                 watermark_ms: watermark_ms.unwrap_or(now_ms).min(now_ms),
                 meta,
@@ -142,6 +159,15 @@ fn is_of(namespace: &Arc<str>, body: &Body) -> bool {
     body.namespace.as_deref().is_none_or(|wanted| *wanted == **namespace)
 }
 
+fn of_namespace_only(mut own: Own, body: &Body) -> Own {
+    for at in [0, 1] {
+        own.measures[at].retain(|series| is_of(&series.key.release.namespace, body));
+        own.valued[at].retain(|valued| is_of(&valued.namespace, body));
+        own.compared[at].retain(|one| is_of(&one.part.namespace, body));
+    }
+    own
+}
+
 fn of_namespace(mut releases: Vec<ReleaseRow>, body: &Body) -> Result<Vec<ReleaseRow>, QueryError> {
     let mut names: Vec<String> = releases.iter().map(|row| row.release.namespace.to_string()).collect();
     releases.retain(|row| is_of(&row.release.namespace, body));
@@ -173,7 +199,31 @@ async fn read(
         toggled[1] = if a == b { toggled[0].clone() } else { cells::toggled(engine, place, &b, memory_bytes).await? };
     }
     let patterns = if has_flag { None } else { Some(patterns(engine, place, [a, b], memory_bytes).await?) };
-    Ok(Read { parts: [parts_a, parts_b], toggled, patterns })
+    let own = if has_flag || !asked.routes.is_empty() {
+        Own::default()
+    } else {
+        own(engine, place, asked, memory_bytes).await?
+    };
+    Ok(Read { parts: [parts_a, parts_b], toggled, patterns, own })
+}
+
+/// Sessions, KPIs and metrics of both windows.
+async fn own(engine: &Engine, place: &Place, asked: &Asked, memory_bytes: usize) -> Result<Own, QueryError> {
+    let mut found = Own::default();
+    let windows = [&asked.window_a, &asked.window_b];
+    for at in [0, 1] {
+        if at == 1 && windows[0] == windows[1] {
+            found.measures[1] = found.measures[0].clone();
+            found.valued[1] = found.valued[0].clone();
+            found.compared[1] = found.compared[0].clone();
+            break;
+        }
+        (found.measures[at], found.valued[at]) = values::all(engine, place, windows[at], memory_bytes).await?;
+        if let Some(named) = asked.metric.of_windows() {
+            found.compared[at] = values::one(engine, place, windows[at], named, memory_bytes).await?;
+        }
+    }
+    Ok(found)
 }
 
 /// Lines of patterns in both windows. Windows that overlap are read as one, so that no line is there twice.

@@ -31,6 +31,10 @@ pub(crate) enum Measured {
     By(Source),
     /// By the variant of a toggle that their spans tell.
     Toggled,
+    /// Not requests: the values of a KPI.
+    Kpi,
+    /// Not requests: the values of a metric that the app sends as a histogram.
+    Metric,
 }
 
 impl Measured {
@@ -39,6 +43,8 @@ impl Measured {
         match self {
             Measured::By(source) => source.as_str(),
             Measured::Toggled => "toggled_requests",
+            Measured::Kpi => "kpi",
+            Measured::Metric => "metric",
         }
     }
 
@@ -46,7 +52,7 @@ impl Measured {
     pub fn unit_s(self) -> f64 {
         match self {
             Measured::By(_) => 1e-6,
-            Measured::Toggled => 1.0,
+            Measured::Toggled | Measured::Kpi | Measured::Metric => 1.0,
         }
     }
 }
@@ -186,10 +192,14 @@ pub(crate) fn add(held: &mut Option<Sketch>, more: &Sketch) {
 }
 
 fn condition(place: &Place, window: &Window) -> Expr {
+    in_window(place, window).and(col("signal").in_list(vec![lit("requests"), lit("errors"), lit("duration")], false))
+}
+
+/// The rows of a service and its versions in a window.
+pub(crate) fn in_window(place: &Place, window: &Window) -> Expr {
     let time = |ms: i64| lit(ScalarValue::TimestampNanosecond(Some(ms.saturating_mul(NS_PER_MS)), Some("UTC".into())));
     let mut all = vec![
         col("resolution_s").eq(lit(window.resolution_s as i32)),
-        col("signal").in_list(vec![lit("requests"), lit("errors"), lit("duration")], false),
         col("window_start").gt_eq(time(window.from_ms)),
         col("window_start").lt(time(window.to_ms)),
         col("service").eq(lit(place.service.as_str())),
@@ -199,7 +209,7 @@ fn condition(place: &Place, window: &Window) -> Expr {
     all.extend(
         versions.map(|names| col("version").in_list(names.iter().map(|name| lit(name.as_str())).collect(), false)),
     );
-    all.into_iter().reduce(Expr::and).expect("there are always six conditions")
+    all.into_iter().reduce(Expr::and).expect("there are always five conditions")
 }
 
 fn values() -> Vec<Expr> {

@@ -28,6 +28,8 @@ pub(crate) enum Of {
     Mean,
     /// The difference of the shares of requests within a selection.
     Share(Selection),
+    /// The difference of the error ratios.
+    Errors,
 }
 
 /// One side of a value.
@@ -68,13 +70,15 @@ struct Group {
 }
 
 impl Group {
-    fn n(&self) -> u64 {
-        self.durations.as_ref().map_or(0, Sketch::count)
+    /// What shares are shares of.
+    fn n(&self, of: Of) -> u64 {
+        if of == Of::Errors { self.requests } else { self.durations.as_ref().map_or(0, Sketch::count) }
     }
 
     /// The sum of what is explained.
     fn sum(&self, of: Of, unit_s: f64) -> f64 {
         match (&self.durations, of) {
+            (_, Of::Errors) => self.errors as f64,
             (None, _) => 0.0,
             (Some(sketch), Of::Mean) => sum_s(sketch, unit_s).unwrap_or(0.0),
             (Some(sketch), Of::Share(select)) => {
@@ -85,11 +89,11 @@ impl Group {
         }
     }
 
-    fn half(&self, total: u64, unit_s: f64) -> Half {
+    fn half(&self, total: u64, of: Of, unit_s: f64) -> Half {
         let sketch = self.durations.as_ref();
         Half {
-            n: self.n(),
-            share: if total == 0 { 0.0 } else { self.n() as f64 / total as f64 },
+            n: self.n(of),
+            share: if total == 0 { 0.0 } else { self.n(of) as f64 / total as f64 },
             errors: (self.requests > 0).then(|| self.errors as f64 / self.requests as f64),
             mean_s: sketch.and_then(|sketch| mean_s(sketch, unit_s)),
             p99_s: sketch.and_then(|sketch| sketch.quantile(0.99)).map(|(value, _)| value * unit_s),
@@ -99,29 +103,41 @@ impl Group {
 
 type Groups<'a> = BTreeMap<&'a str, [Group; 2]>;
 
+/// Parts by key and value: of toggles by variant, or of a metric by attribute.
+#[derive(Clone, Copy)]
+pub(crate) struct Keyed<'a> {
+    /// In front of the key, as the dimension is called.
+    pub prefix: &'static str,
+    pub sides: [&'a [Part]; 2],
+    pub unit_s: f64,
+}
+
 /// The rows of all dimensions that have more than one value, the dimension that explains most first.
-pub(crate) fn rows(a: &[Part], b: &[Part], flags: [&[Part]; 2], of: Of, unit_s: [f64; 2]) -> Vec<Row> {
-    let mut dimensions = vec![compared("route", &grouped([a, b], |part| &part.route), of, unit_s[0])];
+pub(crate) fn rows(a: &[Part], b: &[Part], keyed: Keyed<'_>, of: Of, unit_s: f64) -> Vec<Row> {
+    let mut dimensions = vec![compared("route", &grouped([a, b], of, |part| &part.route), of, unit_s)];
     // Versions explain something where a side has several: else they are what is compared.
-    let has_several = |side: &[Part]| side.iter().any(|part| part.version != side[0].version);
     if has_several(a) || has_several(b) {
-        dimensions.push(compared("version", &grouped([a, b], |part| &part.version), of, unit_s[0]));
+        dimensions.push(compared("version", &grouped([a, b], of, |part| &part.version), of, unit_s));
     }
-    dimensions.push(instances(a, b, of, unit_s[0]));
-    let mut keys: Vec<&str> = flags.iter().flat_map(|side| side.iter()).filter_map(key_of).collect();
+    dimensions.push(instances(a, b, of, unit_s));
+    let mut keys: Vec<&str> = keyed.sides.iter().flat_map(|side| side.iter()).filter_map(key_of).collect();
     keys.sort_unstable();
     keys.dedup();
     for key in keys {
         let of_key =
-            flags.map(|side| side.iter().filter(|part| key_of(part) == Some(key)).cloned().collect::<Vec<_>>());
-        let groups = grouped([&of_key[0], &of_key[1]], variant_of);
-        dimensions.push(compared(&format!("toggle.{key}"), &groups, of, unit_s[1]));
+            keyed.sides.map(|side| side.iter().filter(|part| key_of(part) == Some(key)).cloned().collect::<Vec<_>>());
+        let groups = grouped([&of_key[0], &of_key[1]], of, variant_of);
+        dimensions.push(compared(&format!("{}{key}", keyed.prefix), &groups, of, keyed.unit_s));
     }
     dimensions.retain(|rows| rows.len() > 1);
     let strongest = |rows: &[Row]| rows.iter().map(|row| row.adds.abs()).fold(0.0, f64::max);
     dimensions.sort_by(|x, y| strongest(y).total_cmp(&strongest(x)));
     dimensions.truncate(DIMENSIONS_MAX);
     dimensions.into_iter().flatten().collect()
+}
+
+fn has_several(side: &[Part]) -> bool {
+    side.iter().any(|part| part.version != side[0].version)
 }
 
 fn key_of(part: &Part) -> Option<&str> {
@@ -132,7 +148,7 @@ fn variant_of(part: &Part) -> &str {
     part.flag.as_ref().map_or("", |(_, variant)| &**variant)
 }
 
-fn grouped<'a>(sides: [&'a [Part]; 2], value: impl Fn(&'a Part) -> &'a str) -> Groups<'a> {
+fn grouped<'a>(sides: [&'a [Part]; 2], of: Of, value: impl Fn(&'a Part) -> &'a str) -> Groups<'a> {
     let mut groups = Groups::new();
     for (side, parts) in sides.into_iter().enumerate() {
         for part in parts {
@@ -144,13 +160,13 @@ fn grouped<'a>(sides: [&'a [Part]; 2], value: impl Fn(&'a Part) -> &'a str) -> G
             }
         }
     }
-    groups.retain(|_, [a, b]| a.n() + b.n() > 0);
+    groups.retain(|_, [a, b]| a.n(of) + b.n(of) > 0);
     groups
 }
 
 /// Values that both sides may have.
 fn compared(dimension: &str, groups: &Groups<'_>, of: Of, unit_s: f64) -> Vec<Row> {
-    let total = |side: usize| groups.values().map(|group| group[side].n()).sum::<u64>();
+    let total = |side: usize| groups.values().map(|group| group[side].n(of)).sum::<u64>();
     let n = [total(0), total(1)];
     if n.contains(&0) {
         return Vec::new();
@@ -159,10 +175,10 @@ fn compared(dimension: &str, groups: &Groups<'_>, of: Of, unit_s: f64) -> Vec<Ro
     let whole = [sum(0) / n[0] as f64, sum(1) / n[1] as f64];
     let middle = (whole[0] + whole[1]) / 2.0;
     let rows = groups.iter().map(|(value, sides)| {
-        let share = [0, 1].map(|side| sides[side].n() as f64 / n[side] as f64);
+        let share = [0, 1].map(|side| sides[side].n(of) as f64 / n[side] as f64);
         let own = [0, 1].map(|side| {
             let group = &sides[side];
-            (group.n() > 0).then(|| group.sum(of, unit_s) / group.n() as f64)
+            (group.n(of) > 0).then(|| group.sum(of, unit_s) / group.n(of) as f64)
         });
         // A value that a side does not have differs by its share alone.
         let own = [own[0].or(own[1]).unwrap_or(0.0), own[1].or(own[0]).unwrap_or(0.0)];
@@ -171,8 +187,8 @@ fn compared(dimension: &str, groups: &Groups<'_>, of: Of, unit_s: f64) -> Vec<Ro
         Row {
             dimension: dimension.to_owned(),
             value: (*value).to_owned(),
-            a: Some(sides[0].half(n[0], unit_s)),
-            b: sides[1].half(n[1], unit_s),
+            a: Some(sides[0].half(n[0], of, unit_s)),
+            b: sides[1].half(n[1], of, unit_s),
             adds: slower + by_share,
             adds_by_share: by_share,
             part: None,
@@ -185,23 +201,49 @@ fn compared(dimension: &str, groups: &Groups<'_>, of: Of, unit_s: f64) -> Vec<Ro
 /// Replicate slots of B against all of A.
 fn instances(a: &[Part], b: &[Part], of: Of, unit_s: f64) -> Vec<Row> {
     const NAMES: [&str; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];
-    let whole_a = grouped([a, &[]], |_| "");
-    let groups = grouped([&[], b], |part| NAMES[usize::from(part.slot & 7)]);
-    let n = groups.values().map(|group| group[1].n()).sum::<u64>();
+    let whole_a = grouped([a, &[]], of, |_| "");
+    let groups = grouped([&[], b], of, |part| NAMES[usize::from(part.slot & 7)]);
+    let n = groups.values().map(|group| group[1].n(of)).sum::<u64>();
     let Some(all_a) = whole_a.get("").map(|group| &group[0]).filter(|_| n > 0) else { return Vec::new() };
-    let mean_a = all_a.sum(of, unit_s) / all_a.n() as f64;
+    let mean_a = all_a.sum(of, unit_s) / all_a.n(of) as f64;
     let mean_b = groups.values().map(|group| group[1].sum(of, unit_s)).sum::<f64>() / n as f64;
     let rows = groups.iter().map(|(value, [_, group])| Row {
         dimension: "instance slot of B".to_owned(),
         value: (*value).to_owned(),
         a: None,
-        b: group.half(n, unit_s),
-        adds: (group.sum(of, unit_s) - mean_a * group.n() as f64) / n as f64,
+        b: group.half(n, of, unit_s),
+        adds: (group.sum(of, unit_s) - mean_a * group.n(of) as f64) / n as f64,
         adds_by_share: 0.0,
         part: None,
         score: 0.0,
     });
     told(rows.collect(), [mean_a, mean_b])
+}
+
+/// What each route and version adds to the difference of the rates: requests of a value a second of each side, over the seconds
+/// that have passed. Instances are left out: how many there are is the rollout's doing.
+pub(crate) fn of_rate(a: &[Part], b: &[Part], seconds: [f64; 2]) -> Vec<Row> {
+    let of_value = |dimension: &str, groups: &Groups<'_>| {
+        let all = [0, 1].map(|side| groups.values().map(|group| group[side].requests).sum::<u64>());
+        let rate = |side: usize, n: u64| if seconds[side] > 0.0 { n as f64 / seconds[side] } else { 0.0 };
+        let rows = groups.iter().map(|(value, sides)| Row {
+            dimension: dimension.to_owned(),
+            value: (*value).to_owned(),
+            a: Some(sides[0].half(all[0], Of::Errors, 1.0)),
+            b: sides[1].half(all[1], Of::Errors, 1.0),
+            adds: rate(1, sides[1].requests) - rate(0, sides[0].requests),
+            adds_by_share: 0.0,
+            part: None,
+            score: 0.0,
+        });
+        told(rows.collect(), [rate(0, all[0]), rate(1, all[1])])
+    };
+    let mut dimensions = vec![of_value("route", &grouped([a, b], Of::Errors, |part| &part.route))];
+    if has_several(a) || has_several(b) {
+        dimensions.push(of_value("version", &grouped([a, b], Of::Errors, |part| &part.version)));
+    }
+    dimensions.retain(|rows| rows.len() > 1);
+    dimensions.into_iter().flatten().collect()
 }
 
 /// The largest rows, with their parts of the difference.

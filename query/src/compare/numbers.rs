@@ -126,12 +126,16 @@ pub(crate) fn distance(a: &HdrCells, b: &HdrCells) -> Option<Distance> {
 
 /// The error ratios of both sides; `None` where one has no requests.
 pub(crate) fn errors(a: &Total, b: &Total) -> Option<Errors> {
-    if a.requests == 0 || b.requests == 0 {
+    proportion((a.errors, a.requests), (b.errors, b.requests))
+}
+
+/// Shares of both sides, of cases and of how many; `None` where a side has none.
+pub(crate) fn proportion(a: (u64, u64), b: (u64, u64)) -> Option<Errors> {
+    if a.1 == 0 || b.1 == 0 {
         return None;
     }
-    let interval =
-        |of: &Total| boundary::proportion_interval(of.errors.min(of.requests), of.requests, ALPHA / 2.0, TIGHTEST_AT);
-    let ratio = |of: &Total| of.errors as f64 / of.requests as f64;
+    let interval = |(cases, n): (u64, u64)| boundary::proportion_interval(cases.min(n), n, ALPHA / 2.0, TIGHTEST_AT);
+    let ratio = |(cases, n): (u64, u64)| cases as f64 / n as f64;
     let ((a_low, a_high), (b_low, b_high)) = (interval(a), interval(b));
     Some(Errors { a: ratio(a), b: ratio(b), low: b_low - a_high, high: b_high - a_low })
 }

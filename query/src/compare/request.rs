@@ -7,13 +7,12 @@
 use serde::Deserialize;
 use shipwake_store::{ReleaseRow, ToggleRow};
 
+use super::metric::{self, Metric};
 use crate::error::QueryError;
 use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS, parse_time, rfc3339_ns};
 
 /// The kinds of a cohort's parts, as written.
 const KINDS: [&str; 3] = ["ver:", "flag:", "win:"];
-/// What can be compared.
-const METRICS: [&str; 1] = ["duration"];
 /// Windows are kept for about this long by default; a longer question is a mistake.
 const SPAN_MAX_MS: i64 = 400 * 24 * HOUR_MS;
 /// Filters and names that are looked at.
@@ -82,6 +81,7 @@ pub(crate) struct Asked {
     pub window_b: Window,
     pub routes: Routes,
     pub select: Option<Selection>,
+    pub metric: Metric,
 }
 
 /// What a question is read against: releases and toggles of this service and environment.
@@ -97,9 +97,9 @@ pub(crate) struct Known<'a> {
 /// # Errors
 /// [`QueryError::BadArgument`] that names the argument, and what there is instead.
 pub(crate) fn read(body: &Body, known: &Known<'_>) -> Result<Asked, QueryError> {
-    if let Some(metric) = body.metric.as_deref().filter(|metric| !METRICS.contains(metric)) {
-        return Err(bad("metric", metric, format!("what can be compared: {}", METRICS.join(", "))));
-    }
+    let named = body.metric.as_deref().unwrap_or_default();
+    let of = Metric::read(named)
+        .ok_or_else(|| bad("metric", named, format!("what can be compared: {}", metric::WRITTEN)))?;
     let whole = (body.from.as_deref().unwrap_or("now-30m"), body.to.as_deref().unwrap_or("now"));
     let side = |argument, text: &Option<String>, own: &Option<String>, of: &'static str| {
         let (cohort, written) = match text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
@@ -124,7 +124,11 @@ pub(crate) fn read(body: &Body, known: &Known<'_>) -> Result<Asked, QueryError> 
         let reason = "requests of a toggle's variants are not kept by route: take the filter or the toggle away";
         return Err(bad("filters", &body.filters.join(" "), reason.to_owned()));
     }
-    Ok(Asked { a, b, window_a, window_b, routes, select: selection(body.select)? })
+    if !of.is_of_requests() && (!routes.is_empty() || a.flag.is_some() || b.flag.is_some()) {
+        let reason = "only what requests tell is kept by route and by variant: duration, errors, rate";
+        return Err(bad("metric", named, reason.to_owned()));
+    }
+    Ok(Asked { a, b, window_a, window_b, routes, select: selection(body.select)?, metric: of })
 }
 
 fn bad(argument: &'static str, value: &str, reason: String) -> QueryError {

@@ -1,10 +1,11 @@
 //! A comparison in words: what changed, and what makes the comparison weaker than it looks. Pure.
 
 use super::answer::Facts;
+use super::measures::{Form, Row};
 use super::numbers::{Errors, Quantile};
 use super::request::Window;
 use super::sides::Side;
-use crate::release::differences::{percent_text, seconds_text};
+use crate::release::differences::{number_text, percent_text, rate_text, seconds_text};
 
 /// Quantiles by how much they say about a release.
 const BY_WEIGHT: [f64; 6] = [0.99, 0.95, 0.9, 0.5, 0.75, 0.999];
@@ -13,17 +14,17 @@ const LOAD_FACTOR: f64 = 2.0;
 /// Shares of routes that have moved by more than this are told.
 const MIX_MOVED: f64 = 0.1;
 
-/// The first sentence.
+/// The first sentence, of durations.
 pub(crate) fn sentence(table: &[Quantile], errors: Option<&Errors>, a: &str, b: &str) -> String {
-    let of = |q: &f64| table.iter().find(|one| one.q == *q && one.enough);
-    let known: Vec<&Quantile> = BY_WEIGHT.iter().filter_map(of).collect();
-    let mut said = match (known.iter().find(|one| one.differs()), known.first()) {
-        (Some(found), _) => {
+    let mut said = match loudest(table) {
+        Some(found) if found.differs() => {
             let word = if found.diff.unwrap_or(0.0) > 0.0 { "slower" } else { "faster" };
-            format!("{b} is {word} than {a}: {}", quantile_text(found))
+            format!("{b} is {word} than {a}: {}", quantile_text(found, seconds_text))
         }
-        (None, Some(found)) => format!("{b} is not shown to be slower or faster than {a}: {}", quantile_text(found)),
-        (None, None) => format!("too few requests to compare the durations of {a} and {b}"),
+        Some(found) => {
+            format!("{b} is not shown to be slower or faster than {a}: {}", quantile_text(found, seconds_text))
+        }
+        None => format!("too few requests to compare the durations of {a} and {b}"),
     };
     if let Some(errors) = errors.filter(|errors| errors.differs()) {
         said.push_str(&format!(
@@ -37,11 +38,89 @@ pub(crate) fn sentence(table: &[Quantile], errors: Option<&Errors>, a: &str, b: 
     said
 }
 
+/// The same of values: of a KPI, or of a metric of the app.
+pub(crate) fn of_values(table: &[Quantile], (title, form, unit): (&str, Form, &str), a: &str, b: &str) -> String {
+    let text = |value: f64| value_text(form, unit, value);
+    match loudest(table) {
+        Some(found) if found.differs() => {
+            let word = if found.diff.unwrap_or(0.0) > 0.0 { "larger" } else { "smaller" };
+            format!("values of {title} are {word} in {b} than in {a}: {}", quantile_text(found, text))
+        }
+        Some(found) => {
+            format!("values of {title} are not shown to differ between {a} and {b}: {}", quantile_text(found, text))
+        }
+        None => format!("too few values of {title} to compare {a} and {b}"),
+    }
+}
+
+/// The same of one number.
+pub(crate) fn of_row(row: &Row, a: &str, b: &str) -> String {
+    let text = |value: f64| value_text(row.form, &row.unit, value);
+    let (value_a, value_b) = match (row.a, row.b) {
+        (Some(value_a), Some(value_b)) => (value_a, value_b),
+        (None, None) => return format!("{}: neither {a} nor {b} has any", row.title),
+        (None, Some(value)) => return format!("{}: {b} has {}, {a} has none", row.title, text(value)),
+        (Some(value), None) => return format!("{}: {a} has {}, {b} has none", row.title, text(value)),
+    };
+    let numbers = format!("{} → {}{}", text(value_a), text(value_b), difference_text(row));
+    match (row.low.is_some() || row.high.is_some(), row.enough, row.differs()) {
+        (false, ..) => format!("{} of {a} and {b}: {numbers}", row.title),
+        (_, false, _) => format!("{}: too few to compare {a} and {b}: {numbers}", row.title),
+        (_, _, false) => format!("{}: not shown to differ between {a} and {b}: {numbers}", row.title),
+        _ => {
+            let word = if value_b > value_a { "higher" } else { "lower" };
+            format!("{}: {word} in {b} than in {a}: {numbers}", row.title)
+        }
+    }
+}
+
+fn difference_text(row: &Row) -> String {
+    let Some(diff) = row.diff() else { return String::new() };
+    if row.form == Form::Ratio {
+        let points = |value: Option<f64>| value.map_or_else(|| "no bound".to_owned(), |value| signed(value * 100.0));
+        let interval = match (row.low, row.high) {
+            (None, None) => String::new(),
+            (low, high) => format!(" (95 %: {} … {})", points(low), points(high)),
+        };
+        return format!(", {} points{interval}", signed(diff * 100.0));
+    }
+    let Some(relative) = row.relative() else { return String::new() };
+    let base = row.a.unwrap_or(1.0).abs();
+    let part = |value: Option<f64>| value.map_or_else(|| "no bound".to_owned(), |value| signed(value / base * 100.0));
+    let interval = match (row.low, row.high) {
+        (None, None) => String::new(),
+        (low, high) => format!(" (95 %: {} … {} %)", part(low), part(high)),
+    };
+    format!(", {} %{interval}", signed(relative * 100.0))
+}
+
+/// A number with its unit.
+fn value_text(form: Form, unit: &str, value: f64) -> String {
+    match form {
+        Form::Seconds => seconds_text(value),
+        Form::Ratio => percent_text(value),
+        Form::Rate => rate_text(value),
+        Form::Number => {
+            let sign = if value < 0.0 { "−" } else { "" };
+            let unit = unit.trim_matches(['{', '}']);
+            let unit = if unit == "1" { "" } else { unit };
+            format!("{sign}{} {unit}", number_text(value.abs())).trim_end().to_owned()
+        }
+    }
+}
+
+/// The quantile that says most: of those that are known, the first that differs, else the first.
+fn loudest(table: &[Quantile]) -> Option<&Quantile> {
+    let of = |q: &f64| table.iter().find(|one| one.q == *q && one.enough);
+    let known: Vec<&Quantile> = BY_WEIGHT.iter().filter_map(of).collect();
+    known.iter().find(|one| one.differs()).or(known.first()).copied()
+}
+
 /// `p99 412 ms → 569 ms, +38 % (95 %: +29 … +47 %)`.
-fn quantile_text(of: &Quantile) -> String {
+fn quantile_text(of: &Quantile, value: impl Fn(f64) -> String) -> String {
     let (Some(a), Some(b)) = (of.a, of.b) else { return name(of.q) };
     let of_relative = (of.relative_low, of.relative_high);
-    let mut text = format!("{} {} → {}", name(of.q), seconds_text(a), seconds_text(b));
+    let mut text = format!("{} {} → {}", name(of.q), value(a), value(b));
     if let Some(relative) = of.relative {
         text.push_str(&format!(", {} %", signed(relative * 100.0)));
     }
@@ -108,7 +187,7 @@ fn load(a: &Side, b: &Side, window_a: &Window, window_b: &Window, watermark_ms: 
     let (rate_a, rate_b) = (rate(a, window_a, watermark_ms)?, rate(b, window_b, watermark_ms)?);
     let factor = rate_a.max(rate_b) / rate_a.min(rate_b);
     (factor > LOAD_FACTOR)
-        .then(|| format!("the load differs: {} requests a second in A, {} in B", rate_text(rate_a), rate_text(rate_b)))
+        .then(|| format!("the load differs: {} requests a second in A, {} in B", load_text(rate_a), load_text(rate_b)))
 }
 
 /// Requests a second of the part of a window that has passed.
@@ -117,7 +196,7 @@ pub(crate) fn rate(side: &Side, window: &Window, watermark_ms: i64) -> Option<f6
     (passed_ms > 0 && side.total.requests > 0).then(|| side.total.requests as f64 * 1_000.0 / passed_ms as f64)
 }
 
-fn rate_text(rate: f64) -> String {
+fn load_text(rate: f64) -> String {
     if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
@@ -141,7 +220,7 @@ fn mix(a: &Side, b: &Side) -> Option<String> {
 
 /// How the intervals are made, for people.
 pub(crate) const METHOD: &str = "Intervals of 95 % that hold at every look and at all quantiles at once (Howard and Ramdas), \
-drawn to the edges of the buckets; errors by a beta-binomial mixture. Requests count as independent: bursts and few instances make \
+drawn to the edges of the buckets; shares (errors, sessions, KPIs per request) by a beta-binomial mixture. Requests count as independent: bursts and few instances make \
 them look better known than they are.";
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use shipwake_model::sketch::Sketch;
 
 use super::cells::{Measured, Part, add};
-use super::request::{Cohort, Routes};
+use super::request::{Cohort, Routes, Window};
+use crate::time::SECOND_MS;
 
 /// One side of a comparison.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +68,20 @@ impl Side {
     }
 }
 
+/// How long a side had traffic, in seconds: neither before nor after that did nothing happen.
+pub(crate) fn seconds_there(side: &Side, window: &Window, watermark_ms: i64) -> f64 {
+    side.total.seen_ms.map_or(0.0, |(first, last)| {
+        let end_ms = (last + window.resolution_s * SECOND_MS).min(watermark_ms.max(first + SECOND_MS));
+        (end_ms - first) as f64 / 1_000.0
+    })
+}
+
+/// Requests a second while there were any.
+pub(crate) fn rate(side: &Side, window: &Window, watermark_ms: i64) -> Option<f64> {
+    let seconds = seconds_there(side, window, watermark_ms);
+    (seconds > 0.0 && side.total.requests > 0).then(|| side.total.requests as f64 / seconds)
+}
+
 /// The parts that a cohort asks for.
 fn of_cohort<'a>(parts: &'a [Part], cohort: &'a Cohort, routes: &'a Routes) -> impl Iterator<Item = &'a Part> {
     parts.iter().filter(move |part| {
@@ -95,4 +110,11 @@ pub(crate) fn common(a: &[Has], b: &[Has]) -> Option<Measured> {
     let with_durations = |has: &&Has| has.durations > 0;
     let mut measured = a.iter().filter(with_durations).map(|has| has.measured);
     measured.find(|measured| b.iter().filter(with_durations).any(|has| has.measured == *measured))
+}
+
+/// The best measure that both sides have requests of, whether their durations are known or not.
+pub(crate) fn counted(a: &[Has], b: &[Has]) -> Option<Measured> {
+    let with_requests = |has: &&Has| has.requests > 0;
+    let mut measured = a.iter().filter(with_requests).map(|has| has.measured);
+    measured.find(|measured| b.iter().filter(with_requests).any(|has| has.measured == *measured))
 }

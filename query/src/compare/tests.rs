@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use shipwake_model::kpi::{Better, Kpi, KpiSource, KpiValue, Per};
 use shipwake_model::pattern::Level;
-use shipwake_model::sketch::{Exponential, HdrCells, Sketch};
+use shipwake_model::sketch::{Distinct, Explicit, Exponential, HdrCells, Sketch};
 use shipwake_model::{ReleaseId, Source};
-use shipwake_store::{PatternCell, PatternRow, PatternVersion, ReleaseRow, ToggleRow};
+use shipwake_store::{
+    MeasureCell, MeasureKey, MeasureSeries, PatternCell, PatternRow, PatternVersion, ReleaseRow, ToggleRow,
+};
 
 use super::answer::{Facts, answer};
 use super::bins::bins;
 use super::cells::{Measured, Part};
+use super::metric::Metric;
 use super::numbers::{distance, quantile};
 use super::patterns::{self, Lines};
 use super::request::{Asked, Body, Cohort, Known, Routes, Selection, Window, read};
+use super::values::{Explaining, Valued};
 use super::wire;
 use crate::error::QueryError;
 use crate::release::patterns::Shapes;
@@ -197,6 +202,7 @@ fn question(a: &str, b: &str) -> Asked {
         window_b: window(30, 0),
         routes: Routes::default(),
         select: None,
+        metric: Metric::Duration,
     }
 }
 
@@ -212,6 +218,10 @@ fn compare_with(asked: &Asked, parts: &[Part], toggled: &[Part]) -> wire::Compar
         shapes: Some(&Shapes::default()),
         releases: &releases(),
         toggles: &toggles(),
+        kpis: &[],
+        measures: [&[], &[]],
+        valued: [&[], &[]],
+        own: [&[], &[]],
         filters: &[],
         watermark_ms: NOW,
         meta: Default::default(),
@@ -437,6 +447,306 @@ fn distributions_that_are_apart_have_distance_one() {
     assert_eq!(distance(&fast, &cells(50, 1e6, 0.1)).and_then(|found| found.chance), None, "too few for a band");
 }
 
+fn series(signal: &'static str, metric: &str, version: &str, cell: MeasureCell) -> MeasureSeries {
+    let key = MeasureKey {
+        release: release(version),
+        signal,
+        metric: metric.into(),
+        unit: if signal == "kpi" { "EUR".into() } else { "".into() },
+        attributes: Vec::new(),
+    };
+    MeasureSeries { key: Arc::new(key), cells: vec![cell] }
+}
+
+/// Ids of a kind, from one on.
+fn distinct(from: u64, n: u64) -> MeasureCell {
+    let mut distinct = Distinct::new();
+    (from..from + n).for_each(|id| distinct.insert(&id.to_le_bytes()));
+    MeasureCell { t_ms: NOW - 5 * MINUTE, count: n, distinct: Some(distinct), ..MeasureCell::default() }
+}
+
+fn spread(values: impl IntoIterator<Item = f64>) -> (Exponential, u64, f64) {
+    let (mut found, mut count, mut sum) = (Exponential::for_values(), 0, 0.0);
+    for value in values {
+        found.record(value);
+        (count, sum) = (count + 1, sum + value);
+    }
+    (found, count, sum)
+}
+
+fn orders(version: &str, values: impl IntoIterator<Item = f64>) -> MeasureSeries {
+    let (values, count, sum) = spread(values);
+    let cell = MeasureCell { t_ms: NOW - 5 * MINUTE, count, sum, values: Some(values), ..MeasureCell::default() };
+    series("kpi", "order", version, cell)
+}
+
+fn kpi(key: &str, value: KpiValue, per: Per) -> Kpi {
+    Kpi {
+        key: key.into(),
+        title: format!("The {key}"),
+        unit: "EUR".into(),
+        source: KpiSource::Event("order".into()),
+        value,
+        service: None,
+        environment: None,
+        better: Better::Higher,
+        per,
+    }
+}
+
+/// Everything that is not told by requests.
+#[derive(Default)]
+struct Told {
+    kpis: Vec<Kpi>,
+    measures: Vec<MeasureSeries>,
+    valued: Vec<Valued>,
+    own: Vec<Explaining>,
+}
+
+fn compare_told(asked: &Asked, parts: &[Part], told: &Told) -> wire::Comparison {
+    answer(&Facts {
+        service: "shop",
+        environment: "prod",
+        asked,
+        parts_a: parts,
+        parts_b: parts,
+        toggled_a: &[],
+        toggled_b: &[],
+        shapes: Some(&Shapes::default()),
+        releases: &releases(),
+        toggles: &toggles(),
+        kpis: &told.kpis,
+        measures: [&told.measures, &told.measures],
+        valued: [&told.valued, &told.valued],
+        own: [&told.own, &told.own],
+        filters: &[],
+        watermark_ms: NOW,
+        meta: Default::default(),
+    })
+}
+
+fn of_metric(metric: &str) -> Asked {
+    Asked { metric: Metric::read(metric).expect("a metric"), ..question("1.0", "2.0") }
+}
+
+fn row<'a>(found: &'a wire::Comparison, metric: &str) -> &'a wire::Measure {
+    let mut rows = found.measures.iter().filter(|row| row.metric == metric);
+    rows.next().unwrap_or_else(|| panic!("{metric} in {:?}", found.measures))
+}
+
+fn requests(errors: [u64; 2]) -> [Part; 2] {
+    [
+        part("1.0", "/pay", 0, errors[0], cells(20_000, 200_000.0, 0.5)),
+        part("2.0", "/pay", 1, errors[1], cells(10_000, 200_000.0, 0.5)),
+    ]
+}
+
+#[test]
+fn requests_sessions_and_kpis_stand_in_one_list_with_their_intervals() {
+    let told = Told {
+        kpis: vec![kpi("orders", KpiValue::Count, Per::Request), kpi("basket", KpiValue::Mean, Per::None)],
+        measures: vec![
+            series("usage", "sessions", "1.0", distinct(0, 4_000)),
+            series("usage", "crashed_sessions", "1.0", distinct(0, 4)),
+            series("usage", "sessions", "2.0", distinct(10_000, 2_000)),
+            series("usage", "crashed_sessions", "2.0", distinct(10_000, 200)),
+            series("kpi", "orders", "1.0", MeasureCell { count: 2_000, ..MeasureCell::default() }),
+            series("kpi", "orders", "2.0", MeasureCell { count: 500, ..MeasureCell::default() }),
+            series("kpi", "basket", "1.0", MeasureCell { count: 10, sum: 400.0, ..MeasureCell::default() }),
+            series("kpi", "basket", "2.0", MeasureCell { count: 10, sum: 300.0, ..MeasureCell::default() }),
+            series("kpi", "signup", "2.0", MeasureCell { count: 7, ..MeasureCell::default() }),
+            series("kpi", "__other__", "2.0", MeasureCell { count: 900, ..MeasureCell::default() }),
+        ],
+        ..Told::default()
+    };
+    let found = compare_told(&question("1.0", "2.0"), &requests([20, 310]), &told);
+    let titles: Vec<&str> = found.measures.iter().map(|row| row.title.as_str()).collect();
+    assert_eq!(
+        titles,
+        [
+            "p50 duration",
+            "p95 duration",
+            "p99 duration",
+            "Error ratio",
+            "Requests",
+            "Crash-free sessions",
+            "Sessions without an error",
+            "The orders",
+            "The basket",
+            "signup"
+        ]
+    );
+    let errors = row(&found, "errors");
+    assert!(
+        errors.differs && errors.lo.is_some_and(|lo| lo > 0.02) && errors.hi.is_some_and(|hi| hi < 0.04),
+        "{errors:?}"
+    );
+    let crash_free = row(&found, "crash_free");
+    assert!(crash_free.differs && (crash_free.b.expect("sessions") - 0.9).abs() < 0.02, "{crash_free:?}");
+    let orders = row(&found, "kpi:orders");
+    assert_eq!((orders.a, orders.b, orders.unit.as_str()), (Some(100.0), Some(50.0), "per 1,000 requests"));
+    assert!(
+        orders.differs && orders.hi.is_some_and(|hi| hi < -25.0) && orders.lo.is_some_and(|lo| lo > -75.0),
+        "{orders:?}"
+    );
+    let basket = row(&found, "kpi:basket");
+    assert_eq!((basket.a, basket.b, basket.differs, basket.lo), (Some(40.0), Some(30.0), false, None));
+    assert!(basket.note.is_some_and(|note| note.contains("each quantile")), "no interval, and why: {basket:?}");
+    let rate = row(&found, "rate");
+    assert!(rate.rel.is_some_and(|rel| (rel + 0.5).abs() < 1e-6) && !rate.differs && rate.note.is_some(), "{rate:?}");
+    assert_eq!(row(&found, "kpi:signup").a, Some(0.0), "events that a side has none of happened no time");
+}
+
+#[test]
+fn what_is_compared_is_told_in_a_sentence_and_explained() {
+    let parts = [
+        part("1.0", "GET /cart", 0, 8, cells(8_000, 50_000.0, 0.4)),
+        part("1.0", "POST /pay", 1, 2, cells(2_000, 50_000.0, 0.4)),
+        part("2.0", "GET /cart", 0, 8, cells(8_000, 50_000.0, 0.4)),
+        part("2.0", "POST /pay", 1, 202, cells(2_000, 50_000.0, 0.4)),
+    ];
+    let errors = compare_told(&of_metric("errors"), &parts, &Told::default());
+    assert!(
+        errors.sentence.starts_with("Error ratio: higher in 2.0 than in 1.0: 0.1 % → 2.1 %, +2.0 points"),
+        "{}",
+        errors.sentence
+    );
+    assert_eq!((errors.explains, errors.form, errors.edges.len()), ("errors", "ratio", 0));
+    let pay = errors.explain.iter().find(|row| row.dim == "route").expect("routes");
+    assert!(pay.value == "POST /pay" && pay.part.is_some_and(|part| part > 0.99), "{pay:?}");
+    assert!((pay.adds - 0.02).abs() < 1e-6, "{pay:?}");
+    let half = [&parts[..2], &[part("2.0", "GET /cart", 0, 0, cells(4_000, 5e4, 0.4))]].concat();
+    let rate = compare_told(&of_metric("rate"), &half, &Told::default());
+    let adds: f64 = rate.explain.iter().map(|row| row.adds).sum();
+    assert!((adds - row(&rate, "rate").diff.expect("both")).abs() < 1e-5, "{:?}", rate.explain);
+    assert!(rate.sentence.starts_with("Requests of 1.0 and 2.0: 8.7/s → 3.5/s, −60 %"), "{}", rate.sentence);
+    let none = compare_told(&of_metric("crash_free"), &parts, &Told::default());
+    assert_eq!(none.sentence, "nothing to compare: 1.0 and 2.0 do not both have sessions");
+}
+
+#[test]
+fn requests_without_durations_are_compared_by_their_errors() {
+    let logs = |version: &str, errors: u64| Part {
+        measured: Measured::By(Source::Logs),
+        durations: None,
+        requests: 5_000,
+        ..part(version, "", 0, errors, HdrCells::new())
+    };
+    let parts = [logs("1.0", 10), logs("2.0", 400)];
+    let found = compare_told(&of_metric("errors"), &parts, &Told::default());
+    assert_eq!((found.source, found.explains), (Some("logs"), "errors"));
+    assert!(found.sentence.starts_with("Error ratio: higher in 2.0"), "{}", found.sentence);
+    let found = compare_told(&question("1.0", "2.0"), &parts, &Told::default());
+    assert_eq!((found.source, row(&found, "errors").differs), (None, true), "durations are not there, the rest is");
+}
+
+#[test]
+fn the_values_of_a_kpi_are_laid_over_each_other() {
+    let of = |version: &str, slot: u8, values: Exponential| Explaining {
+        unit: "EUR".into(),
+        part: Part {
+            measured: Measured::Kpi,
+            requests: values.count,
+            durations: Some(Sketch::Exponential(values)),
+            ..part(version, "", slot, 0, HdrCells::new())
+        },
+        attributes: Vec::new(),
+    };
+    let tens = || (0..4_000).map(|n| 10.0 + f64::from(n % 1_000) / 10.0);
+    let halved = || tens().map(|value| value / 2.0);
+    let told = Told {
+        kpis: vec![kpi("order", KpiValue::Mean, Per::None)],
+        measures: vec![orders("1.0", tens()), orders("2.0", halved())],
+        own: vec![of("1.0", 0, spread(tens()).0), of("2.0", 0, spread(tens()).0), of("2.0", 3, spread(halved()).0)],
+        ..Told::default()
+    };
+    let found = compare_told(&of_metric("kpi:order"), &requests([0, 0]), &told);
+    assert_eq!((found.source, found.title.as_str(), found.unit.as_str()), (Some("kpi"), "The order", "EUR"));
+    assert_eq!((found.a.n, found.b.n, found.a.requests), (4_000, 8_000, 20_000));
+    assert!(row(&found, "kpi:order").distribution);
+    let median = &found.quantiles[0];
+    assert!(median.differs && median.a.is_some_and(|a| (a - 60.0).abs() < 1.5), "{median:?}");
+    assert_eq!(found.edges.len(), found.a.counts.len() + 1);
+    assert!(found.edges[0] <= 10.0 && *found.edges.last().expect("edges") >= 109.9, "in EUR: {:?}", found.edges);
+    assert!(found.sentence.contains("values of The order are smaller in 2.0 than in 1.0: p"), "{}", found.sentence);
+    let slots: Vec<_> = found.explain.iter().filter(|row| row.dim == "instance slot of B").collect();
+    assert_eq!(slots[0].value, "3", "the instance whose orders are smaller: {slots:?}");
+    // Refunds have no place on an axis of logarithms; their quantiles are told all the same.
+    let refunds = Told {
+        own: vec![of("1.0", 0, spread(tens()).0), of("2.0", 0, spread(tens().map(|value| -value)).0)],
+        ..Told::default()
+    };
+    let found = compare_told(&of_metric("kpi:order"), &[], &refunds);
+    assert!(found.edges.is_empty() && found.quantiles[0].b.is_some_and(|b| b < -50.0), "{:?}", found.quantiles[0]);
+}
+
+#[test]
+fn a_metric_is_explained_by_its_attributes_and_listed_with_those_that_both_sides_have() {
+    let explicit = |slow: u64| {
+        let mut sketch = Explicit::new(Arc::from([0.1, 0.5, 1.0, 5.0].as_slice()));
+        sketch.counts = vec![500, 400, 50, slow, 0];
+        sketch.count = sketch.counts.iter().sum();
+        sketch.sum = Some(300.0 + 3.0 * slow as f64);
+        Sketch::Explicit(sketch)
+    };
+    let own = |version: &str, shard: &str, values: Sketch| Explaining {
+        unit: "s".into(),
+        part: Part {
+            measured: Measured::Metric,
+            requests: values.count(),
+            durations: Some(values),
+            ..part(version, "", 0, 0, HdrCells::new())
+        },
+        attributes: vec![("db.shard".into(), shard.into())],
+    };
+    let valued = |version: &str, name: &str, values: Sketch| Valued {
+        namespace: "".into(),
+        version: version.into(),
+        name: name.into(),
+        unit: "s".into(),
+        values,
+    };
+    let told = Told {
+        valued: vec![
+            valued("1.0", "db.wait", explicit(50)),
+            valued("2.0", "db.wait", explicit(900)),
+            valued("2.0", "only.new", explicit(5)),
+        ],
+        own: vec![
+            own("1.0", "a", explicit(50)),
+            own("1.0", "b", explicit(50)),
+            own("2.0", "a", explicit(50)),
+            own("2.0", "b", explicit(900)),
+        ],
+        ..Told::default()
+    };
+    let found = compare_told(&of_metric("metric:db.wait"), &requests([0, 0]), &told);
+    assert_eq!((found.source, found.form, found.title.as_str()), (Some("metric"), "seconds", "db.wait"));
+    let shard = found.explain.iter().find(|row| row.dim == "attribute.db.shard").expect("an attribute");
+    assert!(shard.value == "b" && shard.part.is_some_and(|part| part > 0.9), "{shard:?}");
+    assert!(found.sentence.starts_with("values of db.wait are larger in 2.0 than in 1.0: p"), "{}", found.sentence);
+    let listed: Vec<&str> =
+        found.measures.iter().filter(|row| row.group == "metric").map(|row| row.metric.as_str()).collect();
+    assert_eq!(listed, ["metric:db.wait"]);
+    let nothing = compare_told(&of_metric("metric:only.new"), &requests([0, 0]), &Told::default());
+    assert_eq!(nothing.sentence, "nothing to compare: 1.0 and 2.0 do not both have values of only.new");
+}
+
+#[test]
+fn what_requests_do_not_tell_is_not_asked_by_route_or_variant() {
+    for (filters, b) in [(vec!["route:eq:/".to_owned()], "2.0"), (Vec::new(), "flag:pay=v2=on")] {
+        let of = |metric: &str| Body { metric: Some(metric.into()), filters: filters.clone(), ..body("1.0", b) };
+        assert!(asked(&of("errors")).is_ok());
+        let Err(QueryError::BadArgument { argument, .. }) = asked(&of("kpi:orders")) else { panic!("{b}") };
+        assert_eq!(argument, "metric");
+    }
+    let routes = Routes { only: vec!["/pay".into()], ..Routes::default() };
+    let told = Told { measures: vec![orders("1.0", [1.0])], ..Told::default() };
+    let found = compare_told(&Asked { routes, ..question("1.0", "2.0") }, &requests([0, 0]), &told);
+    assert!(found.measures.iter().all(|row| row.group == "requests"));
+    assert!(found.measures_note.is_some_and(|note| note.contains("not kept by route")));
+}
+
 fn any_cells() -> impl Strategy<Value = HdrCells> {
     prop::collection::vec((0u64..5_000_000, 1u64..400), 1..60).prop_map(|values| {
         let mut cells = HdrCells::new();
@@ -485,6 +795,10 @@ proptest! {
         let (x, y) = (there.stats.errors.clone().expect("requests"), back.stats.errors.clone().expect("requests"));
         prop_assert!(near(Some(x.lo), Some(-y.hi)) && near(Some(x.hi), Some(-y.lo)) && x.lo <= x.diff && x.diff <= x.hi, "{:?} {:?}", x, y);
         prop_assert_eq!((&there.edges, &there.a.counts, &there.b.counts), (&back.edges, &back.b.counts, &back.a.counts));
+        for (x, y) in there.measures.iter().zip(&back.measures) {
+            prop_assert_eq!((&x.title, x.ok, x.differs), (&y.title, y.ok, y.differs));
+            prop_assert!(near(x.diff, y.diff.map(|v| -v)) && near(x.lo, y.hi.map(|v| -v)), "{:?} {:?}", x, y);
+        }
         for row in there.explain.iter().filter(|row| row.dim == "route") {
             let same = back.explain.iter().find(|other| other.dim == "route" && other.value == row.value);
             prop_assert!(same.is_some_and(|same| near(Some(row.adds), Some(-same.adds))), "{:?}", row);

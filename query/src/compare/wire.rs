@@ -10,8 +10,13 @@ pub(crate) struct Comparison {
     pub meta: Meta,
     pub service: String,
     pub env: String,
-    pub metric: &'static str,
-    pub unit: &'static str,
+    /// As it is asked for: `duration`, `errors`, `kpi:KEY` and so on.
+    pub metric: String,
+    pub title: String,
+    /// Of what is compared: of values for KPIs and metrics.
+    pub unit: String,
+    /// How its numbers are written: `seconds`, `ratio`, `rate`, `number`.
+    pub form: &'static str,
     /// What both sides are measured by; null when they have nothing in common, and then `a.has` and `b.has` say what they have.
     pub source: Option<&'static str>,
     /// Durations are estimates within the buckets of the app's own histograms.
@@ -28,8 +33,12 @@ pub(crate) struct Comparison {
     pub shift: Vec<Quantile>,
     pub stats: Stats,
     pub explain: Vec<Explained>,
-    /// What `explain` adds up to: `mean` in seconds, or `selection` as a share of requests.
+    /// What `explain` adds up to: `mean` in the unit, `selection` and `errors` as shares of requests, `rate` as requests a second.
     pub explains: &'static str,
+    /// Everything that can be compared, and beyond what it differs.
+    pub measures: Vec<Measure>,
+    /// Why there are not more.
+    pub measures_note: Option<String>,
     pub patterns: Patterns,
     /// Half the width of the widest bucket a shown quantile lies in, as a part of its middle; null where a bucket is open.
     pub resolution: Option<f64>,
@@ -47,11 +56,11 @@ pub(crate) struct Side {
     pub flag: Option<Flag>,
     pub from: i64,
     pub to: i64,
-    /// Durations.
+    /// Durations; values, of a KPI or a metric.
     pub n: u64,
     pub requests: u64,
     pub errors: u64,
-    /// Requests a second.
+    /// Requests a second while there were any.
     pub rps: Option<f64>,
     /// Start of the first and of the last window with a request.
     pub first: Option<i64>,
@@ -71,6 +80,41 @@ pub(crate) struct Has {
     pub source: &'static str,
     pub requests: u64,
     pub durations: u64,
+}
+
+/// One thing on both sides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Measure {
+    /// What `metric` compares by it.
+    pub metric: String,
+    /// Which quantile, of what has a distribution.
+    pub q: Option<f64>,
+    /// `requests`, `sessions`, `kpi`, `metric`.
+    pub group: &'static str,
+    pub title: String,
+    pub form: &'static str,
+    pub unit: String,
+    pub a: Option<f64>,
+    pub b: Option<f64>,
+    pub diff: Option<f64>,
+    /// The interval of the difference; null where there is no bound.
+    pub lo: Option<f64>,
+    pub hi: Option<f64>,
+    /// The difference as a part of A.
+    pub rel: Option<f64>,
+    /// Requests, sessions or values that it rests on.
+    pub n_a: u64,
+    pub n_b: u64,
+    /// `higher` or `lower`; null where neither is good in itself.
+    pub better: Option<&'static str>,
+    /// There is enough on both sides.
+    pub ok: bool,
+    /// The interval has no zero in it.
+    pub differs: bool,
+    /// `metric` shows how its values are distributed.
+    pub distribution: bool,
+    /// Why there is no interval.
+    pub note: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -117,7 +161,7 @@ pub(crate) struct Errors {
 /// One value of a dimension.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Explained {
-    /// `route`, `version`, `instance slot of B`, `toggle.KEY`.
+    /// `route`, `version`, `instance slot of B`, `toggle.KEY`; of a metric `attribute.KEY`.
     pub dim: String,
     pub value: String,
     /// Share of the requests of a side; null where a side has no such thing.

@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 50;
 const RELEASES_MAX: usize = 100;
 /// Reasons that are listed, newest first.
 const REJECTED_MAX: usize = 50;
-/// How long what was left out of what is counted stays a problem.
+/// How long what was not counted where it says stays a problem.
 const LEFT_OUT_SHOWN_MS: i64 = 60 * MINUTE_MS;
 
 /// What ingest knows. Implemented by whoever starts the stages: the query stage does not know client protocols.
@@ -262,7 +262,7 @@ fn rejected(ingest: Vec<Rejection>, shards: &[ShardStatus]) -> Vec<wire::Rejecte
     all
 }
 
-/// What shards have stored within the last hour and left out of what is counted, in words: newest first.
+/// What shards have stored within the last hour and not counted where it says, in words: newest first.
 fn left_out(shards: &[ShardStatus], now_ms: i64) -> Vec<String> {
     let all = shards.iter().flat_map(|shard| &shard.left_out);
     let mut recent: Vec<_> =

@@ -370,7 +370,7 @@ pub(crate) fn seconds_text(seconds: f64) -> String {
 }
 
 /// Three significant digits: `0.421`, `61.0`, `1240`.
-fn number_text(value: f64) -> String {
+pub(crate) fn number_text(value: f64) -> String {
     let places = if value >= 100.0 || value == 0.0 {
         0
     } else if value >= 10.0 {
@@ -384,7 +384,7 @@ fn number_text(value: f64) -> String {
 }
 
 /// `0.4/s`, `120/s`.
-fn rate_text(per_second: f64) -> String {
+pub(crate) fn rate_text(per_second: f64) -> String {
     if per_second < 10.0 { format!("{per_second:.1}/s") } else { format!("{per_second:.0}/s") }
 }
 

@@ -532,11 +532,7 @@ fn rows_of_group(candidates: &Candidates, group: &RowGroup) -> Option<Option<Vec
     let range = group.first_row..group.first_row + group.rows as u64;
     match candidates {
         Candidates::All => Some(None),
-        Candidates::RowGroups(_) => {
-            let is_one =
-                candidates.ranges(range.end).iter().any(|found| found.start < range.end && range.start < found.end);
-            is_one.then_some(None)
-        }
+        Candidates::Ranges(_) => candidates.overlaps(&(range.start as u32..range.end as u32)).then_some(None),
         Candidates::Rows(rows) => {
             let from = rows.partition_point(|row| u64::from(*row) < range.start);
             let to = rows.partition_point(|row| u64::from(*row) < range.end);

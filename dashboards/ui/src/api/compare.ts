@@ -5,8 +5,11 @@ export interface Comparison {
   meta: Meta;
   service: string;
   env: string;
+  /** As it is asked for: `duration`, `errors`, `rate`, `crash_free`, `error_free`, `kpi:KEY`, `metric:NAME`. */
   metric: string;
+  title: string;
   unit: string;
+  form: NumberForm;
   /** What both sides are measured by; null when they have nothing in common. */
   source: string | null;
   approximate: boolean;
@@ -14,7 +17,7 @@ export interface Comparison {
   sentence: string;
   a: ComparedSide;
   b: ComparedSide;
-  /** Of the bins of `a.counts` and `b.counts`, in seconds: one more than counts. */
+  /** Of the bins of `a.counts` and `b.counts`, in the unit: one more than counts. Empty where nothing can be drawn. */
   edges: number[];
   quantiles: ComparedQuantile[];
   shift: ComparedQuantile[];
@@ -28,8 +31,11 @@ export interface Comparison {
     errors: { a: number; b: number; diff: number; lo: number; hi: number; differs: boolean } | null;
   };
   explain: Explained[];
-  /** What `explain` adds up to: the difference of the means, or of the shares within the selection. */
-  explains: 'mean' | 'selection';
+  /** What `explain` adds up to: the difference of the means, of the shares within the selection, of the error ratios or of the rates. */
+  explains: 'mean' | 'selection' | 'errors' | 'rate';
+  /** Everything that can be compared. */
+  measures: ComparedMeasure[];
+  measures_note: string | null;
   patterns: { only_b: Pattern[]; escalated: Pattern[]; only_a: Pattern[]; note: string | null };
   resolution: Num;
   method: string;
@@ -40,6 +46,35 @@ export interface Comparison {
     routes: string[];
     namespaces: string[];
   };
+}
+
+/** How a number is written. */
+export type NumberForm = 'seconds' | 'ratio' | 'rate' | 'number';
+
+/** One thing on both sides. */
+export interface ComparedMeasure {
+  metric: string;
+  q: Num;
+  group: 'requests' | 'sessions' | 'kpi' | 'metric';
+  title: string;
+  form: NumberForm;
+  unit: string;
+  a: Num;
+  b: Num;
+  diff: Num;
+  lo: Num;
+  hi: Num;
+  rel: Num;
+  n_a: number;
+  n_b: number;
+  better: 'higher' | 'lower' | null;
+  /** There is enough on both sides. */
+  ok: boolean;
+  /** The interval has no zero in it. */
+  differs: boolean;
+  distribution: boolean;
+  /** Why there is no interval. */
+  note: string | null;
 }
 
 export interface ComparedSide {

@@ -111,7 +111,7 @@ describe('log patterns', () => {
     const rows = screen.getAllByTestId('pattern').map((row) => plain(row.querySelector('summary')));
     expect(rows).toEqual(['▲ NEW card token <*> rejected 30.0 /min', '▽ GONE card token <*> rejected was 120 /min']);
     expect(screen.getAllByTestId('pattern-sample')[0]?.textContent).toBe('<b>card</b> token tok_17 rejected');
-    expect(plain(screen.getByTestId('patterns-about'))).toBe('1 new, 1 gone against 2.13.4, compared since 00:00:00.');
+    expect(plain(screen.getByTestId('patterns-about'))).toBe('1 new, 1 gone against 2.13.4, compared since 01/01 00:00.');
     expect(plain(document.querySelector('h2'))).toBe('Log patterns of 2.14.0: new, escalated, gone');
   });
 

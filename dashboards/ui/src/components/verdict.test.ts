@@ -21,7 +21,7 @@ describe('the banner', () => {
     render(VerdictBanner, banner);
     const said = plain(screen.getByTestId('verdict'));
     expect(screen.getByRole('heading', { level: 2 }).textContent).toContain('NO-GO');
-    for (const text of ['since 14:05', '2.14.0', 'against', '2.13.4', 'canary 12 %', 'policy default', 'Evidence enough', 'in 9 min', 'one instance']) expect(said).toContain(text);
+    for (const text of ['since 23/11 14:05', '2.14.0', 'against', '2.13.4', 'canary 12 %', 'policy default', 'Evidence enough', 'in 9 min', 'one instance']) expect(said).toContain(text);
     expect(plain(screen.getByTestId('verdict-sentence'))).toBe(verdict.headline);
     expect(screen.getByTestId('record-link').getAttribute('href')).toBe('/v/checkout/2.14.0?env=production&tz=utc');
     expect(plain(screen.getByTestId('latched'))).toContain('stays NO-GO');
@@ -39,7 +39,7 @@ describe('the banner', () => {
   it('says what became of the release, and whether that worked', () => {
     const over = { ...verdict, ending: { kind: 'rolled_back', at: T0 + 9 * 60_000 } };
     render(VerdictBanner, { ...banner, verdict: over, recovery: ' — it worked: errors are back at 0.50 %' });
-    expect(plain(screen.getByTestId('ending'))).toBe('Rolled back at 14:09 — it worked: errors are back at 0.50 %.');
+    expect(plain(screen.getByTestId('ending'))).toBe('Rolled back at 23/11 14:09 — it worked: errors are back at 0.50 %.');
     expect(plain(screen.getByTestId('verdict'))).not.toContain('canary 12 %');
   });
 

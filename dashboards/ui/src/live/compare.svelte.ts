@@ -14,11 +14,18 @@ export interface CompareQuestion {
   subject: string;
 }
 
+/** The same for equal questions, in whatever order their parts are. */
+const keyOf = (body: Record<string, unknown>): string => JSON.stringify(Object.entries(body).filter(([, value]) => value !== undefined).sort());
+
+const chosen = (version: string | null): string | undefined => (version === null ? undefined : `ver:${version}`);
+
 export class CompareQuery {
   data = $state.raw<Comparison | null>(null);
   error = $state.raw<ApiError | null>(null);
   loading = $state(false);
   #subject = '';
+  /** What the held answer is to, with the sides that the server chose. */
+  #answered = '';
   #attempt = $state(0);
 
   /** Call while a component initialises. Nothing is asked while there is no question. */
@@ -34,12 +41,15 @@ export class CompareQuery {
 
   retry(): void {
     this.error = null;
+    this.#answered = '';
     this.#attempt += 1;
   }
 
   #ask(question: CompareQuestion | null): () => void {
     if (question?.subject !== this.#subject) this.data = null;
     this.#subject = question?.subject ?? '';
+    // The sides that the server chose are written to the address: that is the same question, and its answer is here.
+    const isAnswered = question !== null && this.data !== null && this.error === null && this.#answered === keyOf(question.body);
     this.error = null;
     if (!question) return () => {};
     const abort = new AbortController();
@@ -48,7 +58,8 @@ export class CompareQuery {
       if (!document.hidden && !live.paused) await this.#read(question.body, abort.signal);
       if (question.follow && !abort.signal.aborted) timer = setTimeout(read, EVERY_MS);
     };
-    void read();
+    if (!isAnswered) void read();
+    else if (question.follow) timer = setTimeout(read, EVERY_MS);
     return () => {
       abort.abort();
       clearTimeout(timer);
@@ -61,6 +72,7 @@ export class CompareQuery {
       const data = await postJson<Comparison>('/api/v1/compare', body, signal);
       if (signal.aborted) return;
       this.data = data;
+      this.#answered = keyOf({ ...body, a: body['a'] || chosen(data.a.version), b: body['b'] || chosen(data.b.version) });
       this.error = null;
     } catch (error) {
       if (!signal.aborted) this.error = error instanceof ApiError ? error : new ApiError(0, String(error));

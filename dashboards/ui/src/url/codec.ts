@@ -96,7 +96,7 @@ export function timeParam(initial: string): Param<TimeExpr> {
     parse: (text) => parseTime(text) ?? undefined,
     format: formatTime,
     same: sameTime,
-    wants: 'now, now-30m, an RFC 3339 time or epoch milliseconds',
+    wants: 'now, now-30m, a date and time (2026-11-23, 2026-11-23 14:00, 2026-11-23T15:00:00+01:00; without a zone UTC) or epoch milliseconds',
   };
 }
 

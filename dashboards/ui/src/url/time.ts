@@ -1,4 +1,5 @@
-// Points in time as people write them in a URL: `now`, `now-30m`, RFC 3339, epoch milliseconds.
+// Points in time as people write them in a URL: `now`, `now-30m`, a date and time, epoch milliseconds. Without a zone it is UTC, as in the
+// API, so that a link means the same to whoever opens it.
 // Pure: the present is an argument.
 
 export type TimeExpr = { kind: 'now'; agoMs: number } | { kind: 'at'; ms: number };
@@ -13,11 +14,26 @@ export function parseTime(text: string): TimeExpr | null {
   const relative = /^now-((?:\d+[smhdw])+)$/.exec(trimmed);
   if (relative?.[1]) return { kind: 'now', agoMs: durationMs(relative[1]) };
   if (/^\d{12,14}$/.test(trimmed)) return { kind: 'at', ms: Number(trimmed) };
-  if (/^\d{4}-\d{2}-\d{2}T/.test(trimmed)) {
-    const ms = Date.parse(trimmed);
-    if (!Number.isNaN(ms)) return { kind: 'at', ms };
-  }
-  return null;
+  const ms = dateMs(trimmed);
+  return ms === null ? null : { kind: 'at', ms };
+}
+
+const DATE = /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?:[.,]\d+)?)?(.*))?$/;
+const ZONE = /^\s*(?:(z|utc)?|([+-])?(\d{2})(?::?(\d{2}))?)$/i;
+
+/** A date, or a date and a time of day with or without a zone. A zone without a sign was a plus before the URL was read. */
+function dateMs(text: string): number | null {
+  const [, date, clock = '00:00', second = ':00', zoned = ''] = DATE.exec(text) ?? [];
+  const zone = ZONE.exec(zoned);
+  if (date === undefined || !zone) return null;
+  const [, , sign = '+', hours = '00', minutes = '00'] = zone;
+  if (zone[3] !== undefined && zone[2] === undefined && !/^ \d{2}:\d{2}$/.test(zoned)) return null;
+  const utcMs = Date.parse(`${date}T${clock}${second.replace(',', '.')}Z`);
+  // `Date` takes a 30th of February for the second of March.
+  if (Number.isNaN(utcMs) || new Date(utcMs).toISOString().slice(0, 10) !== date) return null;
+  if (Number(hours) > 18 || Number(minutes) > 59) return null;
+  const aheadMs = (Number(hours) * 60 + Number(minutes)) * 60_000;
+  return sign === '-' ? utcMs + aheadMs : utcMs - aheadMs;
 }
 
 function durationMs(text: string): number {

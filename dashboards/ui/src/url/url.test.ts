@@ -27,8 +27,18 @@ describe('points in time', () => {
     expect(parseTime('2026-11-23T10:00:00Z')).toEqual({ kind: 'at', ms: Date.UTC(2026, 10, 23, 10) });
   });
 
+  it('reads dates and times as people write them, without a zone as UTC', () => {
+    const ten = { kind: 'at', ms: Date.UTC(2026, 10, 23, 10) };
+    const written = ['2026-11-23 10:00', '2026-11-23T10:00', '2026-11-23 10:00:00', '2026-11-23T10:00:00.000', '2026-11-23 10:00 UTC'];
+    const zoned = ['2026-11-23T12:00+02:00', '2026-11-23T12:00:00 02:00', '2026-11-23 05:00:00-0500', '2026-11-23T12:00:00+02'];
+    for (const text of [...written, ...zoned]) expect(parseTime(text), text).toEqual(ten);
+    expect(parseTime('2026-11-23')).toEqual({ kind: 'at', ms: Date.UTC(2026, 10, 23) });
+    expect(parseTime('2026-11-23T10:00:00.25Z')).toEqual({ kind: 'at', ms: Date.UTC(2026, 10, 23, 10, 0, 0, 250) });
+  });
+
   it('refuses what is not a point in time', () => {
-    for (const text of ['', 'yesterday', 'now-', 'now-5', 'now+5m', '12', '2026-13-45T99:00:00Z', '<b>']) {
+    const dates = ['2026-02-30', '2026-11-23 10', '2026-11-23 24:00', '2026-11-23Z', '2026-11-23T10:00 CET', '2026-11-23T10:00+19:00'];
+    for (const text of ['', 'yesterday', 'now-', 'now-5', 'now+5m', '12', '2026-13-45T99:00:00Z', '<b>', ...dates]) {
       expect(parseTime(text), text).toBeNull();
     }
   });

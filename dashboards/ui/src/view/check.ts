@@ -46,7 +46,10 @@ export function effectNumber(effect: CheckEffect, value: number | null | undefin
 export function effectWords(check: Check): string {
   const { effect } = check;
   if (!effect) return '—';
-  const none = !changes(effect) && check.counts?.baseline?.[0] === 0 && (check.counts.candidate?.[0] ?? 0) > 0;
+  const noneBefore = !changes(effect) && check.counts?.baseline?.[0] === 0;
+  // Of two sides without an event there is no ratio: an estimate would be read as a finding.
+  if (noneBefore && check.counts?.candidate?.[0] === 0) return '—';
+  const none = noneBefore && (check.counts?.candidate?.[0] ?? 0) > 0;
   if (none && effect.low != null) return `at least ${effectNumber(effect, effect.low)}`;
   return effectNumber(effect, effect.value);
 }
@@ -133,7 +136,8 @@ function rateOf(tally: [number, number] | undefined): number | null {
 
 /** "188 of 60,110". */
 export function tallyWords(tally: [number, number] | undefined): string {
-  return tally ? `${count(tally[0])} of ${count(tally[1])}` : '—';
+  if (!tally || (tally[0] === 0 && tally[1] === 0)) return '—';
+  return tally[1] === 0 ? count(tally[0]) : `${count(tally[0])} of ${count(tally[1])}`;
 }
 
 /** What an e-value means: so seldom does a release of the other kind show as much, at any of all looks. */

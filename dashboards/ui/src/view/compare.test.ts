@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { ComparedQuantile } from '../api/compare.ts';
+import type { ComparedMeasure, ComparedQuantile } from '../api/compare.ts';
 import {
-  areaPath, byDimension, cumulated, density, distanceText, formatCohort, ground, hasText, intervalText, linearTicks, linePath, logScale,
-  logTicks, parseCohort, parseSelection, quantileAt, quantileName, routeOfFilter, shiftRange, signedRatio, signedSeconds, steps,
-  verdictOf, windowBefore,
+  areaPath, byDimension, byGroup, cumulated, density, distanceText, formatCohort, ground, hasText, intervalText, isOfRequests, linearTicks, linePath, logScale,
+  logTicks, measureMark, measureWord, numbersOf, parseCohort, parseSelection, quantileAt, quantileName, routeOfFilter, shiftRange, signedRatio, signedSeconds, steps,
+  signedText, valueText, verdictOf, windowBefore,
 } from './compare.ts';
 
 const quantile = (change: Partial<ComparedQuantile>): ComparedQuantile => ({
@@ -98,8 +98,54 @@ describe('quantiles', () => {
   it('are told in words, and not when few requests lie beyond', () => {
     expect(verdictOf(quantile({})).word).toBe('slower');
     expect(verdictOf(quantile({ diff: -1 })).word).toBe('faster');
+    expect(verdictOf(quantile({}), { things: 'values', more: 'larger', less: 'smaller' }).word).toBe('larger');
     expect(verdictOf(quantile({ differs: false })).kind).toBe('same');
     expect(verdictOf(quantile({ ok: false })).kind).toBe('few');
+  });
+});
+
+describe('measures', () => {
+  const measure = (change: Partial<ComparedMeasure>): ComparedMeasure => ({
+    metric: 'errors', q: null, group: 'requests', title: 'Error ratio', form: 'ratio', unit: '', a: 0.01, b: 0.03, diff: 0.02, lo: 0.01, hi: 0.03, rel: 2,
+    n_a: 100, n_b: 100, better: 'lower', ok: true, differs: true, distribution: false, note: null, ...change,
+  });
+
+  it('are told in words by the direction that is good', () => {
+    expect(measureWord(measure({}))).toMatchObject({ kind: 'worse', word: 'higher: worse', glyph: '▲' });
+    expect(measureWord(measure({ better: 'higher' }))).toMatchObject({ kind: 'better', word: 'higher: better' });
+    expect(measureWord(measure({ diff: -0.02, better: null }))).toMatchObject({ kind: 'differs', word: 'lower', glyph: '▼' });
+    expect(measureWord(measure({ differs: false })).kind).toBe('same');
+    expect(measureWord(measure({ ok: false })).kind).toBe('few');
+    expect(measureWord(measure({ lo: null, hi: null, note: 'a mean' })).kind).toBe('open');
+    expect(measureWord(measure({ a: null })).kind).toBe('none');
+  });
+
+  it('have their interval around no difference, with room on both sides', () => {
+    const mark = measureMark(measure({}));
+    expect(mark?.low).toBeGreaterThan(0.5);
+    expect(mark?.high).toBeLessThan(1);
+    expect(measureMark(measure({ lo: null }))).toMatchObject({ openLow: true, low: 0 });
+    expect(measureMark(measure({ diff: 0, lo: 0, hi: 0 }))?.value).toBe(0.5);
+    expect(measureMark(measure({ lo: null, hi: null }))).toBeNull();
+  });
+
+  it('are written in their own units', () => {
+    const plain = (text: string) => text.replaceAll('\u202f', ' ');
+    expect(plain(valueText('number', 'EUR', 1_240))).toBe('1,240 EUR');
+    expect(plain(valueText('number', '{request}', 0.0042))).toBe('0.0042 request');
+    expect(valueText('number', '1', 60.7)).toBe('60.7');
+    expect(plain(signedText('ratio', '', 0.0123))).toBe('+1.2 points');
+    expect(plain(signedText('number', 'EUR', -3))).toBe('−3.00 EUR');
+    expect(plain(signedText('rate', '/s', -3))).toBe('−3.00 /s');
+    const own = numbersOf({ form: 'number', unit: 'By', approximate: false, source: 'metric' });
+    expect([own.things, own.more, own.field.unit, plain(own.value(12))]).toEqual(['values', 'larger', 'By', '12.0 By']);
+    expect(numbersOf({ form: 'seconds', unit: 's', approximate: true, source: 'metrics' })).toMatchObject({ more: 'slower', field: { unit: 'ms', size: 0.001 } });
+  });
+
+  it('keep the order of the server within groups', () => {
+    const found = byGroup([measure({ metric: 'errors' }), measure({ metric: 'kpi:a', group: 'kpi' }), measure({ metric: 'rate' })]);
+    expect(found.map(({ group, rows }) => [group, rows.map(({ metric }) => metric)])).toEqual([['requests', ['errors', 'rate']], ['kpi', ['kpi:a']]]);
+    expect(['', 'rate', 'kpi:a', 'metric:b', 'crash_free'].map(isOfRequests)).toEqual([true, true, false, false, false]);
   });
 });
 

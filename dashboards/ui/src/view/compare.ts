@@ -1,8 +1,9 @@
 // Two cohorts beside each other, as they are written in the address and drawn. Pure: numbers come from the server, what is
 // computed here is only where they stand.
-import type { ComparedQuantile, Explained } from '../api/compare.ts';
+import type { ComparedMeasure, ComparedQuantile, Explained, NumberForm } from '../api/compare.ts';
 import type { Num } from '../api/types.ts';
-import { count, NONE, ratio, seconds, share } from './format.ts';
+import type { ForestMark } from './forest.ts';
+import { count, duration, NONE, plural, quantity, rate, ratio, seconds, share } from './format.ts';
 
 /** Who is compared: a version, a variant of a toggle, a window, or what of these is named. */
 export interface Cohort {
@@ -199,17 +200,100 @@ export function intervalText(low: Num, high: Num, format: (value: Num) => string
   return `${low === null ? 'no bound' : format(low)} … ${high === null ? 'no bound' : format(high)}`;
 }
 
+type Format = (value: Num | undefined) => string;
+
+/** How the numbers of a measure are written, and their differences. */
+export interface Numbers {
+  value: Format;
+  signed: Format;
+  /** What is counted, for sentences. */
+  things: string;
+  /** Durations are slower or faster, everything else larger or smaller. */
+  more: string;
+  less: string;
+  /** What one unit of an input field is, and its name. */
+  field: { size: number; unit: string };
+}
+
+export function numbersOf({ form, unit, approximate, source }: { form: NumberForm; unit: string; approximate: boolean; source: string | null }): Numbers {
+  const isOwn = source === 'kpi' || source === 'metric';
+  const words = isOwn ? { things: 'values', more: 'larger', less: 'smaller' } : { things: 'requests', more: 'slower', less: 'faster' };
+  if (form === 'seconds') return { ...words, value: duration(approximate), signed: signedSeconds, field: { size: 0.001, unit: 'ms' } };
+  return { ...words, value: (value) => valueText(form, unit, value), signed: (value) => signedText(form, unit, value), field: { size: 1, unit: unit === '1' ? '' : unit.replace(/[{}]/g, '') } };
+}
+
+export function valueText(form: NumberForm, unit: string, value: Num | undefined): string {
+  if (form === 'seconds') return seconds(value);
+  if (form === 'ratio') return ratio(value);
+  return form === 'rate' ? rate(value) : quantity(value, unit);
+}
+
+/** A difference: of ratios in points. */
+export function signedText(form: NumberForm, unit: string, value: Num | undefined): string {
+  if (value === null || value === undefined) return NONE;
+  if (form === 'ratio') return `${signedRatio(value).replace(/\s*%$/, '')} points`;
+  if (value === 0) return valueText(form, unit, 0);
+  return `${value > 0 ? '+' : '−'}${valueText(form, unit, Math.abs(value))}`;
+}
+
+export type Told = 'worse' | 'better' | 'differs' | 'same' | 'few' | 'open' | 'none';
+
+/** The word for a measure; a glyph beside it, so that colour is never alone. */
+export function measureWord(measure: ComparedMeasure): { glyph: string; word: string; kind: Told } {
+  if (measure.a === null || measure.b === null) return { glyph: '–', word: measure.a === null && measure.b === null ? 'none' : 'only one side', kind: 'none' };
+  if (measure.lo === null && measure.hi === null && measure.note !== null) return { glyph: '–', word: 'no interval', kind: 'open' };
+  if (!measure.ok) return { glyph: '…', word: 'too few', kind: 'few' };
+  if (!measure.differs) return { glyph: '·', word: 'not shown', kind: 'same' };
+  const more = (measure.diff ?? 0) > 0;
+  const glyph = more ? '▲' : '▼';
+  if (measure.better === null) return { glyph, word: more ? 'higher' : 'lower', kind: 'differs' };
+  const isBetter = (measure.better === 'higher') === more;
+  return { glyph, word: `${more ? 'higher' : 'lower'}: ${isBetter ? 'better' : 'worse'}`, kind: isBetter ? 'better' : 'worse' };
+}
+
+/** The interval of a measure on a scale of its own, with no difference in the middle; null where there is none. */
+export function measureMark(measure: ComparedMeasure): ForestMark | null {
+  const { diff, lo, hi, better } = measure;
+  if (diff === null || (lo === null && hi === null)) return null;
+  const span = 1.15 * Math.max(Math.abs(diff), Math.abs(lo ?? 0), Math.abs(hi ?? 0)) || 1;
+  const at = (value: number) => 0.5 + value / span / 2;
+  return {
+    id: measure.metric, value: at(diff), low: lo === null ? 0 : at(lo), high: hi === null ? 1 : at(hi), openLow: lo === null, openHigh: hi === null,
+    limit: null, fine: null, worse: better === 'higher' ? 'left' : 'right',
+  };
+}
+
+export const GROUPS: Record<ComparedMeasure['group'], string> = { requests: 'Requests', sessions: 'Sessions', kpi: 'KPIs', metric: 'Metrics of the app' };
+
+/** What a measure rests on: `20,000 and 10,000 requests`. */
+export function restsOn({ group, n_a, n_b }: ComparedMeasure): string {
+  const thing = { requests: 'request', sessions: 'session', kpi: 'record', metric: 'value' }[group];
+  return `${count(n_a)} and ${plural(n_b, thing)}`;
+}
+
+/** Measures by group, both in the order of the server. */
+export function byGroup(measures: readonly ComparedMeasure[]): { group: ComparedMeasure['group']; rows: ComparedMeasure[] }[] {
+  const groups = [...new Set(measures.map(({ group }) => group))];
+  return groups.map((group) => ({ group, rows: measures.filter((each) => each.group === group) }));
+}
+
+/** What is known by route and by variant of a toggle: what requests tell. */
+export function isOfRequests(metric: string): boolean {
+  return ['', 'duration', 'errors', 'rate'].includes(metric);
+}
+
 /** The word for a difference; a glyph beside it, so that colour is never alone. */
-export function verdictOf(quantile: ComparedQuantile): { glyph: string; word: string; kind: 'slower' | 'faster' | 'same' | 'few' } {
-  if (!quantile.ok) return { glyph: '…', word: 'too few requests', kind: 'few' };
+export function verdictOf(quantile: ComparedQuantile, words: Pick<Numbers, 'things' | 'more' | 'less'> = { things: 'requests', more: 'slower', less: 'faster' }): { glyph: string; word: string; kind: 'more' | 'less' | 'same' | 'few' } {
+  if (!quantile.ok) return { glyph: '…', word: `too few ${words.things}`, kind: 'few' };
   if (!quantile.differs) return { glyph: '·', word: 'not shown', kind: 'same' };
-  return (quantile.diff ?? 0) > 0 ? { glyph: '▲', word: 'slower', kind: 'slower' } : { glyph: '▼', word: 'faster', kind: 'faster' };
+  return (quantile.diff ?? 0) > 0 ? { glyph: '▲', word: words.more, kind: 'more' } : { glyph: '▼', word: words.less, kind: 'less' };
 }
 
 /** The words of a dimension. */
 export function dimensionWords(dim: string): { title: string; about: string } {
   if (dim === 'route') return { title: 'Route', about: 'of the requests' };
   if (dim === 'version') return { title: 'Version', about: 'of the requests' };
+  if (dim.startsWith('attribute.')) return { title: dim.slice('attribute.'.length), about: 'of the values' };
   if (dim.startsWith('toggle.')) return { title: `Toggle ${dim.slice('toggle.'.length)}`, about: 'of the requests that tell their variant' };
   return { title: 'Instances of B', about: 'replicate slots, each against all of A' };
 }

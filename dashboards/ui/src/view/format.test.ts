@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { NONE, age, clockMinute, clockTime, count, duration, fullTime, plural, rate, ratio, seconds, share, tickLabels, trimZeros } from './format.ts';
+import { NONE, age, clockMinute, clockTime, count, duration, fullTime, plural, rate, ratio, seconds, share, tickLabels, trimZeros, moment, quantity, unbroken } from './format.ts';
 
 const plain = (text: string) => text.replaceAll('\u202f', ' ');
 
@@ -75,5 +75,31 @@ describe('a duration that is an estimate', () => {
     expect(duration(true)(null)).toBe(NONE);
     expect(duration(false)(0.25)).toBe('250\u202fms');
     expect(duration(undefined)(0.25)).toBe('250\u202fms');
+  });
+});
+
+describe('a moment', () => {
+  const day = 86_400_000;
+  const noon = Date.UTC(2026, 10, 27, 12);
+  it('has its date on any day but today', () => {
+    expect(moment(noon - 3_600_000, noon, 'utc')).toBe('11:00:00');
+    expect(moment(noon - day, noon, 'utc')).toBe('26/11 12:00');
+    expect(moment(noon - 13 * 3_600_000, noon, 'utc'), 'last night is another day').toBe('26/11 23:00');
+  });
+});
+
+describe('a number in a unit of somebody else', () => {
+  const plain = (text: string) => text.replaceAll('\u202f', ' ');
+  it('keeps three digits that say something', () => {
+    const cases: [number | null, string, string][] = [
+      [1_240, 'EUR', '1,240 EUR'], [60.71, '', '60.7'], [0.00421, 'kg', '0.00421 kg'], [0, '1', '0'], [5, '{item}', '5.00 item'], [null, 'EUR', '—'],
+    ];
+    for (const [value, unit, expected] of cases) expect(plain(quantity(value, unit))).toBe(expected);
+  });
+});
+
+describe('a sentence of the server', () => {
+  it('keeps its numbers in one piece, and nothing else', () => {
+    expect(unbroken('about 65 000 more requests, 2 h; +38 % of 12 routes')).toBe('about 65\u202f000 more requests, 2 h; +38\u202f% of 12 routes');
   });
 });

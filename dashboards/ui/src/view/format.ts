@@ -66,6 +66,15 @@ export function rate(value: Num | undefined): string {
   return `${significant(value)}${GAP}/s`;
 }
 
+/** A number in a unit that we do not know: 60.7, 1,240 EUR, 0.0042. Units of counts (`1`, `{request}`) are words or nothing. */
+export function quantity(value: Num | undefined, unit: string): string {
+  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
+  const size = Math.abs(value);
+  const text = size > 0 && size < 0.1 ? String(Number(value.toPrecision(3))) : significant(value);
+  const name = unit === '1' ? '' : unit.replace(/[{}]/g, '');
+  return name === '' ? text : `${text}${GAP}${name}`;
+}
+
 /** Of things that are rarer than once a second. `value` is a second's. */
 export function minuteRate(value: Num | undefined): string {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
@@ -99,6 +108,9 @@ export function age(ms: number): string {
   return `${Math.floor(h / 24)}${GAP}d`;
 }
 
+/** A sentence of the server whose numbers are not torn apart: 65 000, 26 %. */
+export const unbroken = (text: string): string => text.replace(/(\d) (?=\d{3}\b|%)/g, `$1${GAP}`);
+
 export type Zone = 'local' | 'utc';
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
@@ -128,6 +140,15 @@ export function clockTime(ms: number, zone: Zone = 'local'): string {
 /** 23/11 14:02 */
 export function dayMinute(ms: number, zone: Zone = 'local'): string {
   return `${fullTime(ms, zone).slice(0, 5)} ${clockMinute(ms, zone)}`;
+}
+
+/** The clock of today, and with the date of any other day: a time alone would be taken for today's. */
+export function moment(ms: number, now: number, zone: Zone = 'local'): string {
+  return isSameDay(ms, now, zone) ? clockTime(ms, zone) : dayMinute(ms, zone);
+}
+
+export function isSameDay(ms: number, other: number, zone: Zone = 'local'): boolean {
+  return fullTime(ms, zone).slice(0, 10) === fullTime(other, zone).slice(0, 10);
 }
 
 /** Times along an axis, as short as their distance allows and never the same label twice. */

@@ -53,7 +53,7 @@ export function rowSentence(service: OverviewService, now: number, zone: Zone, v
   const told = verdict?.headline?.includes('log pattern') ?? false;
   const patterns = told ? 0 : (service.new_patterns ?? 0);
   return [
-    ...(verdict?.ending ? [endingSentence(verdict, zone)] : headline ? [localTimes(headline, now, zone)] : []),
+    ...(verdict?.ending ? [endingSentence(verdict, zone, now)] : headline ? [localTimes(headline, now, zone)] : []),
     ...(patterns > 0 ? [plural(patterns, 'new error pattern')] : []),
   ].join(' · ');
 }

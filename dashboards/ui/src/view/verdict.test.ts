@@ -102,6 +102,13 @@ describe('an effect', () => {
   it('of a baseline without events is only known from below', () => {
     const given: Check = { id: 'errors', state: 'worse', effect: effect(900, 14, null), counts: { candidate: [31, 100], baseline: [0, 900] } };
     expect(plain(check.effectWords(given))).toBe('at least × 14');
+    const silent: Check = { ...given, state: 'undecided', effect: effect(0.05, null, null), counts: { candidate: [0, 100], baseline: [0, 900] } };
+    expect(check.effectWords(silent), 'no crash on either side is not 95 % fewer').toBe('—');
+  });
+
+  it('is counted of what there is, and of nothing where there is none', () => {
+    expect([[3, 60], [102, 0], [0, 0]].map((tally) => check.tallyWords(tally as [number, number]))).toEqual(['3 of 60', '102', '—']);
+    expect(check.tallyWords(undefined)).toBe('—');
   });
 });
 
@@ -166,13 +173,14 @@ describe('evidence in words', () => {
 
 describe('sentences around a verdict', () => {
   it('say what became of a release', () => {
-    const over = (kind: string) => verdict.endingSentence({ ...noGo.verdict, ending: { kind, at: T0 + 9 * 60_000 } }, 'utc');
+    const over = (kind: string) => verdict.endingSentence({ ...noGo.verdict, ending: { kind, at: T0 + 9 * 60_000 } }, 'utc', T0 + 9 * 60_000);
     expect(over('rolled_back')).toBe('Rolled back at 14:09');
     expect(over('gone_silent')).toBe('Gone silent, noticed at 14:09: nobody got its traffic');
     expect(over('promoted')).toBe('Promoted at 14:09: others are compared with it now');
     expect(over('replaced')).toContain('a later version took its traffic');
     expect(over('set_aside')).toBe('set aside at 14:09');
-    expect(verdict.endingSentence(noGo.verdict, 'utc')).toBe('');
+    expect(verdict.endingSentence({ ...noGo.verdict, ending: { kind: 'rolled_back', at: T0 } }, 'utc', T0 + 86_400_000), 'on another day with its date').toBe('Rolled back at 23/11 14:00');
+    expect(verdict.endingSentence(noGo.verdict, 'utc', T0)).toBe('');
   });
 
   it('say what a policy has otherwise than the default', () => {

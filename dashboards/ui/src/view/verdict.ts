@@ -2,7 +2,7 @@
 // is the server's. Pure.
 import type { OverviewService } from '../api/types.ts';
 import type { Ending, Verdict } from '../api/verdicts.ts';
-import { clockMinute, count, type Zone } from './format.ts';
+import { clockMinute, count, dayMinute, isSameDay, type Zone } from './format.ts';
 
 export interface Look {
   word: string;
@@ -75,10 +75,10 @@ export function countsSentence(counts: Record<string, number>): string[] {
 export const endingWord = (ending: Ending): string => ending.kind.replaceAll('_', ' ');
 
 /** What became of a release that is judged no more. */
-export function endingSentence(verdict: Verdict, zone: Zone): string {
+export function endingSentence(verdict: Verdict, zone: Zone, now: number): string {
   const { ending } = verdict;
   if (!ending) return '';
-  const at = clockMinute(ending.at, zone);
+  const at = isSameDay(ending.at, now, zone) ? clockMinute(ending.at, zone) : dayMinute(ending.at, zone);
   if (ending.kind === 'rolled_back') return `Rolled back at ${at}`;
   if (ending.kind === 'gone_silent') return `Gone silent, noticed at ${at}: nobody got its traffic`;
   if (ending.kind === 'promoted') return `Promoted at ${at}: others are compared with it now`;

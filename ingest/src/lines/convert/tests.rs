@@ -147,6 +147,7 @@ fn word() -> impl Strategy<Value = String> {
             "[]",
             "unix:/x:",
             "{\"a\":1}",
+            "{\"msg\":{\"a\":null}}",
             "{\"",
             "level=info",
             "msg=x",
@@ -172,6 +173,11 @@ fn plainly(parsed: &Parsed<'_>, text: &str) -> LogRecord {
                     Value::Int(number) => any_value::Value::IntValue(*number),
                     Value::Double(number) => any_value::Value::DoubleValue(*number),
                     Value::Bool(value) => any_value::Value::BoolValue(*value),
+                    Value::Object(text) => panic!("{name} is an attribute: {text}"),
+                    Value::Null => {
+                        let value = Some(AnyValue { value: None });
+                        return KeyValue { key: name.to_string(), value, ..KeyValue::default() };
+                    }
                 };
                 pair(name, value)
             });

@@ -12,7 +12,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -27,6 +26,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use super::client;
 use super::config::Config;
 use super::holding::Holding;
+use super::threads::Threads;
 use super::trouble::{Listener, Trouble};
 use crate::error::JournalError;
 use crate::member::{Group, Member, Order};
@@ -40,13 +40,15 @@ const HEARD_EVERY: Duration = Duration::from_millis(750);
 const LOOK_MAX: Duration = Duration::from_secs(30);
 /// How long a look may take, and so how soon partitions that were let go are passed on.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long leaving the group may take; with a broker that answers it takes a fraction of a second.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// How long it may take to get back into the group before it is worth a word.
 const SAID_AFTER: Duration = Duration::from_secs(10);
 
 /// The thread that carries the membership. Dropping it leaves the group; the partitions are given to others at once.
 #[derive(Debug)]
 pub struct Membership {
-    thread: Option<JoinHandle<()>>,
+    threads: Option<Threads>,
     stop: tokio::sync::watch::Sender<bool>,
 }
 
@@ -82,20 +84,24 @@ impl Membership {
             out_since: since,
             was_in: false,
         };
-        let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || carrier.run());
-        Ok((member, Membership { thread: Some(thread.map_err(|error| refused(&error))?), stop }))
+        let mut threads = Threads::default();
+        threads.spawn("kafka-member", move || carrier.run()).map_err(|error| refused(&error))?;
+        Ok((member, Membership { threads: Some(threads), stop }))
     }
 
-    /// Leaves the group and waits until that is said, for some seconds at the most. Blocks.
+    /// Leaves the group and waits until that is said, for [`LEAVE_MAX`] at the most. Blocks.
     pub fn leave(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
         self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
-            // A panic was reported by the thread itself.
-            let _ = thread.join();
+        if let Some(threads) = self.threads.take()
+            && !threads.end(LEAVE_MAX)
+        {
+            tracing::warn!(
+                "leaving the group was not answered: others have the partitions when this process is missed"
+            );
         }
     }
 }

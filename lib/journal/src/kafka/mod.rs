@@ -19,6 +19,7 @@ mod metrics;
 mod open;
 mod producer;
 mod reader;
+mod threads;
 mod topics;
 mod trouble;
 mod watch;

@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +15,7 @@ use super::client;
 use super::config::Connection;
 use super::consumer::{Command, Consumer};
 use super::lane::Lane;
+use super::threads::Threads;
 use super::trouble::{Listener, Trouble};
 use super::watch::{Request, Watch};
 use super::window::Found;
@@ -63,12 +63,15 @@ pub(super) struct Shared {
     silent_since: Mutex<Option<Instant>>,
 }
 
+/// How long the threads may take to end: longer than they do with brokers that answer. Others are not waited for.
+const END_MAX: Duration = Duration::from_secs(1);
+
 /// Partitions that are read. Dropping it ends the threads.
 pub(super) struct Reader {
     shared: Arc<Shared>,
     commands: SyncSender<Command>,
     requests: SyncSender<Request>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
 }
 
 impl Reader {
@@ -88,10 +91,8 @@ impl Reader {
     }
 
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), JournalError> {
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        let thread = thread.map_err(|error| client::refused(&self.shared.connection, &error.to_string()))?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        Ok(())
+        let spawned = self.threads.lock().unwrap_or_else(PoisonError::into_inner).spawn(name, run);
+        spawned.map_err(|error| client::refused(&self.shared.connection, &error.to_string()))
     }
 
     /// Moves the window to `from`, unless another reader has done so meanwhile. What comes is told by the lane.
@@ -203,9 +204,9 @@ impl Drop for Reader {
         // Threads that have ended already do not listen.
         let _ = self.commands.send(Command::Stop);
         let _ = self.requests.send(Request::Stop);
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // A panic was reported by the thread itself.
-            let _ = thread.join();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        if !threads.end(END_MAX) {
+            tracing::debug!("the clients of Kafka are not closed yet: no broker answers");
         }
     }
 }

@@ -31,20 +31,21 @@ const COPIED_ROWS: usize = 8;
 /// The texts that rows are sorted by, in the order of the table's sort columns.
 type Texts = Arc<[String]>;
 
-/// A segment to be merged.
+/// Rows to be merged, which are in the order of the table.
 pub(super) enum Contents {
     /// Read as it is merged.
     File(Box<ParquetRecordBatchReaderBuilder<Ranges>>),
-    /// What was fetched from a server.
-    Bytes(Bytes),
+    /// Row groups of what was fetched from a server.
+    Bytes(Bytes, Vec<usize>),
 }
 
 impl Contents {
     fn batches(self) -> Result<ParquetRecordBatchReader> {
         match self {
             Contents::File(rows) => rows.with_batch_size(INPUT_ROWS).build(),
-            Contents::Bytes(bytes) => {
-                ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(INPUT_ROWS).build()
+            Contents::Bytes(bytes, groups) => {
+                let rows = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_row_groups(groups);
+                rows.with_batch_size(INPUT_ROWS).build()
             }
         }
     }

@@ -136,7 +136,7 @@ pub(crate) enum Found {
     Rows(Vec<u32>),
 }
 
-/// The rows that have all `words`, of those that are indexed; parts without any of the row groups `among` are not opened. An error is
+/// The rows that have all `words`, of those that are indexed; parts without any of the rows `among` are not opened. An error is
 /// damage, or a disk that cannot be read.
 pub(crate) fn search(bundle: &Arc<Bundle>, words: &[String], among: &Candidates) -> Result<Found, TantivyError> {
     let indexed: Vec<&str> =
@@ -147,8 +147,7 @@ pub(crate) fn search(bundle: &Arc<Bundle>, words: &[String], among: &Candidates)
     let mut rows = Vec::new();
     for part in 0..bundle.parts() {
         let first = bundle.first_row(part);
-        let groups = first / ROW_GROUP_ROWS as u32..(first + PART_ROWS) / ROW_GROUP_ROWS as u32;
-        if matches!(among, Candidates::RowGroups(wanted) if !wanted.iter().any(|group| groups.contains(group))) {
+        if !among.overlaps(&(first..first + PART_ROWS)) {
             continue;
         }
         let mut index = Index::open(bundle.directory(part))?;

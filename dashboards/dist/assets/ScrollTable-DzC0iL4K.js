@@ -1,0 +1,1 @@
+import{Bt as e,Ct as t,Ft as n,Tt as r,Z as i,Zt as a,it as o,mt as s,ut as c}from"./format-DtESWcLW.js";var l=r(`<div role="region" tabindex="0"><!></div>`);function u(r,u){let d=i(u,`look`,3,`card`);var f=l();let p;var m=e(f);s(m,()=>u.children),a(f),n(()=>{p=c(f,1,`scroll`,null,p,{cut:d()!==`bare`,card:d()===`card`}),o(f,`aria-label`,u.label)}),t(r,f)}export{u as t};
