@@ -271,7 +271,7 @@ mod tests {
         check(
             "Boom: no\r\n\tat a.B\r\n\t\t... 2 more\n\nCaused by: \u{1b}[2Jx\ty\u{202e}\n",
             order,
-            "Boom: no order.id=A-17\n        at a.B\n            ... 2 more\n\n    Caused by: \\u{1b}[2Jx\\ty\\u{202e}",
+            "Boom: no order.id=A-17\n        at a.B\n            ... 2 more\n\n    Caused by: x\\ty\\u{202e}",
         );
         check(
             "failed",
