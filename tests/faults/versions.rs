@@ -67,14 +67,14 @@ async fn a_folder_of_format_2_opens_with_all_that_was_acknowledged_and_goes_on()
     opens_and_goes_on(2).await;
 }
 
-/// Every file below a folder with its bytes, but for the lock, which names a process.
+/// Every file below a folder with its bytes, but for the locks, which name a process.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             found.append(&mut contents(&path));
-        } else if !path.ends_with("LOCK") {
+        } else if !path.ends_with("LOCK") && !path.ends_with("PROCESS") {
             found.insert(path.clone(), fs::read(&path).expect("read"));
         }
     }
