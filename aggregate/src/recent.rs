@@ -133,20 +133,21 @@ impl Recent {
     /// What a page asks for, from the kept cells and `fresh`, which is not among them yet.
     pub fn health(&self, query: &HealthQuery, fresh: &HealthWindows, metas: &[Arc<HealthMeta>]) -> Vec<HealthSeries> {
         let (wanted, step_s) = resolution_of(query);
-        let mut answer = Answer::new(query, step_s);
+        let mut answer = Answer::new(step_s);
         let level = match (wanted, query.by_route) {
             (Resolution::S1, _) => &self.seconds,
             (_, true) => &self.routes,
             (_, false) => &self.tens,
         };
         let range = query.from_ms.saturating_mul(NS_PER_MS)..query.to_ms.max(query.from_ms).saturating_mul(NS_PER_MS);
-        for (start_ns, window) in level.range(range) {
-            for ((release, source, route), slotted) in window {
+        for (start_ns, window) in level.range(range.clone()) {
+            for ((release, source, route), slotted) in window.iter().filter(|(key, _)| asks_for(query, &key.0)) {
                 answer.add(*start_ns, release, *source, route, &slotted.cell, slotted.slots);
             }
         }
         let no_route: Arc<str> = "".into();
-        for (start_ns, series, cell) in fresh.iter() {
+        let is_wanted = |series: u32| asks_for(query, &metas[series as usize].release);
+        for (start_ns, series, cell) in fresh.iter_of(range, is_wanted) {
             let meta = &metas[series as usize];
             let route = if query.by_route { &meta.route } else { &no_route };
             answer.add(start_ns, &meta.release, meta.source, route, &cell, 1 << meta.slot);
@@ -161,18 +162,17 @@ impl Recent {
         let mut found: HashMap<SlotKey, BTreeMap<i64, HealthCell>, ahash::RandomState> = HashMap::default();
         let mut add = |start_ns: i64, key: SlotKey, cell: &FullCell| {
             let t_ms = start_ns.div_euclid(NS_PER_MS);
-            if !(query.from_ms..query.to_ms).contains(&t_ms) || !asks_for(query, &key.0) {
-                return;
-            }
             let slots = 1 << key.2;
             let place = found.entry(key).or_default().entry(t_ms).or_insert_with(|| empty_cell(t_ms));
             add_cell(place, cell, slots);
         };
         let range = query.from_ms.saturating_mul(NS_PER_MS)..query.to_ms.max(query.from_ms).saturating_mul(NS_PER_MS);
-        for (start_ns, window) in self.slots.range(range) {
-            window.iter().for_each(|(key, cell)| add(*start_ns, key.clone(), cell));
+        for (start_ns, window) in self.slots.range(range.clone()) {
+            let wanted = window.iter().filter(|(key, _)| asks_for(query, &key.0));
+            wanted.for_each(|(key, cell)| add(*start_ns, key.clone(), cell));
         }
-        for (start_ns, series, cell) in fresh.iter() {
+        let is_wanted = |series: u32| asks_for(query, &metas[series as usize].release);
+        for (start_ns, series, cell) in fresh.iter_of(range, is_wanted) {
             let meta = &metas[series as usize];
             add(start_ns, (meta.release.clone(), meta.source, meta.slot), &cell);
         }
@@ -241,15 +241,15 @@ fn slot_bytes_of(window: &HashMap<SlotKey, FullCell, ahash::RandomState>) -> usi
 }
 
 /// The answer to a query while it is put together.
-struct Answer<'a> {
-    query: &'a HealthQuery,
+struct Answer {
     step_ms: i64,
-    series: HashMap<Key, BTreeMap<i64, HealthCell>, ahash::RandomState>,
+    /// Cells in the order of their times.
+    series: HashMap<Key, Vec<HealthCell>, ahash::RandomState>,
 }
 
-impl<'a> Answer<'a> {
-    fn new(query: &'a HealthQuery, step_s: u32) -> Self {
-        Answer { query, step_ms: i64::from(step_s) * 1000, series: HashMap::default() }
+impl Answer {
+    fn new(step_s: u32) -> Self {
+        Answer { step_ms: i64::from(step_s) * 1000, series: HashMap::default() }
     }
 
     fn add(
@@ -261,14 +261,21 @@ impl<'a> Answer<'a> {
         cell: &FullCell,
         slots: u8,
     ) {
-        let start_ms = start_ns.div_euclid(NS_PER_MS);
-        let in_time = (self.query.from_ms..self.query.to_ms).contains(&start_ms);
-        if !in_time || !asks_for(self.query, release) {
-            return;
-        }
-        let t_ms = start_ms.div_euclid(self.step_ms) * self.step_ms;
+        let t_ms = start_ns.div_euclid(NS_PER_MS).div_euclid(self.step_ms) * self.step_ms;
         let cells = self.series.entry((release.clone(), source, route.clone())).or_default();
-        add_cell(cells.entry(t_ms).or_insert_with(|| empty_cell(t_ms)), cell, slots);
+        // Windows come in their order, but for those that are not among the kept ones yet.
+        let place = match cells.last() {
+            Some(last) if last.t_ms == t_ms => Ok(cells.len() - 1),
+            Some(last) if last.t_ms > t_ms => cells.binary_search_by_key(&t_ms, |cell| cell.t_ms),
+            _ => Err(cells.len()),
+        };
+        match place {
+            Ok(at) => add_cell(&mut cells[at], cell, slots),
+            Err(at) => {
+                let (requests, errors, duration) = (cell.requests, cell.errors, cell.duration.clone());
+                cells.insert(at, HealthCell { t_ms, requests, errors, duration, slots });
+            }
+        }
     }
 
     fn finish(self) -> Vec<HealthSeries> {
@@ -276,7 +283,7 @@ impl<'a> Answer<'a> {
             release,
             source,
             route,
-            cells: cells.into_values().collect(),
+            cells,
         });
         series.collect()
     }

@@ -67,6 +67,20 @@ impl HealthWindows {
         })
     }
 
+    /// The cells of windows that begin in `range_ns`, of series that are wanted: nothing else is taken apart.
+    pub fn iter_of(
+        &self,
+        range_ns: std::ops::Range<i64>,
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> impl Iterator<Item = (i64, u32, FullCell)> {
+        let mut found = Vec::new();
+        for (start_ns, window) in self.windows.range(range_ns) {
+            let wanted = window.cells.iter().filter(|(series, _)| is_wanted(*series));
+            found.extend(wanted.map(|(series, cell)| (*start_ns, series, cell.expand(&window.arena))));
+        }
+        found.into_iter()
+    }
+
     /// The cells added up over longer windows. `resolution` is a multiple of this one's.
     pub fn rolled_up(&self, resolution: Resolution) -> BTreeMap<i64, HashMap<u32, FullCell, ahash::RandomState>> {
         let mut out: BTreeMap<i64, HashMap<u32, FullCell, ahash::RandomState>> = BTreeMap::new();

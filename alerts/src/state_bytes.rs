@@ -299,6 +299,10 @@ impl Reader<'_> {
         Ok(self.take(1)?[0])
     }
 
+    pub(crate) fn u32(&mut self) -> Result<u32, String> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("four bytes are four bytes")))
+    }
+
     pub(crate) fn u64(&mut self) -> Result<u64, String> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes are eight bytes")))
     }

@@ -57,7 +57,12 @@ impl Answer {
         match find(board, question) {
             Ok(judged) => {
                 let (word, reason, summary) = said(&judged, now_ms - as_of_ms);
-                let reason = if is_idle(board, &judged) { Some(Reason::NoTraffic) } else { reason };
+                let is_behind = judged.verdict.guards.iter().any(|guard| matches!(guard, Guard::ClockBehind { .. }));
+                let reason = match is_idle(board, &judged) {
+                    true if is_behind => Some(Reason::ClockBehind),
+                    true => Some(Reason::NoTraffic),
+                    false => reason,
+                };
                 of(word, reason, summary, Some(judged), Vec::new())
             }
             Err(Unfound { reason, summary, choices }) => of(Word::Wait, Some(reason), summary, None, choices),

@@ -48,9 +48,10 @@ pub(crate) fn next_need(verdict: &Verdict, word: Word) -> String {
     if word.is_decided() {
         return "none".to_owned();
     }
-    if verdict.checks.is_empty() && verdict.guards == [Guard::NoTraffic] {
-        // Before its first request the sentence is what there is.
-        return verdict.summary.trim_start_matches("Wait: ").trim_end_matches('.').to_owned();
+    if verdict.checks.is_empty() && matches!(verdict.guards[..], [Guard::NoTraffic | Guard::ClockBehind { .. }]) {
+        // Before the first request that counts the sentence is what there is.
+        let said = verdict.summary.trim_start_matches("Wait: ").trim_start_matches("Watch: ");
+        return said.trim_end_matches('.').to_owned();
     }
     let guards = verdict.guards.iter().filter(|guard| guard.blocks_go());
     let mut clauses: Vec<String> = guards.map(Guard::text).collect();

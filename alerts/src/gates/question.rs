@@ -50,6 +50,8 @@ pub(crate) enum Reason {
     GoneSilent,
     /// It runs, and has taken no request yet.
     NoTraffic,
+    /// It runs, and its records are dated long before they come.
+    ClockBehind,
 }
 
 impl Reason {
@@ -65,6 +67,7 @@ impl Reason {
             Reason::RolledBack => "rolled_back",
             Reason::GoneSilent => "gone_silent",
             Reason::NoTraffic => "no_traffic",
+            Reason::ClockBehind => "clock_behind",
         }
     }
 

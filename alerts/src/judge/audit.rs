@@ -1,7 +1,7 @@
 //! How often the judge would have been wrong: between releases, slots of a stable version are judged as if they were releases.
 //!
-//! The windows of the hour that shards keep make two rounds of fake releases for each slot, every hour anew; what comes out is added up
-//! since the start. One service at a look, and none more than once an hour: a step takes some tens of milliseconds.
+//! The windows of the hour that shards keep make two rounds of fake releases for each slot, every hour anew; what comes out is added up,
+//! and kept with the judge's state. One service at a look, and none more than once an hour: a step takes some tens of milliseconds.
 //!
 //! The same fake releases with their errors doubled tell how soon that is found at today's traffic. Where more are called "no go" than the
 //! budget allows, the noise of the service is taken to be larger for a day: by as little as brings them back into it.
@@ -13,19 +13,19 @@ use shipwake_rollout::Place;
 use shipwake_verdict::audit::{Audit, Cut, audit, dispersion_that_fits};
 use shipwake_verdict::{Noise, Part};
 
-use super::engine::{REACH_S, query_of_place};
 use super::learn::SlotWindows;
+use super::questions::{REACH_S, query_of_place};
 use super::windows::Windows;
 use crate::board::{PlaceId, SelfAudit};
 use crate::policies::Policies;
 
 /// Services that are audited.
-const PLACES_MAX: usize = 500;
+pub(super) const PLACES_MAX: usize = 500;
 /// Fake releases are as long as the windows that their noise is learnt from.
 const RELEASE_S: i64 = 1_200;
 
 /// Rounds that say how it is now, one an hour.
-const ROUNDS: usize = 24;
+pub(super) const ROUNDS: usize = 24;
 /// The factor by which errors are made worse to see how soon that is found.
 const WORSE: f64 = 2.0;
 /// More false alarms than the budget allows are no chance below this probability.
@@ -33,23 +33,24 @@ const CHANCE: f64 = 0.05;
 
 /// One hour of a service.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Round {
+pub(super) struct Round {
     /// Nothing was wrong.
-    quiet: Audit,
+    pub quiet: Audit,
     /// Errors were doubled.
-    doubled: Audit,
+    pub doubled: Audit,
     /// The dispersion that was needed to stay within the budget, where more was needed than is learnt.
-    floor: Option<f64>,
+    pub floor: Option<f64>,
 }
 
-/// What came of the fake releases of one service since the start.
+/// What came of the fake releases of one service since it was first audited.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sum {
+    /// Counts alone.
     pub audit: Audit,
     /// The last day.
-    rounds: VecDeque<Round>,
+    pub(super) rounds: VecDeque<Round>,
     /// Up to when its windows were used, in seconds since the epoch.
-    until_s: i64,
+    pub(super) until_s: i64,
 }
 
 impl Sum {

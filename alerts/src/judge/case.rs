@@ -15,8 +15,8 @@ use shipwake_verdict::latency::Thresholds;
 use shipwake_verdict::{Check, Comparison, Counts, Facts, Instances, Kind, Noise, Tally, Verdict, Word};
 
 use super::changes;
-use super::engine::REACH_S;
 use super::learn::{Again, Learnt, SlotWindows, UNIT_S, silent};
+use super::questions::REACH_S;
 use super::words::Told;
 use crate::board::{Past, TrailPoint};
 use crate::policies::NamedPolicy;
@@ -186,7 +186,7 @@ impl Trial {
                 let mut tallies = [Tally::new(cell.errors, cell.requests); 4];
                 match &self.thresholds {
                     Some(thresholds) if latency.is_some() && start_s >= self.latency_from_s => {
-                        let beyond = thresholds.tallies(&Sketch::Hdr(cell.duration.clone()));
+                        let beyond = thresholds.tallies_of_cells(&cell.duration);
                         tallies[1..].copy_from_slice(&beyond);
                     }
                     _ => tallies[1..].fill(Tally::default()),
@@ -260,7 +260,7 @@ pub(crate) fn past_windows(history: &SlotWindows, thresholds: Option<&Thresholds
             window.requests += slot.requests;
             window.errors += slot.errors;
             if let Some(thresholds) = thresholds {
-                let beyond = thresholds.tallies(&Sketch::Hdr(slot.duration.clone()));
+                let beyond = thresholds.tallies_of_cells(&slot.duration);
                 window.timed += beyond[0].exposure;
                 for (sum, more) in window.beyond.iter_mut().zip(beyond) {
                     *sum += more.events;

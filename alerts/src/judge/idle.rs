@@ -1,4 +1,5 @@
-//! Versions that run and have taken no request yet. Nothing can be said of them but that; and nobody is told that they are unknown. Pure.
+//! Versions that run and have taken no request yet, or none that could be compared. Nothing can be said of them but that; and nobody is told that they
+//! are unknown. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use shipwake_rollout::Place;
 use shipwake_store::ReleaseRow;
 use shipwake_verdict::{Guard, Verdict, Word};
 
-use super::engine::place_of;
+use super::clocks::Clocks;
+use super::questions::place_of;
 use crate::board::{Judged, PlaceId, Strategy, Versions};
 use crate::policies::Policies;
 use crate::time::clock_time;
@@ -25,6 +27,7 @@ const VERSIONS_MAX: usize = 32;
 pub(crate) fn waiting(
     rows: &[ReleaseRow],
     places: &BTreeMap<PlaceId, Place>,
+    clocks: &Clocks,
     policies: &Policies,
     now_ms: i64,
 ) -> Vec<Arc<Judged>> {
@@ -32,7 +35,7 @@ pub(crate) fn waiting(
     let is_idle = |row: &&ReleaseRow| {
         let version = &*row.release.version;
         ![UNVERSIONED, OVERFLOW].contains(&version)
-            && ms(row.last_seen_ns) >= now_ms - RUNS_MS
+            && (ms(row.last_seen_ns) >= now_ms - RUNS_MS || clocks.behind_s(&row.release).is_some())
             && places.get(&place_of(&row.release)).is_some_and(|place| !place.has_traffic(version))
     };
     let mut idle: Vec<&ReleaseRow> = rows.iter().filter(is_idle).collect();
@@ -54,7 +57,10 @@ pub(crate) fn waiting(
             data_lag_ms: 0,
             policy: policies.of(&id.service, &id.environment).name.clone(),
             ending: None,
-            verdict: verdict(&id.version, first_ms, row.instances, now_ms),
+            verdict: match clocks.behind_s(id) {
+                Some(behind_s) => dated_wrongly(&id.version, behind_s, row.instances, now_ms),
+                None => without_requests(&id.version, first_ms, row.instances, now_ms),
+            },
             trails: Vec::new(),
             past: Vec::new(),
         })
@@ -62,20 +68,39 @@ pub(crate) fn waiting(
     idle.into_iter().map(judged).collect()
 }
 
-fn verdict(version: &str, first_ms: i64, instances: u32, now_ms: i64) -> Verdict {
+fn short(version: &str) -> String {
+    version.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+fn without_requests(version: &str, first_ms: i64, instances: u32, now_ms: i64) -> Verdict {
     let on = match instances {
         0 => String::new(),
         1 => ", runs on one instance".to_owned(),
         many => format!(", runs on {many} instances"),
     };
-    let version: String = version.chars().filter(|c| !c.is_control()).take(80).collect();
-    let summary =
-        format!("Wait: {version} was first seen at {}{on} and has taken no request yet.", clock_time(first_ms));
+    let (version, at) = (short(version), clock_time(first_ms));
+    let summary = format!("Wait: {version} was first seen at {at}{on} and has taken no request yet.");
+    said(Word::Wait, summary, Guard::NoTraffic, now_ms)
+}
+
+/// Somebody has to do something: time alone does not mend a clock.
+fn dated_wrongly(version: &str, behind_s: i64, instances: u32, now_ms: i64) -> Verdict {
+    let guard = Guard::ClockBehind { seconds: behind_s };
+    let on = match instances {
+        0 => String::new(),
+        1 => ", on one instance,".to_owned(),
+        many => format!(", on {many} instances,"),
+    };
+    let summary = format!("Watch: {}{on} cannot be judged: {}.", short(version), guard.text());
+    said(Word::Watch, summary, guard, now_ms)
+}
+
+fn said(word: Word, summary: String, guard: Guard, now_ms: i64) -> Verdict {
     Verdict {
-        word: Word::Wait,
+        word,
         summary,
         checks: Vec::new(),
-        guards: vec![Guard::NoTraffic],
+        guards: vec![guard],
         latched: None,
         ln_fast: 0.0,
         ln_slow: 0.0,

@@ -13,8 +13,8 @@ use shipwake_model::{HdrCells, ReleaseId};
 use shipwake_store::{HealthCell, HealthQuery, HealthSeries, MeasureQuery, PatternQuery};
 use shipwake_verdict::kayenta::{Direction, Metric, MetricResult, Score, Scored, Thresholds, classify, score};
 
-use super::engine::REACH_S;
 use super::learn::source;
+use super::questions::REACH_S;
 use super::windows::Windows;
 
 /// Scores of Spinnaker's canary stage as it is set up by default.

@@ -86,7 +86,7 @@ impl SlotWindows {
         let mut beyond: [Vec<(i64, Slots)>; 3] = Default::default();
         for (start_s, slots) in &self.0 {
             let tallies: Vec<[Tally; 3]> =
-                slots.iter().map(|slot| thresholds.tallies(&Sketch::Hdr(slot.duration.clone()))).collect();
+                slots.iter().map(|slot| thresholds.tallies_of_cells(&slot.duration)).collect();
             for (k, of) in beyond.iter_mut().enumerate() {
                 of.push((*start_s, std::array::from_fn(|slot| tallies[slot][k])));
             }

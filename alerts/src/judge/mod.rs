@@ -4,23 +4,30 @@
 //! in, and once a second anyway. A change of a word is committed with the judge's state and everything that is owed to receivers in one
 //! write, and then shown on the board. What it knows is small and bounded; windows are the store's.
 //!
-//! - [`windows`]: what is read. `engine`: a look. `case`: one release. `learn`: what its baseline says beforehand.
-//! - `idle`: versions without a request yet. `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
+//! - [`windows`]: what is read, by `questions`. `engine`: a look. `case`: one release. `opening`: how it begins. `learn`: what its baseline
+//!   says beforehand. `feeding`: what it grows by. `showing`: what people see.
+//! - `idle`: versions without a request yet. `clocks`: those whose times cannot be compared. `measured`: sessions, KPIs, log patterns. `words`: which changes are told. `changes`: how.
 //! - `audit`: how often it would have been wrong. [`kayenta`]: what another judge would have said.
 //! - [`replay`]: past releases, judged again.
-//! - `notices`: what people and tools announce. `state`: what is kept between starts.
+//! - `notices`: what people and tools announce. `state`: what is kept between starts, with `audit_bytes`.
 
 mod audit;
+mod audit_bytes;
 mod case;
 mod changes;
+mod clocks;
 mod engine;
+mod feeding;
 mod idle;
 pub mod kayenta;
 mod learn;
 mod measured;
 mod metrics;
 mod notices;
+mod opening;
+mod questions;
 pub mod replay;
+mod showing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -206,5 +213,31 @@ impl Judge {
         self.metrics.show(&board);
         self.metrics.audited(&board);
         self.board.publish(board);
+    }
+}
+
+/// Looks without a thread, a clock, or anybody who is told: for measuring what one costs.
+#[derive(Debug)]
+pub struct Looks(Engine);
+
+impl Looks {
+    /// A judge that knows nothing yet.
+    pub fn new(config: JudgeConfig) -> Looks {
+        Looks(Engine::new(config))
+    }
+
+    /// One look.
+    pub fn look(&mut self, windows: &dyn Windows, now_ms: i64) {
+        self.0.look(windows, now_ms);
+    }
+
+    /// How many releases are judged.
+    pub fn open_releases(&self) -> usize {
+        self.0.open_releases()
+    }
+
+    /// How many checks the first of them has.
+    pub fn checks(&self) -> usize {
+        self.0.cases.first().map_or(0, |case| case.main.comparison.checks().len())
     }
 }

@@ -7,7 +7,7 @@ use shipwake_model::marker::{DeployStatus, Exposure, Marker, MarkerKind, Role as
 use shipwake_rollout::{Notice, NoticeKind, Place, Role};
 use shipwake_store::MarkerQuery;
 
-use super::engine::place_of;
+use super::questions::place_of;
 use super::windows::Windows;
 use crate::board::PlaceId;
 

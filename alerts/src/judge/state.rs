@@ -11,15 +11,19 @@ use shipwake_rollout::Place;
 use shipwake_verdict::latency::Thresholds;
 use shipwake_verdict::{Comparison, Word};
 
+use super::audit_bytes;
 use super::case::{Case, Moment, PastWindow, Trial};
-use super::engine::{Engine, JudgeConfig, place_of};
+use super::engine::{Engine, JudgeConfig};
 use super::learn::Again;
+use super::questions::place_of;
 use super::words::Told;
 use crate::board::{Past, TrailPoint};
 use crate::state_bytes::{Reader, put_bytes, put_f64, put_i64, put_optional, put_release, put_text, put_u64};
 
 const MAGIC: &[u8; 4] = b"SWJD";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The oldest version that is read.
+const OLDEST: u8 = 1;
 const WORDS: [Word; 4] = [Word::Go, Word::NoGo, Word::Watch, Word::Wait];
 
 /// The bytes of what is known.
@@ -39,6 +43,7 @@ pub(crate) fn encode(engine: &Engine) -> Vec<u8> {
         put_release(&mut out, release);
         put_u64(&mut out, *number);
     }
+    audit_bytes::put(&mut out, &engine.audits);
     out
 }
 
@@ -53,9 +58,9 @@ pub(crate) fn decode(bytes: &[u8], config: JudgeConfig) -> Result<Engine, String
     }
     let Some(rest) = bytes.strip_prefix(MAGIC) else { return Err("it is no state of the judge".to_owned()) };
     let mut reader = Reader::new(rest);
-    match reader.u8()? {
-        VERSION => {}
-        version => return Err(format!("the judge's state has version {version}, this one reads {VERSION}")),
+    let version = reader.u8()?;
+    if !(OLDEST..=VERSION).contains(&version) {
+        return Err(format!("the judge's state has version {version}, this one reads {OLDEST} to {VERSION}"));
     }
     engine.revision = reader.u64()?;
     let places = reader.list(|reader| {
@@ -68,6 +73,9 @@ pub(crate) fn decode(bytes: &[u8], config: JudgeConfig) -> Result<Engine, String
     engine.cases = cases.into_iter().flatten().collect();
     let numbers = reader.list(|reader| Ok((Arc::new(reader.release()?), reader.u64()?)))?;
     engine.numbers = VecDeque::from(numbers);
+    if version > 1 {
+        engine.audits = audit_bytes::read(&mut reader)?;
+    }
     if !reader.is_at_end() {
         return Err("there are bytes behind the judge's state".to_owned());
     }

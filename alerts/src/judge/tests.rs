@@ -119,7 +119,7 @@ impl Windows for Mutex<World> {
             release: id(version),
             first_seen_ns: first_s * 1_000_000_000,
             last_seen_ns: world.last_seen[version] * 1_000_000_000,
-            records: 1,
+            records: (world.last_seen[version] - first_s) as u64,
             requests: 1,
             instances: world.instances[version],
             instance_guessed: false,
@@ -523,6 +523,77 @@ fn damaged_state_is_refused() {
     for cut in (0..bytes.len()).step_by(97) {
         assert!(cut == 0 || state::decode(&bytes[..cut], JudgeConfig::default()).is_err(), "cut at {cut}");
     }
+}
+
+#[test]
+fn what_fake_releases_came_to_is_known_after_a_restart() {
+    let mut story = Story::with_an_hour(20);
+    story.run(30, 10, &[load("1", 40, 20)]);
+    let told = |story: &mut Story| story.engine.board(story.now_s * 1_000, true).audit_of(&id("1")).cloned();
+    let before = told(&mut story).expect("an hour was audited");
+    let bytes = state::encode(&story.engine);
+    story.restart(&bytes);
+    assert_eq!(told(&mut story), Some(before.clone()));
+    // And the same hour is not audited again.
+    story.run(30, 10, &[load("1", 40, 20)]);
+    assert_eq!(told(&mut story), Some(before));
+}
+
+#[test]
+fn a_candidate_with_a_clock_that_is_behind_is_told_of_and_judged_once_it_is_mended() {
+    let mut story = Story::with_an_hour(5);
+    let (one, two) = ([load("1", 36, 5)], [load("2", 36, 5)]);
+    for _ in 0..120 {
+        let world = story.world.get_mut().expect("ours");
+        world.second(story.now_s - 600, &two);
+        world.second(story.now_s, &one);
+        story.now_s += 1;
+        story.look();
+    }
+    let board = story.engine.board(story.now_s * 1_000, true);
+    assert!(board.releases.is_empty() && story.changes.is_empty(), "{:?}", story.changes);
+    let said = &board.idle[0].verdict;
+    assert_eq!((said.word, said.guards[0].id()), (SaidWord::Watch, "clock_behind"));
+    let expected =
+        "Watch: 2, on 4 instances, cannot be judged: the candidate's records are dated 10 min before they come: ";
+    assert!(said.summary.starts_with(expected), "{}", said.summary);
+    // Somebody sets the clock.
+    story.run(60, 5, &[one[0], two[0]]);
+    let board = story.engine.board(story.now_s * 1_000, true);
+    assert_eq!((board.releases.len(), board.idle.len()), (1, 0));
+    assert_eq!((&*board.releases[0].release.version, board.releases[0].baseline.as_deref()), ("2", Some("1")));
+}
+
+/// A release that is judged, one that was rolled back and forgotten by nobody, and a service that was audited.
+fn golden_story() -> Story {
+    let mut story = Story::with_an_hour(5);
+    story.run(20, 10, &[load("1", 40, 5)]).run(100, 10, &[load("1", 36, 5), load("2", 36, 5)]);
+    story.run(90, 10, &[load("1", 72, 5)]).run(60, 10, &[load("1", 36, 5), load("3", 36, 5)]);
+    story
+}
+
+#[test]
+fn states_of_older_versions_open() {
+    for bytes in [include_bytes!("../../tests/golden/judge_v1.bin").as_slice(), GOLDEN] {
+        let engine = state::decode(bytes, JudgeConfig::default()).expect("it was written by us");
+        let words: Vec<(&str, bool)> =
+            engine.cases.iter().map(|case| (&*case.id.version, case.release.is_open())).collect();
+        assert_eq!(words, [("2", false), ("3", true)]);
+        assert_eq!(engine.audits.sums.len(), usize::from(bytes == GOLDEN));
+    }
+}
+
+/// Written by this version: `SHIPWAKE_WRITE_GOLDEN=1 cargo test -p shipwake-alerts golden` after a change of the format, as a new file.
+const GOLDEN: &[u8] = include_bytes!("../../tests/golden/judge_v2.bin");
+
+#[test]
+fn the_golden_state_is_what_this_version_writes() {
+    if std::env::var_os("SHIPWAKE_WRITE_GOLDEN").is_some() {
+        let bytes = state::encode(&golden_story().engine);
+        std::fs::write("tests/golden/judge_v2.bin", bytes).expect("written");
+    }
+    let again = state::decode(GOLDEN, JudgeConfig::default()).expect("it was written by us");
+    assert_eq!(state::encode(&again), GOLDEN, "what is read is written again as it was");
 }
 
 fn kayenta(story: &Story) -> Said {

@@ -1,5 +1,5 @@
 //! The figures of docs/benchmarks.md: how often good releases are called bad, how soon bad ones are found, and what a look costs.
-//! `cargo bench -p shipwake-verdict` for all; `-- good`, `-- bad`, `-- wrong`, `-- whole`, `-- choices`, `-- cost` for some; a number
+//! `cargo bench -p shipwake-verdict` for all; `-- good`, `-- bad`, `-- wrong`, `-- floor`, `-- whole`, `-- choices`, `-- cost` for some; a number
 //! scales the runs, any other word is a part of the names of the rows that are wanted.
 
 #[path = "../tests/simulation/mod.rs"]
@@ -7,7 +7,7 @@ mod simulation;
 
 use shipwake_verdict::{Check, Comparison, Counts, Facts, Instances, Noise, Policy, Tally};
 use simulation::scenario::{Judging, Outcome, run, upper_99};
-use simulation::table::{Bad, HOUR, RATIOS, bad_releases, good_releases, wrongly_good};
+use simulation::table::{Bad, HOUR, RATIOS, bad_releases, beside_an_error_free_baseline, good_releases, wrongly_good};
 use simulation::whole::whole_releases;
 use simulation::world::World;
 
@@ -24,7 +24,7 @@ struct Wanted {
 }
 
 fn main() {
-    const PARTS: [&str; 6] = ["good", "bad", "wrong", "whole", "choices", "cost"];
+    const PARTS: [&str; 7] = ["good", "bad", "wrong", "floor", "whole", "choices", "cost"];
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_part = |word: &&String| PARTS.contains(&word.as_str());
     let wanted = Wanted {
@@ -37,6 +37,7 @@ fn main() {
             "good" => good(&wanted),
             "bad" => bad(&wanted),
             "wrong" => wrong(&wanted),
+            "floor" => floor(&wanted),
             "whole" => whole(&wanted),
             "choices" => other_choices(&wanted),
             _ => cost(),
@@ -85,6 +86,23 @@ fn wrong(wanted: &Wanted) {
         let Outcome { runs, go, no_go, .. } = wanted.of_world(&bad.world, &bad.judging);
         let below = 100.0 * upper_99(go, runs);
         println!("{} | {runs} | {} | {below:.2} % | {}", bad.name, part(go, runs), part(no_go, runs));
+    }
+}
+
+fn floor(wanted: &Wanted) {
+    println!(
+        "beside an error-free baseline, 1 h | times what is granted | runs | go | below (99 %) | median until go | no go"
+    );
+    for (times, bad) in beside_an_error_free_baseline().into_iter().filter(|(_, bad)| wanted.has(bad.name)) {
+        let outcome = wanted.of_world(&bad.world, &bad.judging);
+        let Outcome { runs, go, no_go, .. } = outcome;
+        let (below, median) = (100.0 * upper_99(go, runs), after(Outcome::median(&outcome.go_after_s, runs)));
+        println!(
+            "{} | {times} | {runs} | {} | {below:.2} % | {median} | {}",
+            bad.name,
+            part(go, runs),
+            part(no_go, runs)
+        );
     }
 }
 

@@ -7,6 +7,11 @@ use crate::text;
 pub enum Guard {
     /// The candidate took no traffic.
     NoTraffic,
+    /// The candidate's records are dated long before they come: nothing is beside them.
+    ClockBehind {
+        /// By so many seconds.
+        seconds: i64,
+    },
     /// There is no baseline with traffic.
     NoBaseline,
     /// Complete data ends so many seconds before the clock.
@@ -85,6 +90,7 @@ impl Guard {
         matches!(
             self,
             Guard::NoTraffic
+                | Guard::ClockBehind { .. }
                 | Guard::NoBaseline
                 | Guard::Lag { .. }
                 | Guard::BaselineUnhealthy { .. }
@@ -102,6 +108,7 @@ impl Guard {
         matches!(
             self,
             Guard::Lag { .. }
+                | Guard::ClockBehind { .. }
                 | Guard::BaselineUnhealthy { .. }
                 | Guard::BaselineFailing { .. }
                 | Guard::SplitMismatch { .. }
@@ -114,6 +121,7 @@ impl Guard {
     pub fn id(&self) -> &'static str {
         match self {
             Guard::NoTraffic => "no_traffic",
+            Guard::ClockBehind { .. } => "clock_behind",
             Guard::NoBaseline => "no_baseline",
             Guard::Lag { .. } => "lag",
             Guard::WarmUp { .. } => "warm_up",
@@ -132,6 +140,10 @@ impl Guard {
     pub fn text(&self) -> String {
         match self {
             Guard::NoTraffic => "the candidate has taken no traffic beside the baseline".to_owned(),
+            Guard::ClockBehind { seconds } => format!(
+                "the candidate's records are dated {} before they come: set the clock of its machines, or see what holds its records back",
+                text::passed(*seconds as f64)
+            ),
             Guard::NoBaseline => "there is no baseline with traffic to compare with".to_owned(),
             Guard::Lag { seconds } => format!("data is {} behind", text::span(*seconds as f64)),
             Guard::WarmUp { seconds } => format!("the candidate warms up for another {}", text::span(*seconds as f64)),

@@ -8,7 +8,7 @@
 //! slower by the limit has as many requests beyond `T` as the baseline has beyond `T` less the limit.
 
 use libm::{ceil, exp2, floor, log2};
-use shipwake_model::Sketch;
+use shipwake_model::{HdrCells, Sketch};
 
 use crate::check::Part;
 use crate::counts::Tally;
@@ -58,6 +58,11 @@ impl Thresholds {
         self.at.map(|at| Tally::new(beyond(durations, at), durations.count()))
     }
 
+    /// The same of cells as they lie in a window, which need not be copied for it.
+    pub fn tallies_of_cells(&self, durations: &HdrCells) -> [Tally; 3] {
+        self.at.map(|at| Tally::new(beyond_in_cells(durations, at), durations.count()))
+    }
+
     /// The parts of the check.
     pub(crate) fn parts(&self, limits: &LatencyLimits, noise: [Noise; 3]) -> Vec<Part> {
         (0..QUANTILES.len())
@@ -99,10 +104,7 @@ fn beyond_edge_below(sketch: &Sketch, value: f64) -> f64 {
 /// How many values lie in buckets that begin at `at` or above it (in HDR cells: in cells above the one that holds it).
 fn beyond(sketch: &Sketch, at: f64) -> u64 {
     match sketch {
-        Sketch::Hdr(cells) => {
-            let at = ceil(at) as u64;
-            cells.iter().filter(|(low, _, _)| *low >= at).map(|(_, _, count)| count).sum()
-        }
+        Sketch::Hdr(cells) => beyond_in_cells(cells, at),
         Sketch::Explicit(cells) => {
             let first = cells.bounds.partition_point(|bound| *bound < at * (1.0 - 1e-9)) + 1;
             cells.counts.iter().skip(first).fold(0, |sum, count| u64::saturating_add(sum, *count))
@@ -119,9 +121,13 @@ fn beyond(sketch: &Sketch, at: f64) -> u64 {
     }
 }
 
+fn beyond_in_cells(cells: &HdrCells, at: f64) -> u64 {
+    let at = ceil(at) as u64;
+    cells.iter().filter(|(low, _, _)| *low >= at).map(|(_, _, count)| count).sum()
+}
+
 #[cfg(test)]
 mod tests {
-    use shipwake_model::HdrCells;
     use shipwake_model::sketch::{Explicit, Exponential};
 
     use super::*;

@@ -4,7 +4,7 @@
 mod simulation;
 
 use simulation::scenario::{Judging, Outcome, run, upper_99};
-use simulation::table::{HOUR, RATIOS, bad_releases, good_releases, wrongly_good};
+use simulation::table::{HOUR, RATIOS, bad_releases, beside_an_error_free_baseline, good_releases, wrongly_good};
 use simulation::whole::{self, whole_releases};
 use simulation::world::{Burst, World};
 
@@ -32,6 +32,17 @@ fn releases_at_the_limit_are_not_called_good() {
     for bad in wrongly_good() {
         let outcome = run(&bad.world, &Judging { windows: HOUR, ..bad.judging }, 3_000, 12);
         assert!(outcome.go <= 1, "{}: {outcome:?}", bad.name);
+    }
+}
+
+/// Beside a baseline without errors, one without errors is good, and one that fails more often than is granted is not called so.
+#[test]
+fn beside_an_error_free_baseline_what_fails_too_often_is_not_called_good() {
+    for (times, bad) in beside_an_error_free_baseline() {
+        let runs = if times == 0.0 { 5 } else { 20 };
+        let outcome = run(&bad.world, &bad.judging, 7_000, runs);
+        let is_as_it_should = if times == 0.0 { outcome.go == runs && outcome.no_go == 0 } else { outcome.go <= 3 };
+        assert!(is_as_it_should && (times < 2.0 || outcome.go <= 1), "{times} times, {}: {outcome:?}", bad.name);
     }
 }
 

@@ -32,7 +32,8 @@ pub use past::TooMuch;
 pub use report::{Outcome, Report};
 pub use stored::{Stored, StoredWindow, finest};
 
-use super::engine::{Engine, JudgeConfig, REACH_S};
+use super::engine::{Engine, JudgeConfig};
+use super::questions::REACH_S;
 use super::{case::Case, changes};
 use crate::board::Strategy;
 use crate::change::Ending;

@@ -134,3 +134,23 @@ pub fn wrongly_good() -> Vec<Bad> {
         Bad { judging: Judging { history: 0, ..judging }, ..bad("bursts, four times, no history", bursts(4.0)) },
     ]
 }
+
+/// Releases beside a baseline that never fails, of an hour: each fails so many times as often as is granted to one beside such a baseline.
+/// Below one it may be called "go"; from there on that is wrong.
+pub fn beside_an_error_free_baseline() -> Vec<(f64, Bad)> {
+    let granted = shipwake_verdict::Policy::default().errors.floor;
+    let learnt = Judging { block_s: None, ..Judging::default() };
+    let unknown = Judging { history: 0, ..learnt };
+    let mut found = Vec::new();
+    for times in [0.0, 1.0, 2.0, 5.0, 10.0] {
+        let world = |burst| World { failing: 0.0, candidate_failing: Some(times * granted), burst, ..World::default() };
+        let small = World { candidate_rps: 10.0, baseline_rps: 90.0, ..world(Burst::None) };
+        let mut put = |name, world, judging| found.push((times, Bad { name, world, judging }));
+        put("each failure for itself", world(Burst::None), learnt);
+        put("bursts, four times the variance", world(Burst::Windows(4.0)), learnt);
+        put("bursts, ten times", world(Burst::Windows(10.0)), learnt);
+        put("bursts, four times, no history", world(Burst::Windows(4.0)), unknown);
+        put("10 and 90 requests a second", small, learnt);
+    }
+    found
+}

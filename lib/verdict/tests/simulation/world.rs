@@ -27,6 +27,8 @@ pub struct World {
     pub failing: f64,
     /// How many times as often they fail on the candidate.
     pub ratio: f64,
+    /// The part of requests that fails on the candidate, where that is told by itself: nothing is so many times as often as never.
+    pub candidate_failing: Option<f64>,
     /// From this window on; before it the candidate is like the baseline.
     pub breaks_at: i64,
     pub burst: Burst,
@@ -54,6 +56,7 @@ impl Default for World {
             ramp_to_rps: None,
             failing: 0.005,
             ratio: 1.0,
+            candidate_failing: None,
             breaks_at: 0,
             burst: Burst::None,
             spread: 0.0,
@@ -123,7 +126,8 @@ impl<'a> Run<'a> {
         let lost = world.restarts && k % 120 == 60;
         let mut both = Vec::with_capacity(strata.len());
         for &(share_b, share_c, factor) in strata {
-            let candidate = self.pods(silent..candidates, rps_c * share_c, failing * factor * ratio);
+            let failing_c = world.candidate_failing.unwrap_or(failing * factor * ratio);
+            let candidate = self.pods(silent..candidates, rps_c * share_c, failing_c);
             let baseline = self.pods(candidates..all, rps_b * share_b, failing * factor);
             let kept = if lost { Tally::new(candidate.events / 2, candidate.exposure / 2) } else { candidate };
             both.push(Counts::new(kept, baseline));
