@@ -166,7 +166,7 @@ fn resource(service: usize, version: &str, instance: &str) -> Resource {
 
 fn span(end_ns: u64, route: u64, number: u64) -> Span {
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let status = if mixed % 200 == 0 { 500 } else { 200 };
+    let status = if mixed.is_multiple_of(200) { 500 } else { 200 };
     Span {
         trace_id: vec![1; 16],
         span_id: vec![2; 8],

@@ -150,12 +150,7 @@ impl Engine {
 
     /// Reads the traffic of all services and follows their rollouts.
     fn follow(&mut self, windows: &dyn Windows, rows: &[ReleaseRow], now_ms: i64, completeness: Completeness) {
-        let until_ms = completeness.until_ms.unwrap_or(now_ms).min(now_ms);
-        if completeness.is_whole {
-            self.complete_ms = self.complete_ms.max(until_ms);
-            let nearly_ms = completeness.nearly_ms.unwrap_or(until_ms).min(now_ms);
-            self.nearly_ms = self.nearly_ms.max(nearly_ms);
-        }
+        self.complete(completeness, now_ms);
         let now_s = now_ms.div_euclid(10_000) * 10;
         let question = |from_s: i64, to_s: i64| query(None, from_s, to_s, false);
         self.clocks.look(rows, now_ms);
@@ -220,6 +215,16 @@ impl Engine {
         if self.rows != rows.len() {
             self.rows = rows.len();
             self.versions = idle::versions(rows);
+        }
+    }
+
+    /// Takes note of until when everything is there.
+    fn complete(&mut self, completeness: Completeness, now_ms: i64) {
+        let until_ms = completeness.until_ms.unwrap_or(now_ms).min(now_ms);
+        if completeness.is_whole {
+            self.complete_ms = self.complete_ms.max(until_ms);
+            let nearly_ms = completeness.nearly_ms.unwrap_or(until_ms).min(now_ms);
+            self.nearly_ms = self.nearly_ms.max(nearly_ms);
         }
     }
 
