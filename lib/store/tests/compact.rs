@@ -13,7 +13,8 @@ use arrow::util::display::array_value_to_string;
 use common::{Lent, SECOND, START, config, log_commit, open, rows, scratch};
 use prometheus_client::registry::Registry;
 use shipwake_store::{
-    Candidates, Commit, Compaction, HotRows, SegmentFile, ServiceRetention, Severity, Store, StoreConfig, Table, Wanted,
+    Candidates, Commit, Compaction, HotRows, SegmentFile, ServiceRetention, Severity, ShardCommitter, Store,
+    StoreConfig, Table, Wanted,
 };
 
 const EVER: std::ops::Range<i64> = i64::MIN..i64::MAX;
@@ -54,8 +55,19 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
+/// Commits of so many log rows each, a second apart, within one window; the segments after them.
+fn commits_of(committer: &mut ShardCommitter, rows: &[usize]) -> Arc<[SegmentFile]> {
+    for (commit, rows) in (1..).zip(rows) {
+        let chunk = rows::logs(START + (99 + commit) * SECOND, *rows);
+        let rows = vec![(Table::Logs, vec![HotRows::Chunk(Arc::new(chunk))])];
+        let next_offset = commit as u64;
+        committer.commit(Commit { next_offset, commit_ns: START, rows, ..Commit::default() }).expect("commits");
+    }
+    committer.files()
+}
+
 /// Twelve commits of log rows within one window and a shard that lends them.
-fn twelve_commits(store: &Store) -> (shipwake_store::ShardCommitter, Arc<Lent>) {
+fn twelve_commits(store: &Store) -> (ShardCommitter, Arc<Lent>) {
     let (mut committer, _) = store.open_shard(0).expect("opens");
     for offset in 1..=12 {
         let mut commit = log_commit(offset * 60, 40);
@@ -304,13 +316,7 @@ fn segments_of_many_row_groups_and_index_parts_are_searched_as_a_whole() {
         StoreConfig { compaction: Compaction { bytes_max: 1 << 30, ..Compaction::default() }, ..config(dir.path()) };
     let store = Store::open(config, &mut Registry::default()).expect("opens");
     let (mut committer, _) = store.open_shard(0).expect("opens");
-    for commit in 0..6 {
-        let chunk = rows::logs(START + (100 + commit) * SECOND, 100_000);
-        let rows = vec![(Table::Logs, vec![HotRows::Chunk(Arc::new(chunk))])];
-        let next_offset = commit as u64 + 1;
-        committer.commit(Commit { next_offset, commit_ns: START, rows, ..Commit::default() }).expect("commits");
-    }
-    let lent = Lent::register(&store, committer.files());
+    let lent = Lent::register(&store, commits_of(&mut committer, &[100_000; 6]));
     store.compact_now(START + 3 * HOUR).expect("compacts");
     let files = committer.commit(Commit { commit_ns: START + 3 * HOUR, ..log_commit(721, 0) }).expect("commits");
     lent.publish(files.clone());
@@ -360,13 +366,7 @@ fn large_segments_are_put_one_behind_the_other_as_they_are_with_small_ones_merge
     config.retention.services = vec![ServiceRetention { logs_ns: Some(24 * HOUR), ..ServiceRetention::new("search") }];
     let store = Store::open(config, &mut Registry::default()).expect("opens");
     let (mut committer, _) = store.open_shard(0).expect("opens");
-    for (commit, rows) in [40_000, 300, 35_000, 200, 33_000].into_iter().enumerate() {
-        let chunk = rows::logs(START + (100 + commit as i64) * SECOND, rows);
-        let rows = vec![(Table::Logs, vec![HotRows::Chunk(Arc::new(chunk))])];
-        let next_offset = commit as u64 + 1;
-        committer.commit(Commit { next_offset, commit_ns: START, rows, ..Commit::default() }).expect("commits");
-    }
-    let before = committer.files();
+    let before = commits_of(&mut committer, &[40_000, 300, 35_000, 200, 33_000]);
     let lent = Lent::register(&store, before.clone());
     let mut next_offset = 10;
     let mut compact = |now_ns: i64| {
@@ -437,13 +437,7 @@ fn large_segments_with_damaged_blooms_are_merged_row_by_row_and_get_new_ones() {
         let dir = scratch();
         let store = open(dir.path());
         let (mut committer, _) = store.open_shard(0).expect("opens");
-        for (commit, rows) in [33_000, 33_001].into_iter().enumerate() {
-            let chunk = rows::logs(START + (100 + commit as i64) * SECOND, rows);
-            let rows = vec![(Table::Logs, vec![HotRows::Chunk(Arc::new(chunk))])];
-            let next_offset = commit as u64 + 1;
-            committer.commit(Commit { next_offset, commit_ns: START, rows, ..Commit::default() }).expect("commits");
-        }
-        let before = committer.files();
+        let before = commits_of(&mut committer, &[33_000, 33_001]);
         let lent = Lent::register(&store, before.clone());
         harm(&dir.path().join(&*before[0].blooms.as_ref().expect("is there").path));
         store.compact_now(START + HOUR).expect("compacts");
