@@ -96,19 +96,7 @@ async fn a_judge_that_is_killed_tells_every_change_in_order_and_at_most_once_mor
     is_out.store(false, Ordering::Relaxed);
     refuses_next.store(true, Ordering::Relaxed);
     let kills = kills_done;
-    let deadline = Instant::now() + WORD_WITHIN;
-    let is_still_to_refuse = || refuses_next.load(Ordering::Relaxed);
-    while is_still_to_refuse() || !services.iter().all(|service| service.is_called_bad(&receiver)) {
-        assert!(Instant::now() < deadline, "not within {WORD_WITHIN:?}\n{}", shipwake.log());
-        for service in &mut services {
-            // All that there was to tell has been told: another version gives something to refuse.
-            if is_still_to_refuse() && service.is_called_bad(&receiver) {
-                service.candidate += 1;
-            }
-            service.live(&shipwake).await;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    live_until_told(&shipwake, &receiver, &mut services, &refuses_next).await;
     let is_told = || async { (shipwake.metric("shipwake_notifications_owed", "").await == 0.0).then_some(()) };
     eventually("nothing is owed", is_told).await;
     // The table is written beside the messages, and what falls silent has its word taken back.
@@ -129,6 +117,28 @@ async fn a_judge_that_is_killed_tells_every_change_in_order_and_at_most_once_mor
     assert!(figures.again <= kills, "{} messages again after {kills} kills", figures.again);
     assert!(asked.is_none() || figures.changes > 2 * kills, "verdicts did not change enough: {}", figures.changes);
     attempts_are_rows(&shipwake, &receiver).await;
+}
+
+/// Lives until every version is called bad and one message was refused.
+async fn live_until_told(
+    shipwake: &Shipwake,
+    receiver: &Receiver,
+    services: &mut [Service],
+    refuses_next: &AtomicBool,
+) {
+    let deadline = Instant::now() + WORD_WITHIN;
+    let is_still_to_refuse = || refuses_next.load(Ordering::Relaxed);
+    while is_still_to_refuse() || !services.iter().all(|service| service.is_called_bad(receiver)) {
+        assert!(Instant::now() < deadline, "not within {WORD_WITHIN:?}\n{}", shipwake.log());
+        for service in &mut *services {
+            // All that there was to tell has been told: another version gives something to refuse.
+            if is_still_to_refuse() && service.is_called_bad(receiver) {
+                service.candidate += 1;
+            }
+            service.live(shipwake).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Lives for a while: telemetry comes, and a version that is called bad gives way to the next.
